@@ -1,0 +1,22 @@
+"""What every test and doctest shares."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests and examples write where they stand; let that be a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The development tables, which lie beside the clone and are not part of it."""
+    folder = ROOT.parent / "shared" / "data"
+    if not (folder / "suite.json").exists():
+        pytest.skip("the development tables are not here (../shared/data)")
+    return folder

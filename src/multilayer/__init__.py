@@ -1,0 +1,97 @@
+"""Build, train, understand and ship multilayer perceptrons.
+
+Three doors, one engine:
+
+- your own network: `block`, `mlp`, `train`, `trace`;
+- a table: `fit`, `read_table`, `Model`;
+- scikit-learn: `MLPClassifier`, `MLPRegressor`.
+
+Every name is loaded when it is first used, so that `import multilayer` takes no time and loads no PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multilayer.errors import (
+        ConfigError,
+        DataError,
+        MissingExtraError,
+        ModelFileError,
+        MultilayerError,
+        OutputError,
+        SchemaError,
+    )
+    from multilayer.estimators import MLPClassifier, MLPRegressor
+    from multilayer.inspect.trace import trace
+    from multilayer.model import Model
+    from multilayer.nn.blocks import block, mlp
+    from multilayer.recipe import fit
+    from multilayer.table.read import read_table
+    from multilayer.training.history import History
+    from multilayer.training.loop import train
+
+    __version__: str
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "History",
+    "MLPClassifier",
+    "MLPRegressor",
+    "MissingExtraError",
+    "Model",
+    "ModelFileError",
+    "MultilayerError",
+    "OutputError",
+    "SchemaError",
+    "block",
+    "fit",
+    "mlp",
+    "read_table",
+    "trace",
+    "train",
+]
+
+# Where each public name lives. No module directly below multilayer may bear one of these names: importing it
+# would bind the module here and hide the name (this is why the folder is training/, not train/).
+_NAMES = {
+    "ConfigError": "multilayer.errors",
+    "DataError": "multilayer.errors",
+    "History": "multilayer.training.history",
+    "MLPClassifier": "multilayer.estimators",
+    "MLPRegressor": "multilayer.estimators",
+    "MissingExtraError": "multilayer.errors",
+    "Model": "multilayer.model",
+    "ModelFileError": "multilayer.errors",
+    "MultilayerError": "multilayer.errors",
+    "OutputError": "multilayer.errors",
+    "SchemaError": "multilayer.errors",
+    "block": "multilayer.nn.blocks",
+    "fit": "multilayer.recipe",
+    "mlp": "multilayer.nn.blocks",
+    "read_table": "multilayer.table.read",
+    "trace": "multilayer.inspect.trace",
+    "train": "multilayer.training.loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version  # takes longer to import than all of this file
+
+        value: Any = version("multilayer")
+    elif name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+    else:
+        from multilayer.errors import nearest
+
+        raise AttributeError(f"multilayer has no attribute {name!r}.{nearest(name, __all__)}")
+    globals()[name] = value  # from now on found without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not, for completion in a terminal or notebook."""
+    return sorted({*globals(), *__all__, "__version__"})

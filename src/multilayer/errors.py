@@ -1,0 +1,53 @@
+"""Every error that a user can cause. Each message says the rule, what came, and what to do.
+
+MultilayerError
+├── DataError            a table or an array cannot be used               (also a ValueError)
+│   └── SchemaError      a table does not match what the model was fitted on
+├── ConfigError          a setting is wrong                               (also a ValueError)
+├── ModelFileError       a model file cannot be read
+├── OutputError          a file cannot be written                         (also an OSError)
+└── MissingExtraError    an optional package is not installed             (also an ImportError)
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MultilayerError(Exception):
+    """Base of all errors that multilayer raises on purpose."""
+
+
+class DataError(MultilayerError, ValueError):
+    """A table or an array cannot be used as it is."""
+
+
+class SchemaError(DataError):
+    """A table does not match the table that the model was fitted on."""
+
+
+class ConfigError(MultilayerError, ValueError):
+    """A setting is unknown, out of range, or contradicts another one."""
+
+
+class ModelFileError(MultilayerError):
+    """A model file is missing, damaged, of a newer format, or not ours."""
+
+
+class OutputError(MultilayerError, OSError):
+    """A file could not be written; what stood there before is untouched."""
+
+
+class MissingExtraError(MultilayerError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message that suggests the closest known name, or an empty text.
+
+    >>> nearest("pirce", ["price", "rooms"])
+    " Did you mean 'price'?"
+    >>> nearest("zzz", ["price"])
+    ''
+    """
+    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {found[0]!r}?" if found else ""
