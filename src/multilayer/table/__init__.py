@@ -1,0 +1,1 @@
+"""A table becomes arrays: read it, infer its schema, encode its rows, split them."""

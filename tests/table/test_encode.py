@@ -1,0 +1,293 @@
+import csv
+import json
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multilayer.errors import DataError, SchemaError
+from multilayer.table.encode import Batch, Encoder
+from multilayer.table.read import MISSING_MARKERS, read_table
+from multilayer.table.schema import infer_schema
+
+floats = st.floats(allow_nan=False, allow_infinity=False)
+letters = st.text("abcxyz ,;\"'é-", max_size=4)
+words = letters.filter(lambda text: text not in MISSING_MARKERS and text == text.strip())
+moments = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
+CELLS = {
+    "float": floats,
+    "int": st.integers(-(2**40), 2**40),
+    "few": st.integers(0, 2),
+    "two": st.sampled_from([5, 7]),
+    "bool": st.booleans(),
+    "word": words,
+    "moment": moments,
+}
+few_examples = settings(max_examples=25, deadline=None)  # each holds all kinds of columns
+
+
+def columns_of(n_rows):
+    return st.fixed_dictionaries(
+        {name: st.lists(st.none() | cell, min_size=n_rows, max_size=n_rows) for name, cell in CELLS.items()}
+    )
+
+
+tables = st.integers(2, 15).flatmap(columns_of)
+
+
+def with_row_number(columns):
+    """One column that varies for certain, so that every table is usable."""
+    return {"row": list(range(len(columns["int"]))), **columns}
+
+
+def fit(source, kinds=None, rows=None):
+    table = read_table(source)
+    schema = infer_schema(table, kinds=kinds)
+    return Encoder.fit(table if rows is None else table.take(rows), schema)
+
+
+def encode(source, **options):
+    return fit(source, **options).transform(read_table(source))
+
+
+def assert_equal(batch, other):
+    assert batch.num.dtype == np.float32
+    assert batch.cat.dtype == np.int64
+    assert np.array_equal(batch.num, other.num)
+    assert np.array_equal(batch.cat, other.cat)
+
+
+def by_name(source, **options):
+    """Feature name -> encoded column."""
+    encoder = fit(source, **options)
+    batch = encoder.transform(read_table(source))
+    return {feature.name: batch.num[:, i] for i, feature in enumerate(encoder.num_features)}
+
+
+def reread(encoder):
+    """The encoder after its state has been through bytes and JSON."""
+    arrays, rest = encoder.state()
+    arrays = {name: np.frombuffer(array.tobytes(), dtype=array.dtype) for name, array in arrays.items()}
+    return Encoder.from_state(arrays, json.loads(json.dumps(rest)))
+
+
+@few_examples
+@given(tables, tables)
+def test_encodings_are_finite_and_bounded_also_for_rows_never_seen(columns, others):
+    encoder = fit(with_row_number(columns))
+    for source in (columns, others):
+        batch = encoder.transform(read_table(with_row_number(source)))
+        assert np.isfinite(batch.num).all()
+        assert np.abs(batch.num).max(initial=0) <= 3
+        assert (batch.cat >= 0).all()
+        assert (batch.cat < np.array(encoder.cardinalities, dtype=np.int64)).all()
+
+
+@few_examples
+@given(tables, tables)
+def test_state_survives_json_and_bytes_bit_for_bit(columns, others):
+    encoder = fit(with_row_number(columns))
+    copy = reread(encoder)
+    assert copy.schema == encoder.schema
+    assert copy.num_features == encoder.num_features
+    assert (copy.cat_names, copy.cardinalities) == (encoder.cat_names, encoder.cardinalities)
+    for source in (columns, others):
+        table = read_table(with_row_number(source))
+        assert_equal(copy.transform(table), encoder.transform(table))
+
+
+def as_text(value):
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+@few_examples
+@given(tables)
+def test_dict_pandas_polars_and_csv_give_equal_encodings(columns):
+    columns = with_row_number(columns)
+    expected = encode(columns)
+    assert_equal(encode(pd.DataFrame(columns)), expected)
+    assert_equal(encode(pl.DataFrame(columns, strict=False)), expected)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows([as_text(value) for value in row] for row in zip(*columns.values(), strict=True))
+        assert_equal(encode(path), expected)
+
+
+@few_examples
+@given(tables)
+def test_rows_are_encoded_one_by_one_as_together(columns):
+    columns = with_row_number(columns)
+    table = read_table(columns)
+    encoder = fit(columns)
+    together = encoder.transform(table)
+    for row in range(min(table.n_rows, 5)):
+        assert_equal(encoder.transform(table.take([row])), together.take([row]))
+
+
+@given(st.lists(floats, min_size=3, max_size=50))
+def test_scaled_and_rank_keep_the_order_of_numbers(numbers):
+    if len(set(numbers)) < 3:
+        return
+    order = np.argsort(numbers, kind="stable")
+    for name, encoded in by_name({"x": numbers}).items():
+        assert (np.diff(encoded[order]) >= 0).all(), name
+
+
+def test_a_number_is_scaled_by_median_and_interquartile_range_then_clipped():
+    encoded = by_name({"x": [0.0, 1.0, 2.0, 3.0, 4.0, 1e9]}, rows=range(5))
+    scaled = (np.array([0, 1, 2, 3, 4, 1e9]) - 2) / 2
+    assert np.allclose(encoded["x"], scaled / np.sqrt(1 + (scaled / 3) ** 2))
+    assert encoded["x"][-1] == 3.0
+    assert np.allclose(encoded["x (rank)"], [-1, -0.5, 0, 0.5, 1, 1])
+
+
+def test_a_number_that_is_mostly_one_value_is_scaled_by_half_its_range():
+    encoded = by_name({"x": [0.0] * 8 + [10.0, 20.0]})
+    scaled = np.array([0, 1, 2])
+    assert np.allclose(encoded["x"][-3:], scaled / np.sqrt(1 + (scaled / 3) ** 2))
+
+
+def test_equal_values_share_their_middle_rank():
+    rank = by_name({"x": [0, 0, 0, 0, 1, 2]})["x (rank)"]
+    assert np.allclose(rank, [-0.4] * 4 + [0.6, 1.0])
+
+
+def test_missing_numbers_are_the_median_with_an_indicator():
+    encoded = by_name({"x": [1.0, 2.0, 3.0, 4.0, 5.0, None]})
+    assert list(encoded) == ["x", "x (rank)", "x (missing)"]
+    assert [encoded[name][-1] for name in encoded] == [0.0, 0.0, 1.0]
+    assert encoded["x (missing)"].tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_a_number_first_missing_at_prediction_is_the_median():
+    encoder = fit({"x": [1.0, 2.0, 3.0]})
+    assert encoder.transform(read_table({"x": [None]})).num.tolist() == [[0.0, 0.0]]
+
+
+def test_two_numbers_and_booleans_are_minus_one_and_one():
+    encoded = by_name({"n": [5, 7, None, 7], "b": [True, False, None, True], "t": ["no", "yes", None, "no"]})
+    assert encoded["n"].tolist() == [-1, 1, 0, 1]
+    assert encoded["b"].tolist() == [1, -1, 0, 1]
+    assert encoded["t"].tolist() == [-1, 1, 0, -1]
+    beyond = fit({"n": [5, 7, 5]}).transform(read_table({"n": [0, 6, 9]}))
+    assert beyond.num.ravel().tolist() == [-1, 0, 1]
+
+
+def test_a_column_constant_among_training_rows_is_zero():
+    encoded = by_name({"x": [4.0, 4.0, 9.0], "y": [1, 2, 3]}, rows=[0, 1])
+    assert encoded["x"].tolist() == [0, 0, 0]
+
+
+def test_a_column_all_missing_among_training_rows_is_encoded():
+    encoded = by_name({"x": [None, None, 9.0, 8.0], "y": [1, 2, 3, 4]}, rows=[0, 1])
+    assert encoded["x"].tolist() == [0, 0, 0, 0]
+    assert encoded["x (missing)"].tolist() == [1, 1, 0, 0]
+
+
+def test_categories_have_codes_by_frequency_one_for_rare_and_zero_for_missing():
+    encoder = fit({"c": ["b", "b", "a", "a", "a", "once", None]})
+    batch = encoder.transform(read_table({"c": ["a", "b", "once", "never seen", None, "A"]}))
+    assert batch.cat.ravel().tolist() == [2, 3, 1, 1, 0, 1]
+    assert (encoder.cat_names, encoder.cardinalities) == (("c",), (4,))
+
+
+@given(st.lists(words, min_size=2, max_size=20), words)
+def test_an_unseen_category_is_code_one(seen, word):
+    encoder = fit({"c": [*seen, *seen, "x", "y"]}, kinds={"c": "category"})
+    code = encoder.transform(read_table({"c": [word + "!", None]})).cat.ravel().tolist()
+    assert code == [1, 0]
+
+
+def test_a_category_may_be_written_as_number_or_text():
+    encoder = fit({"zip": [94301, 10001, 94301, 10001]}, kinds={"zip": "category"})
+    for values in ([94301, 1], [94301.0, None], ["94301", "x"]):
+        assert encoder.transform(read_table({"zip": values})).cat[0] == 3
+
+
+def test_levels_are_learnt_from_training_rows_only():
+    table = {"c": ["a", "a", "b", "b"], "x": [1, 2, 3, 4]}
+    assert encode(table, rows=[0, 1]).cat.ravel().tolist() == [2, 2, 1, 1]
+
+
+def test_dates_are_days_and_cyclic_parts():
+    when = ["2024-01-01 00:00", "2024-04-02 06:00", "2024-07-03 12:00", None]
+    encoded = by_name({"when": when})
+    assert list(encoded) == ["when", "when (rank)", "when (missing)"] + [
+        f"when ({part} {wave})" for part in ("month", "weekday", "hour") for wave in ("sin", "cos")
+    ]
+    assert np.allclose(encoded["when (month sin)"], [0, 1, 0, 0], atol=1e-6)
+    assert np.allclose(encoded["when (month cos)"], [1, 0, -1, 0], atol=1e-6)
+    assert np.allclose(
+        encoded["when (weekday sin)"][:2], [0, np.sin(2 * np.pi / 7)], atol=1e-6
+    )  # Monday, Tuesday
+    assert np.allclose(encoded["when (hour cos)"], [1, 0, -1, 0], atol=1e-6)
+
+
+def test_date_parts_that_do_not_vary_are_left_out():
+    features = fit({"when": ["2024-01-01", "2024-01-02", "2024-01-10"]}).num_features
+    assert [feature.name for feature in features] == [
+        "when",
+        "when (rank)",
+        "when (weekday sin)",
+        "when (weekday cos)",
+    ]
+    assert {feature.column for feature in features} == {"when"}
+    assert [feature.channel for feature in features] == ["scaled", "rank", "date", "date"]
+
+
+def test_dates_before_1970_have_right_parts():
+    encoded = by_name({"when": ["1969-12-29 18:00", "1969-12-30", "1970-01-05"]})  # Monday, Tuesday, Monday
+    assert np.allclose(encoded["when (weekday sin)"], [0, np.sin(2 * np.pi / 7), 0], atol=1e-6)
+    assert np.allclose(encoded["when (hour sin)"], [-1, 0, 0], atol=1e-6)
+
+
+def test_many_numbers_keep_at_most_1024_quantiles_and_a_uniform_rank():
+    encoder = fit({"x": np.random.default_rng(0).normal(size=20_000) ** 3})
+    arrays, _ = encoder.state()
+    assert len(arrays["knots"]) == 1024
+    rank = encoder.transform(read_table({"x": np.random.default_rng(0).normal(size=20_000) ** 3})).num[:, 1]
+    assert np.allclose(np.quantile(rank, [0.1, 0.5, 0.9]), [-0.8, 0, 0.8], atol=0.01)
+
+
+def test_extreme_numbers_do_not_overflow():
+    numbers = [1e308, -1e308, 5e-324, 0.0, 1e-310, 1.0, -1e300]
+    for encoded in by_name({"x": numbers}).values():
+        assert np.isfinite(encoded).all()
+
+
+def test_transform_follows_the_schema_not_the_order_of_the_table():
+    encoder = fit({"a": [1, 2, 3], "b": ["x", "x", "y"]})
+    one = encoder.transform(read_table({"a": [2], "b": ["x"]}))
+    assert_equal(encoder.transform(read_table({"b": ["x"], "more": [1], "a": [2]})), one)
+
+
+def test_errors_name_column_row_and_value():
+    encoder = fit({"a": [1, 2, 3], "b": [1, 2, 4]})
+    with pytest.raises(SchemaError, match="'a' must hold a number in every row; row 2 holds 'x'"):
+        encoder.transform(read_table({"a": [1, "x"], "b": [1, 2]}))
+    with pytest.raises(DataError, match="no column 'b'"):
+        encoder.transform(read_table({"a": [1, 2]}))
+    with pytest.raises(DataError, match="at least one row"):
+        Encoder.fit(read_table({"a": [1, 2], "b": [3, 4]}).take([]), encoder.schema)
+
+
+def test_no_rows_encode_to_no_rows():
+    table = read_table({"a": [1, 2, 3], "b": ["x", "x", "y"], "d": ["2024-01-01", "2024-02-01", None]})
+    batch = Encoder.fit(table, infer_schema(table)).transform(table.take([]))
+    assert (batch.num.shape[0], batch.cat.shape) == (0, (0, 1))
+
+
+def test_a_batch_takes_rows():
+    batch = Batch(np.arange(6, dtype=np.float32).reshape(3, 2), np.arange(3, dtype=np.int64).reshape(3, 1))
+    assert batch.n_rows == 3
+    assert batch.take([2, 0]).num.tolist() == [[4, 5], [0, 1]]
+    assert batch.take([2]).cat.tolist() == [[2]]

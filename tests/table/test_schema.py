@@ -1,0 +1,292 @@
+import json
+
+import numpy as np
+import pytest
+
+from multilayer.errors import ConfigError, DataError, SchemaError
+from multilayer.table.read import Table, read_table
+from multilayer.table.schema import (
+    Schema,
+    as_booleans,
+    as_dates,
+    as_levels,
+    as_numbers,
+    check,
+    days,
+    frequent_levels,
+    infer_schema,
+)
+
+
+def infer(values, kind=None):
+    """The Column that a list of values gives."""
+    return infer_schema(read_table({"c": values}), kinds={"c": kind} if kind else None)["c"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, 2, None], "number"),
+        ([1.5, 2.0], "number"),
+        ([0, 1, 1], "number"),
+        (["1", "2.5", " -3e2 ", None], "number"),
+        ([True, False], "boolean"),
+        ([True, None, False], "boolean"),
+        (["true", "FALSE", "True"], "boolean"),
+        (["t", "f"], "boolean"),
+        (["Yes", "No", None], "boolean"),
+        (["y", "N"], "boolean"),
+        (["yes", "no", "maybe"], "category"),
+        (["t", "no"], "category"),
+        (["F", "M"], "category"),
+        (["01234", "98178"], "category"),
+        (["1", "2", "x"], "category"),
+        (["1_000", "2_000"], "category"),
+        (["may", "jun"], "category"),
+        (["2024", "may 3"], "category"),
+    ],
+)
+def test_kinds_are_inferred(values, kind):
+    assert infer(values).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("texts", "date_format", "first"),
+    [
+        (["2024-01-31", "1999-12-01"], "ISO 8601", "2024-01-31"),
+        (["2013-01-01T10:00:00Z", "2013-06-01T10:00:00Z"], "ISO 8601", "2013-01-01T10"),
+        (["2013-01-01 10:30", "2013-06-01 10:31:02.5"], "ISO 8601", "2013-01-01T10:30"),
+        (["2013-01-01T10:00:00+02:00", "2013-06-01T10:00:00+02:00"], "ISO 8601", "2013-01-01T08"),
+        (["20141013T000000", "20141209T120000"], "ISO 8601", "2014-10-13"),
+        (["1/2/2011", "12/31/2012"], "%m/%d/%Y", "2011-01-02"),
+        (["01/02/2011", "31/12/2012"], "%d/%m/%Y", "2011-02-01"),
+        (["01/02/2011", "03/04/2012"], "%m/%d/%Y", "2011-01-02"),
+        (["01/02/2011 5:07", "13/04/2012 23:59"], "%d/%m/%Y %H:%M", "2011-02-01T05:07"),
+        (["31.12.2012", "1.2.2013"], "%d.%m.%Y", "2012-12-31"),
+        (["2 Jan 2020", "3 Feb 2021"], "%d %b %Y", "2020-01-02"),
+        (["Jan 2, 2020", "Feb 3, 2021"], "%b %d, %Y", "2020-01-02"),
+    ],
+)
+def test_text_of_one_date_format_is_a_date(texts, date_format, first):
+    column = infer([*texts, None])
+    assert (column.kind, column.date_format, column.n_missing) == ("date", date_format, 1)
+    values = as_dates(column, np.array([*texts, None], dtype=object))
+    assert values[0] == np.datetime64(first, "us")
+    assert np.isnat(values[-1])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2024-01-31", "not a date"],
+        ["2024-02-30", "2024-01-01"],
+        ["1/2/2011", "2011-01-02"],
+        ["20141013T9", "x1"],
+    ],
+)
+def test_text_that_is_not_wholly_dates_is_a_category(texts):
+    assert infer(texts).kind == "category"
+
+
+def test_columns_know_what_was_seen():
+    number = infer([3, 1, 2, 2])
+    assert (number.low, number.high, number.n_unique, number.n_missing, number.example) == (
+        1.0,
+        3.0,
+        3,
+        0,
+        "3",
+    )
+    category = infer(["b", "a", None, "b", "rare", "a", "c", "c", "c"])
+    assert (category.levels, category.n_unique, category.n_missing) == (("c", "a", "b"), 4, 1)
+    date = infer(["1970-01-02", "1970-01-11 12:00"])
+    assert (date.low, date.high) == (1.0, 10.5)
+
+
+def test_a_level_must_occur_twice_and_once_in_ten_thousand_rows():
+    counts = {"often": 50, "b": 2, "a": 2, "once": 1}
+    assert frequent_levels(counts, 60) == ("often", "a", "b")
+    assert frequent_levels(counts, 400_000) == ("often",)
+    assert len(frequent_levels({str(i): 5 for i in range(10_050)}, 50_250)) == 10_000
+
+
+def test_columns_without_information_are_ignored():
+    constant = {"same": [1, 1], "word": ["x", "x"], "none": [None, None]}
+    table = read_table({**constant, "x": [1, 2], "half": [7, None]})
+    schema = infer_schema(table)
+    assert schema.names == ("x", "half")
+    assert schema.ignored == {"same": "constant", "word": "constant", "none": "all missing"}
+
+
+def test_no_usable_column_is_an_error():
+    with pytest.raises(DataError, match=r"are ignored: 'a' \(constant\), 'b' \(all missing\)"):
+        infer_schema(read_table({"a": [1, 1], "b": [None, None]}))
+
+
+def test_kinds_override_what_is_inferred():
+    assert infer([3.0, 1.0, 3.0, None, 1.0, 2.5, 2.5], "category").levels == ("1", "2.5", "3")
+    assert infer([True, False, True, False], "category").levels == ("false", "true")
+    assert infer(["01234", "98178"], "number").high == 98178
+    assert infer([0, 1], "boolean").kind == "boolean"
+    assert infer(["1", "0"], "boolean").kind == "boolean"
+    assert infer([20240131, 20240201], "date").low == 19753
+    assert infer([True, False], "number").high == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        (
+            ["a", "b"],
+            "number",
+            "kinds declares column 'c' as number. .* a number in every row; row 1 holds 'a'",
+        ),
+        (["1", "b"], "number", "row 2 holds 'b'"),
+        (["a", "b"], "date", "must hold a date in every row; row 1 holds 'a'"),
+        ([1.5, 2.0], "date", "row 1 holds '1.5'"),
+        ([2023, 2024], "date", "row 1 holds '2023'"),
+        ([True, False], "date", "row 1 holds 'true'"),
+        ([0, 1, 2], "boolean", "must hold true or false in every row; row 3 holds '2'"),
+        (["yes", "no", "maybe"], "boolean", "row 3 holds 'maybe'"),
+        (
+            np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[us]"),
+            "number",
+            "row 1 holds '2024-01-01'",
+        ),
+        ([1, 2], "numeric", "kind must be one of number, boolean, category, date; got 'numeric'"),
+    ],
+)
+def test_refuses_a_kind_that_cannot_be(values, kind, message):
+    with pytest.raises(ConfigError, match=message):
+        infer(values, kind)
+
+
+def test_refuses_kinds_of_unknown_columns():
+    with pytest.raises(ConfigError, match=r"names the column 'zpi', which .* Did you mean 'zip'\?"):
+        infer_schema(read_table({"zip": [1, 2]}), kinds={"zpi": "category"})
+
+
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+def test_refuses_infinities(infinity):
+    table = read_table({"ok": [1.0, 2.0, 3.0], "bad": [1.0, infinity, 3.0]})
+    with pytest.raises(DataError, match=rf"finite; column 'bad' holds {infinity} in row 2") as caught:
+        infer_schema(table)
+    assert not isinstance(caught.value, SchemaError)
+    schema = infer_schema(read_table({"ok": [1.0, 2.0], "bad": [1.0, 2.0]}))
+    with pytest.raises(SchemaError, match=r"finite; column 'bad' holds .* in row 2"):
+        check(table, schema)
+
+
+TRAINING = {
+    "age": [30, None, 40],
+    "city": ["Oslo", "Rome", "Oslo"],
+    "sold": ["yes", "no", None],
+    "when": ["1/31/2024", "2/28/2024", None],
+    "none": [None, None, None],
+}
+
+
+@pytest.fixture
+def schema():
+    return infer_schema(read_table(TRAINING))
+
+
+def test_the_training_table_passes(schema):
+    check(read_table(TRAINING), schema)
+    check(read_table({**TRAINING, "price": [1, 2, 3]}), schema, allowed_extra=["price"])
+    check(read_table({name: values[:1] for name, values in TRAINING.items() if name != "none"}), schema)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"age": [1.5, "n/a", 2]}, "'age' must hold a number .*; row 2 holds 'n/a'. Mend the value"),
+        (
+            {"age": np.array(["2024-01-01"] * 3, dtype="datetime64[us]")},
+            "'age' must hold a number .*; row 1 holds '2024",
+        ),
+        ({"sold": ["yes", "no", "perhaps"]}, "'sold' must hold true or false .*; row 3 holds 'perhaps'"),
+        ({"sold": [0, 1, 2]}, "'sold' must hold true or false .*; row 3 holds '2'"),
+        ({"when": ["1/31/2024", "31/1/2024", None]}, "a date like '1/31/2024' .*; row 2 holds '31/1/2024'"),
+        ({"when": [True, False, True]}, "Column 'when' must hold a date"),
+        (
+            {"colour": ["a", "b", "c"], "size": [1, 2, 3]},
+            "without the columns 'colour', 'size', which .* Drop them",
+        ),
+        ({"colour": ["a", "b", "c"]}, "without the column 'colour', which .* Drop it"),
+        ({"age": None, "ages": [1, 2, 3]}, r"column 'age', which this table lacks. Did you mean 'ages'\?"),
+        ({"age": None, "city": None}, "columns 'age', 'city', which this table lacks. Add or rename"),
+    ],
+)
+def test_refuses_a_table_of_another_schema(schema, change, message):
+    columns = {name: values for name, values in {**TRAINING, **change}.items() if values is not None}
+    with pytest.raises(SchemaError, match=message):
+        check(read_table(columns), schema)
+
+
+def test_prediction_tables_may_write_values_in_other_ways(schema):
+    check(
+        read_table(
+            {
+                "age": ["30", " 4e1", None],
+                "city": [7, 8, 9],
+                "sold": [True, False, True],
+                "when": ["2024-01-31", "2024-02-01", None],
+            }
+        ),
+        schema,
+    )
+    check(
+        read_table(
+            {
+                "age": [True, False, True],
+                "city": [True, False, True],
+                "sold": [0.0, 1.0, None],
+                "when": np.array(["2024-01-31"] * 3, dtype="datetime64[D]"),
+            }
+        ),
+        schema,
+    )
+    check(read_table({"age": [None], "city": [None], "sold": [None], "when": [None]}), schema)
+
+
+def test_conversions():
+    column = infer([1, 2])
+    assert as_numbers(column, np.array(["1", None, " 2.5"], dtype=object)).tolist()[::2] == [1.0, 2.5]
+    flags = as_booleans(column, np.array(["Y", "f", "TRUE", "0", "1.0"], dtype=object))
+    assert flags.tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]
+    assert as_levels(column, np.array([1.0, np.nan, 2.5, 1e300, -0.0])).tolist() == [
+        "1",
+        None,
+        "2.5",
+        "1e+300",
+        "0",
+    ]
+    moments = np.array(["2024-01-02", "NaT", "2024-01-02T03:04"], dtype="datetime64[us]")
+    assert as_levels(column, moments).tolist() == ["2024-01-02", None, "2024-01-02T03:04:00"]
+    assert days(moments)[0] == 19724
+    assert np.isnan(days(moments)[1])
+
+
+def test_schema_survives_json_and_prints_as_a_table(schema):
+    copy = Schema.from_json(json.loads(json.dumps(schema.to_json())))
+    assert copy == schema
+    assert str(schema).splitlines() == [
+        "column  kind      missing  distinct  range or levels",
+        "age     number          1         2  30 to 40",
+        "city    category        0         2  Oslo",
+        "sold    boolean         1         2",
+        "when    date            1         2  2024-01-31 to 2024-02-28",
+        "none    ignored                      all missing",
+    ]
+
+
+def test_an_unknown_column_of_a_schema_suggests_the_nearest(schema):
+    with pytest.raises(SchemaError, match=r"no column 'ctiy'. Did you mean 'city'\?"):
+        schema["ctiy"]
+
+
+def test_inference_does_not_depend_on_row_order():
+    table = Table({"c": np.array(["b", "a", "b", "a", "c"], dtype=object), "x": np.arange(5.0)})
+    turned = infer_schema(table.take([4, 3, 2, 1, 0]))
+    assert turned["c"].levels == infer_schema(table)["c"].levels
