@@ -1,0 +1,108 @@
+"""What a training run leaves behind, as data: losses, metrics, times, learning rates, the engine."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from multilayer.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+@dataclass
+class History:
+    """The record of one training run; every list has one entry an epoch, except `step_loss`.
+
+    train_loss:   mean loss of the epoch's batches, each before its update
+    val_loss:     loss on the validation rows after the epoch; empty without validation
+    step_loss:    loss of every batch, in order
+    lr:           learning rate of the first parameter group at the end of the epoch
+    epoch_time_s: seconds
+    metrics:      name -> values on the validation rows
+    engine:       which engine ran, and why
+    best_epoch:   epoch (from 1) whose weights were kept; the last one without validation
+    stopped:      why training ended, in words
+
+    >>> History(train_loss=[0.5, 0.4], step_loss=[0.5, 0.4], best_epoch=2)
+    History: 2 epochs, 2 steps, train loss 0.5 -> 0.4, kept epoch 2
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    step_loss: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    epoch_time_s: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    engine: str = ""
+    best_epoch: int = 0
+    stopped: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that ran, a last broken one included."""
+        return len(self.train_loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dict(vars(self))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas DataFrame, one row an epoch, indexed by epoch from 1.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError(
+                "to_frame needs pandas, which is not installed: pip install pandas"
+            ) from error
+        columns = {"train_loss": self.train_loss, "val_loss": self.val_loss, "lr": self.lr}
+        columns |= {"epoch_time_s": self.epoch_time_s, **self.metrics}
+        gap = float("nan")  # in a last epoch that broke off
+        filled = {k: [*v, *[gap] * (self.epochs - len(v))] for k, v in columns.items() if v}
+        return pd.DataFrame(filled, index=pd.RangeIndex(1, self.epochs + 1, name="epoch"))
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the loss curves into `ax`, or into new axes; returns them.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise MissingExtraError(
+                "plot needs matplotlib, which is not installed: pip install 'multilayer[plot]'"
+            ) from error
+        if ax is None:
+            ax = Figure(figsize=(6, 4), layout="constrained").subplots()
+        epochs = range(1, self.epochs + 1)
+        ax.plot(epochs, self.train_loss, marker=".", label="train")
+        if self.val_loss:
+            ax.plot(epochs[: len(self.val_loss)], self.val_loss, marker=".", label="validation")
+            ax.axvline(self.best_epoch, color="grey", linestyle=":", label=f"kept: epoch {self.best_epoch}")
+        ax.set_xlabel("epoch")
+        ax.set_ylabel("loss")
+        ax.legend()
+        return ax
+
+    def __repr__(self) -> str:
+        if not self.train_loss:
+            return "History: no epochs"
+        parts = [
+            f"{self.epochs} epochs",
+            f"{len(self.step_loss)} steps",
+            _arrow("train loss", self.train_loss),
+        ]
+        if self.val_loss:
+            parts.append(_arrow("validation loss", self.val_loss))
+        parts.append(f"kept epoch {self.best_epoch}")
+        parts += [text for text in (self.engine, self.stopped) if text]
+        return "History: " + ", ".join(parts)
+
+
+def _arrow(name: str, values: list[float]) -> str:
+    return f"{name} {values[0]:.4g} -> {values[-1]:.4g}"

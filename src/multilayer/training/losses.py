@@ -1,0 +1,250 @@
+"""Losses by name, and the checks that catch a wrong shape or label coding before training starts."""
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from multilayer.errors import ConfigError, DataError, nearest
+
+LossLike = str | nn.Module | Callable[..., Tensor]
+
+LOSSES: dict[str, Callable[[], nn.Module]] = {
+    "binary_cross_entropy": nn.BCEWithLogitsLoss,
+    "cross_entropy": nn.CrossEntropyLoss,
+    "huber": nn.HuberLoss,
+    "mae": nn.L1Loss,
+    "mse": nn.MSELoss,
+    "poisson": nn.PoissonNLLLoss,
+}
+
+ELEMENTWISE = (
+    nn.MSELoss,
+    nn.L1Loss,
+    nn.HuberLoss,
+    nn.SmoothL1Loss,
+    nn.PoissonNLLLoss,
+    nn.BCEWithLogitsLoss,
+    nn.BCELoss,
+)
+BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss ready for training.
+
+    function:     what the user passed, or the module of the name
+    takes_target: called as function(out, target), else function(out)
+    takes_weight: called with a further argument, the rows' weights
+    """
+
+    function: Callable[..., Tensor]
+    takes_target: bool
+    takes_weight: bool = False
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The torch.nn module, where the loss is one."""
+        return self.function if isinstance(self.function, nn.Module) else None
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether a batch's loss is a mean over its rows (as opposed to a sum)."""
+        return getattr(self.function, "reduction", "mean") != "sum"
+
+    def __call__(self, out: Tensor, target: Tensor | None, weight: Tensor | None = None) -> Any:
+        """The loss of one batch: a scalar, unless the user's function gives something else.
+
+        With weights and mean reduction: sum(w l) / sum(w).
+        """
+        if weight is not None:
+            return self._weighted(out, target, weight)
+        return self.function(out, target) if self.takes_target else self.function(out)
+
+    def _weighted(self, out: Tensor, target: Tensor | None, weight: Tensor) -> Any:
+        if self.takes_weight:
+            return self.function(out, target, weight) if self.takes_target else self.function(out, weight)
+        module = self.module
+        if module is None:  # make_loss refuses this
+            raise ConfigError(
+                "sample_weight with a loss of your own needs it to take the weights as last argument."
+            )
+        per_row = _without_reduction(module)(out, target)
+        if per_row.ndim > 1:
+            per_row = per_row.flatten(1).mean(1) if self.is_mean else per_row.flatten(1).sum(1)
+        total = (per_row * weight).sum()
+        if not self.is_mean:
+            return total
+        class_weight = module.weight if isinstance(module, nn.CrossEntropyLoss) else None
+        if class_weight is not None and target is not None and target.ndim == 1:
+            weight = weight * class_weight[target]
+        return total / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)  # a batch may weigh nothing
+
+
+def make_loss(loss: Any, *, has_target: bool, has_weight: bool) -> Loss:
+    """A `Loss` from a name in `LOSSES`, a torch.nn module, or a callable of output, or of output and target.
+
+    Raises:
+        ConfigError: the name is unknown; a known loss without a target; weights that the loss cannot take.
+
+    >>> make_loss("mse", has_target=True, has_weight=False).module
+    MSELoss()
+    """
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise ConfigError(
+                f"unknown loss {loss!r}; known: {', '.join(sorted(LOSSES))}.{nearest(loss, LOSSES)}"
+            )
+        loss = LOSSES[loss]()
+    if not callable(loss):
+        raise ConfigError(f"loss must be a name, a torch.nn loss or a callable; got {type(loss).__name__}.")
+    known = type(loss).__module__ == "torch.nn.modules.loss"
+    if known and not has_target:
+        raise ConfigError(f"loss {type(loss).__name__} compares output with target; got no target. Pass y.")
+    if known and getattr(loss, "reduction", "mean") not in ("mean", "sum"):
+        raise ConfigError(
+            f"a loss must give one number for a batch; {type(loss).__name__} has "
+            f"reduction={loss.reduction!r}. Make it with reduction='mean' or 'sum'."
+        )
+    takes_weight = has_weight and not known
+    if takes_weight and not _accepts(loss, 3 if has_target else 2):
+        raise ConfigError(
+            "sample_weight with a loss of your own needs it to take the weights as last argument: "
+            f"loss({'out, target, weight' if has_target else 'out, weight'}) -> scalar."
+        )
+    return Loss(loss, has_target, takes_weight)
+
+
+def _accepts(function: Callable[..., Tensor], n_arguments: int) -> bool:
+    target = function.forward if isinstance(function, nn.Module) else function
+    try:
+        inspect.signature(target).bind(*[None] * n_arguments)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _without_reduction(module: nn.Module) -> nn.Module:
+    twin = copy.copy(module)
+    twin.reduction = "none"  # type: ignore[assignment]
+    return twin
+
+
+def as_loss_target(loss: Loss, y: Tensor, dtype: torch.dtype) -> Tensor:
+    """The target in the type that the loss wants; wrong label coding is an error that says the coding.
+
+    Raises:
+        DataError: class labels that are not whole, negative; binary targets outside 0 to 1.
+    """
+    module = loss.module
+    if isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss):
+        return _class_target(y, dtype)
+    if isinstance(module, BINARY):
+        y = y.to(dtype)
+        if len(y) and (y.min() < 0 or y.max() > 1):
+            raise DataError(
+                f"{type(module).__name__} expects targets from 0 to 1; "
+                f"got values from {y.min():g} to {y.max():g}. Code the two classes as 0 and 1."
+            )
+        return y
+    if isinstance(module, ELEMENTWISE) or y.is_floating_point():
+        return y.to(dtype)
+    return y.long() if y.dtype != torch.bool else y
+
+
+def _class_target(y: Tensor, dtype: torch.dtype) -> Tensor:
+    if y.is_floating_point() and y.ndim > 1:
+        return y.to(dtype)  # class probabilities
+    if y.is_floating_point():
+        raise DataError(
+            f"cross-entropy expects class codes as whole numbers (int64), from 0 up; got {y.dtype}. "
+            "Pass y.astype('int64'), or choose a regression loss such as 'mse'."
+        )
+    return y.long()
+
+
+def check_shapes(loss: Loss, out: Tensor, target: Tensor | None) -> None:
+    """Refuse output and target of the same rows that would broadcast into something nobody meant.
+
+    Raises:
+        DataError: (n, 1) against (n,) in either order; other shapes that a known loss would broadcast;
+            target rows that differ from output rows.
+    """
+    if target is None:
+        return
+    if out.ndim == 0 or len(out) != len(target):
+        raise DataError(
+            f"the network must give as many rows as it gets; {len(target)} rows gave an output of shape "
+            f"{tuple(out.shape)}. Keep the first axis in every layer."
+        )
+    module = loss.module
+    if isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss):
+        _check_classes(out, target)
+        return
+    trap = {out.ndim, target.ndim} == {1, 2} and (out.shape[-1] == 1 or target.shape[-1] == 1)
+    trap = trap and (target.is_floating_point() or out.numel() == target.numel())
+    if trap or (isinstance(module, ELEMENTWISE) and out.shape != target.shape):
+        raise DataError(
+            f"output and target must have the same shape; got {_shape(out)} and {_shape(target)}, which "
+            f"broadcast to every output against every target. {_shape_advice(out, target)}"
+        )
+
+
+def _check_classes(out: Tensor, target: Tensor) -> None:
+    if target.is_floating_point():
+        if out.shape != target.shape:
+            raise DataError(
+                f"class probabilities must have the output's shape {_shape(out)}; got {_shape(target)}."
+            )
+        return
+    if target.ndim != 1 or out.ndim != 2:
+        raise DataError(
+            "cross-entropy expects output (rows, classes) and target (rows,); "
+            f"got {_shape(out)} and {_shape(target)}. "
+            "Pass y.reshape(-1), and a network with one output for each class."
+        )
+
+
+def check_class_codes(loss: Loss, y: Tensor | None, n_outputs: int) -> None:
+    """Refuse class codes that the network has no output for (looks at all rows, once)."""
+    module = loss.module
+    if (
+        y is None
+        or not isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss)
+        or y.is_floating_point()
+        or not len(y)
+    ):
+        return
+    low, high = int(y.min()), int(y.max())
+    ignored = module.ignore_index
+    if (low < 0 and low != ignored) or high >= n_outputs:
+        advice = "Code the classes 0, 1, 2, ... and give the network an output for each."
+        if low == 1 and high == n_outputs:
+            advice = "Subtract 1: codes start at 0."
+        raise DataError(
+            f"class codes must be from 0 to {n_outputs - 1}, one for each of the network's {n_outputs} "
+            f"outputs; got {low} to {high}. {advice}"
+        )
+
+
+def _shape(x: Tensor) -> str:
+    return "(rows" + "".join(f", {d}" for d in x.shape[1:]) + ("," if x.ndim == 1 else "") + ")"
+
+
+def _shape_advice(out: Tensor, target: Tensor) -> str:
+    if out.ndim == 2 and target.ndim == 1:
+        return (
+            "Pass y[:, None], or end the network with nn.Flatten(0)."
+            if out.shape[1] == 1
+            else "Pass y with one column an output."
+        )
+    return (
+        "Pass y[:, 0]."
+        if out.ndim == 1 and target.ndim == 2
+        else "Make the network's outputs fit the target's columns."
+    )

@@ -1,0 +1,101 @@
+"""Metrics that are reported, as plain NumPy functions with optional row weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multilayer.errors import DataError
+
+Array = NDArray[Any]
+Metric = Callable[..., float]
+
+
+def accuracy(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Share of rows whose predicted class is the true one.
+
+    >>> accuracy(np.array([0, 1, 1]), np.array([0, 1, 0])).__round__(3)
+    0.667
+    """
+    return float(np.average(y == prediction, weights=weight))
+
+
+def log_loss(y: Array, probs: Array, weight: Array | None = None) -> float:
+    """Mean negative log probability of the true class, in nats.
+
+    y: class codes; probs: (n_rows, n_classes)
+
+    >>> log_loss(np.array([1]), np.array([[0.5, 0.5]])).__round__(4)
+    0.6931
+    """
+    chosen = probs[np.arange(len(y)), y.astype(np.int64)].astype(np.float64)
+    return float(np.average(-np.log(np.clip(chosen, np.finfo(np.float32).tiny, 1.0)), weights=weight))
+
+
+def roc_auc(y: Array, score: Array, weight: Array | None = None) -> float:
+    """Area under the ROC curve: how often a row of class 1 scores above one of class 0.
+
+    NaN where one of the two classes is absent.
+
+    >>> roc_auc(np.array([0, 0, 1]), np.array([0.1, 0.4, 0.8]))
+    1.0
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if len(np.unique(y)) < 2:
+        return float("nan")
+    return float(roc_auc_score(y, score, sample_weight=weight))
+
+
+def rmse(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Root of the mean squared error, in the units of y.
+
+    >>> rmse(np.array([0.0, 0.0]), np.array([3.0, 4.0])).__round__(4)
+    3.5355
+    """
+    error = y.astype(np.float64) - prediction
+    return float(np.sqrt(np.average(error**2, weights=weight)))
+
+
+def mae(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Mean absolute error, in the units of y.
+
+    >>> mae(np.array([0.0, 0.0]), np.array([3.0, 4.0]))
+    3.5
+    """
+    return float(np.average(np.abs(y.astype(np.float64) - prediction), weights=weight))
+
+
+def r2(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Share of the variance of y that is explained: 1 is perfect, 0 is the mean; NaN where y is constant.
+
+    >>> r2(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
+    0.0
+    """
+    y = y.astype(np.float64)
+    spread = np.average((y - np.average(y, weights=weight)) ** 2, weights=weight)
+    return (
+        float(1 - np.average((y - prediction) ** 2, weights=weight) / spread) if spread > 0 else float("nan")
+    )
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller value of the named metric is the better one.
+
+    >>> lower_is_better("rmse"), lower_is_better("roc_auc")
+    (True, False)
+    """
+    if metric not in METRICS:
+        raise DataError(f"unknown metric {metric!r}; known: {', '.join(sorted(METRICS))}.")
+    return metric in {"log_loss", "rmse", "mae"}
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "log_loss": log_loss,
+    "mae": mae,
+    "r2": r2,
+    "rmse": rmse,
+    "roc_auc": roc_auc,
+}

@@ -1,0 +1,763 @@
+import copy
+import inspect
+import logging
+import math
+import time
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.testing import assert_close
+
+from multilayer.errors import ConfigError, DataError
+from multilayer.nn.blocks import block, mlp
+from multilayer.training.loop import train
+from multilayer.training.losses import make_loss
+
+N_ROWS = 21
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def problem(n_rows=N_ROWS, n_outputs=1):
+    """A small network, inputs, and targets that depend on them."""
+    x = torch.randn(n_rows, 3)
+    return mlp(3, [6], n_outputs), x, (x.cumsum(1) ** 2)[:, :n_outputs]
+
+
+def weights_of(net):
+    return nn.utils.parameters_to_vector(net.parameters()).detach().clone()
+
+
+def state_of(net):
+    return copy.deepcopy(net.state_dict())
+
+
+def assert_same_state(net, state):
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def batches_of(net):
+    """A list that fills with the batches that the network is trained on."""
+    seen = []
+
+    def remember(module, inputs):
+        if module.training:
+            seen.append(inputs[0])
+
+    net.register_forward_pre_hook(remember)
+    return seen
+
+
+class Keeper(list):
+    """A callback that keeps the state after each epoch."""
+
+    def __call__(self, progress):
+        self.append(state_of(progress.net))
+
+
+def orders(seed, n_rows=N_ROWS):
+    """The order of rows that each epoch draws."""
+    rng = np.random.default_rng([seed, 0])
+    while True:
+        yield torch.from_numpy(rng.permutation(n_rows))
+
+
+def by_hand(net, x, y, optimizer, *, loss, epochs, batch_size, seed=0, weight=None):
+    """The loop as everyone writes it."""
+    draws = orders(seed, len(x))
+    losses = []
+    net.train()
+    for _ in range(epochs):
+        for rows in next(draws).split(batch_size):
+            optimizer.zero_grad()
+            value = loss(net(x[rows]), y[rows], *([] if weight is None else [weight[rows]]))
+            value.backward()
+            optimizer.step()
+            losses.append(value.item())
+    return losses
+
+
+def distance_to_one(out):
+    return (1 - out).abs().mean()
+
+
+def slow_mse(out, y):
+    time.sleep(0.01)
+    return (out - y).square().mean()
+
+
+def weighted_mse(out, y, w):
+    return ((out - y).square().mean(1) * w).sum() / w.sum()
+
+
+OPTIMIZERS = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=0.01),
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_training_equals_the_loop_by_hand_bit_for_bit(make, weighted):
+    net, x, y = problem()
+    twin = copy.deepcopy(net)
+    weight = torch.rand(N_ROWS) if weighted else None
+    history = train(
+        net, x, y, loss="mse", optimizer=make, epochs=3, batch_size=6, seed=5, sample_weight=weight
+    )
+    loss = weighted_mse if weighted else nn.MSELoss()
+    options = {"epochs": 3, "batch_size": 6, "seed": 5, "weight": weight}
+    expected = by_hand(twin, x, y, make(twin.parameters()), loss=loss, **options)
+    assert history.step_loss == expected
+    assert_same_state(net, twin.state_dict())
+
+
+def test_classification_with_norm_equals_the_loop_by_hand():
+    net, x, y = mlp(3, [6], 3, norm="batch"), torch.randn(N_ROWS, 3), torch.arange(N_ROWS) % 3
+    twin = copy.deepcopy(net)
+    make = OPTIMIZERS["adam"]
+    history = train(net, x, y, loss="cross_entropy", optimizer=make, epochs=2, batch_size=7)
+    loss = nn.CrossEntropyLoss()
+    assert history.step_loss == by_hand(
+        twin, x, y, make(twin.parameters()), loss=loss, epochs=2, batch_size=7
+    )
+    assert_same_state(net, twin.state_dict())
+
+
+def test_the_notes_loop_without_a_target():
+    net, x = block(5, 1), torch.randn(100, 5) + 1
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-1)
+    history = train(net, x, loss=distance_to_one, optimizer=optimizer, epochs=10, batch_size=100)
+    assert len(history.train_loss) == 10
+    assert history.train_loss[-1] < history.train_loss[0]
+
+
+def test_gradients_that_are_never_cleared_give_the_notes_curve():
+    net, x = mlp(5, [4], 2), torch.randn(100, 5) + 1
+    twin = copy.deepcopy(net)
+
+    optimizer = torch.optim.Adam(twin.parameters(), lr=1e-1)
+    optimizer.zero_grad()
+    expected = []
+    for _ in range(10):
+        value = distance_to_one(twin(x))
+        value.backward()
+        optimizer.step()
+        expected.append(value.item())
+
+    make = partial(torch.optim.Adam, lr=1e-1)
+    options = {"loss": distance_to_one, "optimizer": make, "epochs": 10, "batch_size": 100, "shuffle": False}
+    cleared = copy.deepcopy(net)
+    history = train(net, x, accumulate="forever", **options)
+    assert history.train_loss == expected
+    assert_same_state(net, twin.state_dict())
+    assert train(cleared, x, **options).train_loss != expected
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_two_batches_accumulate_to_one_big_batch(weighted):
+    net, x, y = problem()
+    twin = copy.deepcopy(net)
+    options = {"loss": "mse", "optimizer": OPTIMIZERS["sgd"], "epochs": 3}
+    options["sample_weight"] = torch.rand(N_ROWS) if weighted else None
+    train(net, x, y, batch_size=5, accumulate=2, **options)
+    train(twin, x, y, batch_size=10, **options)
+    assert_close(weights_of(net), weights_of(twin))
+
+
+def test_accumulated_batches_survive_the_pieces_of_an_epoch():
+    """An epoch runs in pieces (of eight steps at first), which must not cut a group of batches in two."""
+    net, x, y = problem(n_rows=60)
+    twin = copy.deepcopy(net)
+    options = {"loss": "mse", "optimizer": OPTIMIZERS["sgd"], "epochs": 2}
+    train(net, x, y, batch_size=2, accumulate=3, **options)
+    train(twin, x, y, batch_size=6, **options)
+    assert_close(weights_of(net), weights_of(twin))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=5, max_size=5).filter(any))
+def test_a_weight_of_n_is_the_row_n_times(weight):
+    net, x, y = problem(n_rows=5)
+    twin = copy.deepcopy(net)
+    options = {"loss": "mse", "optimizer": OPTIMIZERS["adam"], "epochs": 3, "shuffle": False}
+    train(net, x, y, sample_weight=weight, **options)
+    rows = np.repeat(np.arange(5), weight)
+    train(twin, x[rows], y[rows], **options)
+    assert_close(weights_of(net), weights_of(twin), atol=1e-5, rtol=1e-4)
+
+
+def test_a_batch_without_weight_does_no_harm():
+    net, x, y = problem(n_rows=8)
+    weight = [0.0] * 4 + [1.0] * 4
+    history = train(net, x, y, loss="mse", epochs=2, batch_size=4, shuffle=False, sample_weight=weight)
+    assert history.step_loss[0] == 0
+    assert history.stopped == "all epochs done"
+
+
+def test_weights_reach_a_custom_loss():
+    net, x, y = problem()
+    twin = copy.deepcopy(net)
+    weight = np.linspace(0.1, 2, N_ROWS)
+    options = {"epochs": 2, "batch_size": 6, "sample_weight": weight, "validation": (x, y)}
+    history = train(net, x, y, loss=weighted_mse, **options)
+    assert history.val_loss == pytest.approx(train(twin, x, y, loss="mse", **options).val_loss)
+
+
+# Optimisers
+
+
+def test_optimizer_as_instance_class_maker_or_none():
+    net, x, y = problem()
+    start = state_of(net)
+    results = []
+    for make in [
+        lambda: None,
+        lambda: torch.optim.Adam,
+        lambda: lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+        lambda: torch.optim.Adam(net.parameters(), lr=1e-3),
+    ]:
+        net.load_state_dict(start)
+        train(net, x, y, loss="mse", optimizer=make(), epochs=2)
+        results.append(weights_of(net))
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_an_instance_keeps_its_state_and_rate_from_run_to_run():
+    net, x, y = problem()
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(2):
+        train(net, x, y, loss="mse", optimizer=optimizer, epochs=3, schedule="cosine")
+    assert optimizer.param_groups[0]["lr"] == 0.01
+    assert optimizer.state[net[0].weight]["step"] == 6
+
+
+def test_refuses_an_optimizer_that_does_not_fit():
+    net, x, y = problem()
+    other = torch.optim.Adam(problem()[0].parameters())
+    for optimizer, message in [
+        (other, "must hold the network's parameters; it holds none of them. Make it from this network"),
+        (lambda parameters: "adam", "a maker of one such as torch.optim.Adam; got 'adam'"),
+        (torch.optim.LBFGS, "must update from one gradient; LBFGS asks for several"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            train(net, x, y, loss="mse", optimizer=optimizer)
+
+
+def test_refuses_a_network_with_nothing_to_train():
+    net, x, y = problem()
+    with pytest.raises(ConfigError, match="needs a network with trainable parameters"):
+        train(net.requires_grad_(False), x, y, loss="mse")
+
+
+def test_frozen_parameters_stay():
+    net, x, y = problem()
+    net[0].requires_grad_(False)
+    frozen, free = net[0].weight.clone(), net[2].weight.detach().clone()
+    train(net, x, y, loss="mse", epochs=2)
+    assert torch.equal(net[0].weight, frozen)
+    assert not torch.equal(net[2].weight, free)
+
+
+def test_clip_norm_bounds_an_update():
+    net, x, y = problem()
+    before = weights_of(net)
+    train(
+        net,
+        x,
+        100 * y,
+        loss="mse",
+        optimizer=torch.optim.SGD(net.parameters(), lr=1.0),
+        steps=1,
+        clip_norm=0.1,
+    )
+    assert (weights_of(net) - before).norm().item() == pytest.approx(0.1, rel=1e-3)
+
+
+# Epochs, steps, batches
+
+
+def test_epochs_steps_and_the_default():
+    net, x, y = problem()
+    options = {"loss": "mse", "batch_size": 6}
+    assert len(train(net, x, y, epochs=2, **options).step_loss) == 8
+    history = train(net, x, y, steps=6, **options)
+    assert (len(history.step_loss), len(history.train_loss)) == (6, 2)
+    assert len(train(net, x, y, **options).train_loss) == 10
+
+
+def test_train_loss_is_the_mean_over_the_epochs_rows():
+    net, x, y = problem()
+    history = train(net, x, y, loss="mse", epochs=1, batch_size=6)
+    assert history.train_loss[0] == pytest.approx(np.average(history.step_loss, weights=[6, 6, 6, 3]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_each_row_is_seen_once_an_epoch_and_none_is_left_alone(n_rows, batch_size):
+    net, x, y = problem(n_rows)
+    seen = batches_of(net)
+    train(net, x, y, loss="mse", epochs=1, batch_size=batch_size)
+    assert sorted(torch.cat(seen).tolist()) == sorted(x.tolist())
+    sizes = [len(batch) for batch in seen]
+    if batch_size == 1:
+        assert set(sizes) == {1}
+    elif n_rows > 1:
+        assert min(sizes) > 1
+        assert max(sizes) <= batch_size + 1
+
+
+def test_batchnorm_meets_no_batch_of_one():
+    x = torch.randn(9, 3)
+    history = train(mlp(3, [4], 1, norm="batch"), x, x[:, :1], loss="mse", epochs=1, batch_size=4)
+    assert len(history.step_loss) == 2
+
+
+def test_without_shuffle_rows_keep_their_order():
+    net, x, y = problem()
+    seen = batches_of(net)
+    train(net, x, y, loss="mse", epochs=2, batch_size=6, shuffle=False)
+    assert torch.equal(torch.cat(seen), torch.cat([x, x]))
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"epochs": 2, "steps": 3}, "give epochs or steps, not both"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1; got 0"),
+        ({"steps": -1}, "steps must be a whole number of at least 1; got -1"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"accumulate": 0}, "accumulate must be"),
+        ({"patience": 0}, "patience must be"),
+        ({"patience": 3}, "patience watches the validation loss; pass validation"),
+        ({"clip_norm": 0.0}, r"clip_norm must be positive; got 0\.0"),
+        ({"time_budget": -1.0}, r"time_budget must be positive; got -1\.0"),
+        ({"validation": 1.5}, r"a share between 0 and 1; got 1\.5"),
+        ({"validation": (1, 2, 3, 4)}, r"must be \(x, y\) or \(x, y, sample_weight\); got 4 parts"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'"),
+        ({"loss": "mes"}, "unknown loss 'mes'"),
+    ],
+)
+def test_refuses_a_setting(settings_, message):
+    net, x, y = problem()
+    before = weights_of(net)
+    with pytest.raises(ConfigError, match=message):
+        train(net, x, y, **{"loss": "mse", **settings_})
+    assert torch.equal(weights_of(net), before)
+
+
+# Schedules
+
+
+def test_schedule_runs_over_all_steps():
+    net, x, y = problem()
+    asked = []
+
+    def schedule(progress):
+        asked.append(progress)
+        return 1 - progress / 2
+
+    history = train(
+        net, x, y, loss="mse", optimizer=OPTIMIZERS["sgd"], epochs=3, batch_size=6, schedule=schedule
+    )
+    np.testing.assert_allclose(asked, np.arange(12) / 12)
+    assert history.lr == pytest.approx([0.05 * (1 - s / 24) for s in (3, 7, 11)])
+
+
+def test_schedule_reaches_its_end_when_steps_end_within_an_epoch():
+    net, x, y = problem()
+    asked = []
+    train(net, x, y, loss="mse", steps=6, batch_size=6, schedule=lambda p: asked.append(p) or 1.0)
+    np.testing.assert_allclose(asked, np.arange(6) / 6)
+
+
+def test_schedule_sets_the_rate_of_each_step_and_group():
+    net, x, y = problem()
+    optimizer = torch.optim.SGD(
+        [{"params": net[0].parameters(), "lr": 0.1}, {"params": net[2].parameters(), "lr": 0.01}]
+    )
+    rates = []
+    optimizer.register_step_pre_hook(lambda o, *_: rates.append([g["lr"] for g in o.param_groups]))
+    train(net, x, y, loss="mse", optimizer=optimizer, steps=4, schedule="linear")
+    np.testing.assert_allclose(rates, np.outer([1, 0.75, 0.5, 0.25], [0.1, 0.01]))
+
+
+# Validation
+
+
+def test_weights_of_the_best_epoch_come_back():
+    """The validation target is the negative of the training target: every epoch makes it worse."""
+    net, x, y = problem()
+    states = Keeper()
+    options = {"optimizer": OPTIMIZERS["sgd"], "epochs": 6, "validation": (x, -y), "callbacks": [states]}
+    history = train(net, x, y, loss="mse", **options)
+    assert history.best_epoch == 1 + int(np.argmin(history.val_loss)) < 6
+    assert_same_state(net, states[history.best_epoch - 1])
+    with torch.no_grad():
+        assert nn.MSELoss()(net(x), -y).item() == pytest.approx(min(history.val_loss))
+
+
+def test_running_statistics_come_back_with_the_weights():
+    x = torch.randn(20, 3)
+    net = mlp(3, [4], 1, norm="batch")
+    states, y = Keeper(), x[:, :1]
+    options = {"optimizer": OPTIMIZERS["sgd"], "epochs": 5, "validation": (x, -y), "callbacks": [states]}
+    history = train(net, x, y, loss="mse", **options)
+    assert history.best_epoch < 5
+    assert_same_state(net, states[history.best_epoch - 1])
+    assert net[2].num_batches_tracked == history.best_epoch
+
+
+def test_patience_ends_the_run():
+    net, x, y = problem()
+    history = train(
+        net, x, y, loss="mse", optimizer=OPTIMIZERS["sgd"], epochs=50, validation=(x, -y), patience=2
+    )
+    assert history.epochs == history.best_epoch + 2
+    assert history.stopped == "no better validation loss in 2 epochs"
+
+
+def test_a_share_is_held_out_and_not_trained_on():
+    net, x, y = problem()
+    seen = {True: [], False: []}
+    net.register_forward_pre_hook(lambda module, inputs: seen[module.training].append(inputs[0]))
+    train(net, x, y, loss="mse", epochs=1, validation=0.25)
+    trained, held = torch.cat(seen[True]).tolist(), seen[False][-1].tolist()
+    assert len(held) == 5
+    assert sorted(trained + held) == sorted(x.tolist())
+
+
+def test_a_share_that_leaves_no_rows_is_refused():
+    net, x, y = problem(n_rows=2)
+    with pytest.raises(DataError, match=r"validation=0\.9 of 2 rows leaves none to train on"):
+        train(net, x, y, loss="mse", validation=0.9)
+
+
+def test_validation_without_a_target():
+    net, x, _ = problem()
+    history = train(net, x, loss=lambda out: out.square().mean(), epochs=2, validation=(x,))
+    assert len(history.val_loss) == 2
+    with pytest.raises(ConfigError, match=r"validation must be \(x,\); got 2 parts"):
+        train(net, x, loss=lambda out: out.square().mean(), validation=(x, x))
+
+
+def test_validation_rows_may_have_weights():
+    net, x, y = problem()
+    history = train(net, x, y, loss="mse", epochs=1, validation=(x, y, [1.0] + [0.0] * (N_ROWS - 1)))
+    assert history.val_loss[0] == pytest.approx((net(x[:1]) - y[:1]).square().item(), rel=1e-4)
+
+
+def test_validation_falls_into_no_shape_trap_either():
+    net, x, y = problem()
+    with pytest.raises(DataError, match="must have the same shape"):
+        train(net, x, y, loss="mse", validation=(x, y[:, 0]))
+
+
+def test_metrics_are_measured_on_the_validation_rows():
+    net, x, y = problem()
+    history = train(
+        net,
+        x,
+        y,
+        loss="mse",
+        epochs=3,
+        validation=(x, y),
+        metrics={"mse": lambda out, y: ((out - y) ** 2).mean()},
+    )
+    assert history.metrics["mse"] == pytest.approx(history.val_loss)
+
+
+# Shapes, labels, values
+
+
+@pytest.mark.parametrize(
+    "loss", ["mse", "mae", "huber", "binary_cross_entropy", lambda out, y: (out - y).square().mean()]
+)
+def test_a_column_against_a_row_is_refused_before_training(loss):
+    net, x, y = problem()
+    before = weights_of(net)
+    with pytest.raises(DataError, match=r"Pass y\[:, None\], or end the network with nn.Flatten\(0\)"):
+        train(net, x, y[:, 0].sigmoid(), loss=loss)
+    with pytest.raises(DataError, match=r"Pass y\[:, 0\]"):
+        train(nn.Sequential(*net, nn.Flatten(0)), x, y.sigmoid(), loss=loss)
+    assert torch.equal(weights_of(net), before)
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "n_outputs", "message"),
+    [
+        ([1, 2, 3] * 7, "cross_entropy", 3, "got 1 to 3. Subtract 1: codes start at 0"),
+        ([0.0, 1.0, 2.0] * 7, "cross_entropy", 3, r"class codes as whole numbers .* got torch.float64"),
+        (["a", "b", "c"] * 7, "cross_entropy", 3, "y must hold numbers; got an array of type <U1"),
+        ([[0], [1], [2]] * 7, "cross_entropy", 3, r"got \(rows, 3\) and \(rows, 1\)\. Pass y.reshape"),
+        (
+            [0, 1, 1] * 7,
+            "cross_entropy",
+            1,
+            "0 to 0, .* network's 1 outputs; got 0 to 1. .* an output for each",
+        ),
+        ([[-1], [1], [1]] * 7, "binary_cross_entropy", 1, "from 0 to 1; got values from -1 to 1"),
+        ([[1.0], [np.nan], [1]] * 7, "mse", 1, "y must be finite; got nan in row 1, column 0"),
+        ([[1.0]] * 20, "mse", 1, "y must have as many rows as x; got 20 and 21"),
+    ],
+)
+def test_wrong_targets_are_refused(labels, loss, n_outputs, message):
+    net, x, _ = problem(n_outputs=n_outputs)
+    with pytest.raises(DataError, match=message):
+        train(net, x, labels, loss=loss)
+
+
+def test_nan_in_x_is_named():
+    net, x, y = problem()
+    x[4, 2] = math.nan
+    with pytest.raises(DataError, match=r"x must be finite; got nan in row 4, column 2 \(counted from 0\)"):
+        train(net, x, y, loss="mse")
+
+
+def test_x_of_another_width_is_refused():
+    net, x, y = problem()
+    with pytest.raises(DataError, match=r"cannot take rows of shape \(2,\): .* multilayer.trace"):
+        train(net, x[:, :2], y, loss="mse")
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1.0], "sample_weight must have as many rows as x; got 1 and 21"),
+        ([-1.0] * N_ROWS, "none negative and not all zero"),
+        ([0.0] * N_ROWS, "none negative and not all zero"),
+        ([[1.0]] * N_ROWS, r"one number a row, .* got shape \(21, 1\)"),
+        ([math.inf] * N_ROWS, "sample_weight must be finite"),
+    ],
+)
+def test_wrong_weights_are_refused(weight, message):
+    net, x, y = problem()
+    with pytest.raises(DataError, match=message):
+        train(net, x, y, loss="mse", sample_weight=weight)
+
+
+def test_every_kind_of_table_trains_alike():
+    net, x, y = problem()
+    start, results = state_of(net), []
+    x64, y64 = x.double().numpy(), y.double().numpy()
+    names = ["a", "b", "c"]
+    for inputs, target in [
+        (x, y),
+        (x64, y64),
+        (x64.tolist(), y64.tolist()),
+        (pd.DataFrame(x64, columns=names), pd.DataFrame(y64)),
+        (pl.DataFrame(x64, schema=names), pl.DataFrame(y64, schema=["y"])),
+    ]:
+        net.load_state_dict(start)
+        train(net, inputs, target, loss="mse", epochs=2)
+        results.append(weights_of(net))
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_the_users_arrays_stay_as_they_are():
+    net, x, y = problem()
+    before = x.clone(), y.clone()
+    train(net, x, y, loss="mse", epochs=1)
+    assert torch.equal(x, before[0]) and torch.equal(y, before[1])
+
+
+def test_codes_go_to_an_embedding_and_whole_numbers_to_a_linear():
+    codes = np.arange(12).reshape(6, 2) % 4
+    net = nn.Sequential(nn.Embedding(4, 3), nn.Flatten(), nn.Linear(6, 1))
+    assert train(net, codes, np.ones((6, 1)), loss="mse", epochs=1).epochs == 1
+    assert train(nn.Linear(2, 1), codes, np.ones((6, 1)), loss="mse", epochs=1).epochs == 1
+
+
+def test_double_networks_train_in_double():
+    net, x, y = problem()
+    train(net.double(), x, y, loss="mse", epochs=1)
+    assert net[0].weight.dtype == torch.float64
+
+
+# What must not change, and what must be the same
+
+
+def test_same_seed_same_bits_and_another_seed_other_bits():
+    def trained(seed):
+        torch.manual_seed(0)
+        x = torch.randn(40, 3)
+        net = mlp(3, [8], 1, dropout=0.3, norm="batch")
+        torch.manual_seed(time.perf_counter_ns())  # what the user drew before does not matter
+        train(net, x, x[:, :1], loss="mse", epochs=2, batch_size=8, validation=0.2, seed=seed)
+        return weights_of(net)
+
+    assert torch.equal(trained(3), trained(3))
+    assert not torch.equal(trained(3), trained(4))
+
+
+def test_nothing_global_changes():
+    net, x, y = problem()
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()
+    inside = []
+
+    def look(progress):
+        inside.append(torch.get_num_threads())
+
+    train(net, x, y, loss="mse", epochs=1, callbacks=[look], threads=before[2] + 1)
+    assert inside == [before[2] + 1]
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert torch.get_num_threads() == before[2]
+    assert torch.tensor(1e-39).mul(0.5) != 0
+
+
+def test_nothing_global_changes_when_a_callback_fails():
+    net, x, y = problem()
+    before = torch.get_rng_state(), torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError):
+        train(net, x, y, loss="mse", callbacks=[lambda progress: 1 / 0], threads=before[1] + 1)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+    assert torch.tensor(1e-39).mul(0.5) != 0
+
+
+# How a run ends
+
+
+def test_callbacks_see_the_progress_and_can_stop():
+    net, x, y = problem()
+    seen = []
+
+    def stop_at_3(progress):
+        seen.append(progress)
+        return progress.epoch == 3
+
+    history = train(net, x, y, loss="mse", epochs=9, validation=(x, y), callbacks=[stop_at_3])
+    assert [p.epoch for p in seen] == [1, 2, 3]
+    assert {p.epochs for p in seen} == {9}
+    assert [p.train_loss for p in seen] == history.train_loss
+    assert [p.val_loss for p in seen] == history.val_loss
+    assert seen[-1].net is net and seen[-1].elapsed_s > 0
+    assert history.stopped == "a callback asked to stop"
+
+
+def interrupt_at(epoch):
+    def callback(progress):
+        if progress.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return callback
+
+
+def test_an_interrupted_run_keeps_the_best_so_far(caplog):
+    net, x, y = problem()
+    states = Keeper()
+    options = {"optimizer": OPTIMIZERS["sgd"], "epochs": 9, "validation": (x, -y)}
+    with caplog.at_level(logging.WARNING, "multilayer"):
+        history = train(net, x, y, loss="mse", callbacks=[states, interrupt_at(4)], **options)
+    assert history.stopped == "interrupted"
+    assert (history.epochs, len(history.val_loss)) == (4, 4)
+    assert history.best_epoch < 4
+    assert_same_state(net, states[history.best_epoch - 1])
+    assert "interrupted; the weights reached so far are kept" in caplog.text
+
+
+@pytest.mark.parametrize("call", [8, 10])
+def test_an_interrupt_within_an_epoch_goes_back_to_the_best_weights(call):
+    net, x, y = problem()
+    states, calls = Keeper(), []
+
+    def loss(out, y):
+        calls.append(1)
+        if len(calls) == call:  # an epoch is four batches and a validation
+            raise KeyboardInterrupt
+        return (out - y).square().mean()
+
+    history = train(net, x, y, loss=loss, batch_size=6, validation=(x, y), callbacks=[states])
+    assert (history.stopped, history.best_epoch, len(history.val_loss)) == ("interrupted", 1, 1)
+    assert_same_state(net, states[0])
+
+
+def test_an_interrupted_run_without_validation_keeps_the_last_weights():
+    net, x, y = problem()
+    history = train(net, x, y, loss="mse", epochs=9, callbacks=[interrupt_at(2)])
+    assert (history.stopped, history.best_epoch, history.epochs) == ("interrupted", 2, 2)
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_a_run_that_diverges_goes_back_to_finite_weights_and_says_so(validate, caplog):
+    net, x, y = problem()
+    states = Keeper([state_of(net)])
+    history = train(
+        net,
+        x,
+        1e3 * y,
+        loss="mse",
+        optimizer=torch.optim.SGD(net.parameters(), lr=10.0),
+        epochs=30,
+        validation=(x, 1e3 * y) if validate else None,
+        callbacks=[states],
+    )
+    assert history.stopped.startswith("diverged: ")
+    assert 0 <= history.best_epoch < history.epochs
+    assert torch.isfinite(weights_of(net)).all()
+    assert_same_state(net, states[history.best_epoch])
+    assert "Lower the learning rate, pass clip_norm=1.0, or scale the inputs" in caplog.text
+    assert len(history.to_frame()) == history.epochs
+
+
+def test_weights_that_break_in_the_last_step_count_as_diverged():
+    net, x, y = problem()
+    before = weights_of(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e38)
+    history = train(net, x, 1e6 * y, loss="mse", optimizer=optimizer, epochs=1)
+    assert history.stopped == "diverged: the weights are no longer finite after epoch 1"
+    assert history.best_epoch == 0
+    assert torch.equal(weights_of(net), before)
+
+
+def test_the_time_budget_is_roughly_kept():
+    net, x, y = problem()
+    began = time.perf_counter()
+    history = train(net, x, y, loss=slow_mse, epochs=10_000, batch_size=6, schedule="linear", time_budget=0.4)
+    assert 0.2 < time.perf_counter() - began < 2
+    assert history.stopped == "the time budget was used up"
+    assert history.lr[-1] < 0.4 * history.lr[0]  # the schedule was squeezed into the budget
+
+
+def test_a_budget_shorter_than_an_epoch_ends_within_it():
+    net, x, y = problem(n_rows=400)
+    history = train(net, x, y, loss=slow_mse, epochs=2, batch_size=2, time_budget=0.2)
+    assert 0 < len(history.step_loss) < 200
+    assert history.stopped == "the time budget was used up"
+
+
+def test_history_says_what_ran():
+    net, x, y = problem()
+    history = train(net, x, y, loss="mse", epochs=2, batch_size=6)
+    assert history.engine.startswith("autograd")
+    assert history.stopped == "all epochs done"
+    assert len(history.epoch_time_s) == len(history.lr) == history.epochs == history.best_epoch == 2
+    assert all(seconds > 0 for seconds in history.epoch_time_s)
+    frame = history.to_frame()
+    assert frame["train_loss"].tolist() == history.train_loss
+
+
+def test_a_named_loss_is_the_module_of_that_name():
+    net, x, y = problem()
+    twin = copy.deepcopy(net)
+    named = train(net, x, y, loss="mse", epochs=2)
+    module = train(twin, x, y, loss=make_loss("mse", has_target=True, has_weight=False).module, epochs=2)
+    assert named.step_loss == module.step_loss
+
+
+def test_every_setting_is_described():
+    text = inspect.getdoc(train)
+    assert [name for name in inspect.signature(train).parameters if f"{name}:" not in text] == []

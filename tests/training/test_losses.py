@@ -1,0 +1,180 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.testing import assert_close
+
+from multilayer.errors import ConfigError, DataError
+from multilayer.training.losses import LOSSES, as_loss_target, check_class_codes, check_shapes, make_loss
+
+
+def made(loss, has_target=True, has_weight=False):
+    return make_loss(loss, has_target=has_target, has_weight=has_weight)
+
+
+def batch_for(name):
+    out = torch.randn(6, 3)
+    if name == "cross_entropy":
+        return out, torch.randint(0, 3, (6,))
+    return out, torch.rand(6, 3).round() if name == "binary_cross_entropy" else torch.rand(6, 3)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_name_is_the_torch_loss(name):
+    out, target = batch_for(name)
+    assert torch.equal(made(name)(out, target), LOSSES[name]()(out, target))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(sorted(LOSSES)),
+    st.sampled_from(["mean", "sum"]),
+    st.lists(st.integers(0, 3), min_size=6, max_size=6),
+)
+def test_a_weight_of_n_is_the_row_n_times(name, reduction, weight):
+    weight = torch.tensor(weight)
+    if not weight.sum():
+        return
+    out, target = batch_for(name)
+    loss = LOSSES[name]()
+    loss.reduction = reduction
+    rows = torch.arange(6).repeat_interleave(weight)
+    assert_close(made(loss, has_weight=True)(out, target, weight.float()), loss(out[rows], target[rows]))
+
+
+def test_class_weights_and_row_weights_go_together():
+    out, target = batch_for("cross_entropy")
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0]))
+    assert_close(made(loss, has_weight=True)(out, target, torch.ones(6)), loss(out, target))
+
+
+def test_a_batch_that_weighs_nothing_costs_nothing():
+    out, target = batch_for("mse")
+    assert made("mse", has_weight=True)(out, target, torch.zeros(6)) == 0
+
+
+def test_callables_of_output_of_target_and_of_weight():
+    out, y, w = torch.ones(4, 1), torch.zeros(4, 1), torch.full((4,), 0.5)
+    assert made(lambda out: out.sum(), has_target=False)(out, None) == 4
+    assert made(lambda out, y: (out - y).sum())(out, y) == 4
+    assert made(lambda out, y, w: (out[:, 0] * w).sum(), has_weight=True)(out, y, w) == 2
+    assert made(lambda out, w: (out[:, 0] * w).sum(), has_target=False, has_weight=True)(out, None, w) == 2
+
+
+def test_a_module_of_ones_own_may_take_weights():
+    class Weighted(nn.Module):
+        def forward(self, out, y, w):
+            return ((out - y)[:, 0] * w).sum()
+
+    assert made(Weighted(), has_weight=True)(torch.ones(2, 1), torch.zeros(2, 1), torch.ones(2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "message"),
+    [
+        ("mes", {}, r"unknown loss 'mes'; known: binary_cross_entropy, .*Did you mean 'mse'\?"),
+        (3, {}, "loss must be a name, a torch.nn loss or a callable; got int"),
+        ("mse", {"has_target": False}, "MSELoss compares output with target; got no target. Pass y"),
+        (nn.MSELoss(reduction="none"), {}, "one number for a batch; MSELoss has reduction='none'"),
+        (
+            lambda out, y: out.sum(),
+            {"has_weight": True},
+            "take the weights as last argument: .*out, target, weight",
+        ),
+        (lambda out: out.sum(), {"has_weight": True, "has_target": False}, r"loss\(out, weight\) -> scalar"),
+    ],
+)
+def test_refuses_a_loss(loss, options, message):
+    with pytest.raises(ConfigError, match=message):
+        made(loss, **options)
+
+
+@pytest.mark.parametrize(
+    "loss", ["mse", "binary_cross_entropy", "mae", lambda out, y: (out - y).square().mean()]
+)
+@pytest.mark.parametrize(
+    ("out", "target", "advice"),
+    [
+        (
+            (2, 1),
+            (2,),
+            r"got \(rows, 1\) and \(rows,\), .* Pass y\[:, None\], or end the network with nn.Flatten\(0\)",
+        ),
+        ((2,), (2, 1), r"got \(rows,\) and \(rows, 1\), .* Pass y\[:, 0\]"),
+    ],
+)
+def test_a_column_against_a_row_is_refused_by_every_loss(loss, out, target, advice):
+    with pytest.raises(DataError, match=f"must have the same shape; {advice}"):
+        check_shapes(made(loss), torch.zeros(out), torch.zeros(target))
+
+
+def test_known_losses_refuse_every_broadcast():
+    for out, target in [((2, 3), (2, 1)), ((2, 1), (2, 3)), ((2, 3), (2,)), ((2, 3, 1), (2, 3))]:
+        with pytest.raises(DataError, match="must have the same shape"):
+            check_shapes(made("mse"), torch.zeros(out), torch.zeros(target))
+
+
+def test_a_custom_loss_may_compare_unequal_shapes():
+    """Three quantiles against one number, classes against codes: nobody writes these by accident."""
+    loss = made(lambda out, y: (out - y).abs().mean())
+    check_shapes(loss, torch.zeros(2, 3), torch.zeros(2, 1))
+    check_shapes(loss, torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
+    check_shapes(loss, torch.zeros(2, 3), None)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy", lambda out, y: out.sum()])
+def test_lost_rows_are_refused(loss):
+    with pytest.raises(DataError, match=r"as many rows as it gets; 2 rows gave an output of shape \(6,\)"):
+        check_shapes(made(loss), torch.zeros(6), torch.zeros(2))
+
+
+def test_cross_entropy_wants_one_axis_of_codes_or_probabilities():
+    loss = made("cross_entropy")
+    check_shapes(loss, torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
+    check_shapes(loss, torch.zeros(2, 3), torch.zeros(2, 3))
+    with pytest.raises(DataError, match=r"got \(rows, 3\) and \(rows, 1\)\. Pass y\.reshape\(-1\)"):
+        check_shapes(loss, torch.zeros(2, 3), torch.zeros(2, 1, dtype=torch.int64))
+    with pytest.raises(
+        DataError, match=r"probabilities must have the output's shape \(rows, 3\); got \(rows, 2\)"
+    ):
+        check_shapes(loss, torch.zeros(2, 3), torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([1, 2, 3], r"from 0 to 2, one for each of the network's 3 outputs; got 1 to 3\. Subtract 1"),
+        ([0, 1, 5], r"got 0 to 5\. Code the classes 0, 1, 2"),
+        ([-1, 0, 1], r"got -1 to 1\. Code the classes 0, 1, 2"),
+    ],
+)
+def test_class_codes_without_an_output_are_refused(codes, message):
+    with pytest.raises(DataError, match=message):
+        check_class_codes(made("cross_entropy"), torch.tensor(codes), 3)
+
+
+def test_ignored_codes_pass():
+    check_class_codes(made("cross_entropy"), torch.tensor([0, -100, 2]), 3)
+
+
+def test_targets_take_the_losses_type():
+    ints, floats = torch.tensor([0, 1], dtype=torch.int32), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    assert as_loss_target(made("cross_entropy"), ints, torch.float32).dtype == torch.int64
+    assert as_loss_target(made("binary_cross_entropy"), ints, torch.float32).dtype == torch.float32
+    assert as_loss_target(made("mse"), floats, torch.float32).dtype == torch.float32
+    own = made(lambda out, y: out.sum())
+    assert as_loss_target(own, ints, torch.float32).dtype == torch.int64
+    assert as_loss_target(own, floats, torch.float32).dtype == torch.float32
+    assert as_loss_target(own, ints.bool(), torch.float32).dtype == torch.bool
+
+
+def test_wrong_label_coding_is_refused():
+    with pytest.raises(
+        DataError, match=r"BCEWithLogitsLoss expects targets from 0 to 1; got values from -1 to 1"
+    ):
+        as_loss_target(made("binary_cross_entropy"), torch.tensor([-1, 1]), torch.float32)
+    with pytest.raises(
+        DataError, match=r"class codes as whole numbers \(int64\), from 0 up; got torch\.float64"
+    ):
+        as_loss_target(made("cross_entropy"), torch.tensor([0.0, 1.0], dtype=torch.float64), torch.float32)
