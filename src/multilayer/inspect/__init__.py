@@ -1,0 +1,1 @@
+"""Looking inside: what layers do to a batch."""
