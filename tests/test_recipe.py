@@ -1,0 +1,620 @@
+"""`fit`: each argument does what it says, nothing is learnt from validation rows, bad input is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+
+from multilayer import ConfigError, DataError, Model, SchemaError, fit
+from multilayer.training.loop import Progress
+
+N_ROWS = 50
+FAST: dict[str, Any] = {"hidden": 8, "epochs": 3, "batch_size": 16}
+
+
+def houses(n_rows: int = N_ROWS) -> dict[str, Any]:
+    """A number, a category with gaps, a group, a day that counts up, a class and a price."""
+    rng = np.random.default_rng(0)
+    size = rng.uniform(20, 200, n_rows).round(1)
+    city = rng.choice(np.array(["Oslo", "Rome"], dtype=object), n_rows)
+    city[::10] = None
+    return {
+        "size": size,
+        "city": city,
+        "street": np.array([f"s{i % 7}" for i in range(n_rows)], dtype=object),
+        "day": np.arange(n_rows),
+        "sold": np.where(size > 100, "yes", "no").astype(object),
+        "price": size * 3 + 50 * (city == "Rome"),
+    }
+
+
+def features(n_rows: int = N_ROWS) -> dict[str, Any]:
+    return {name: houses(n_rows)[name] for name in ("size", "city")}
+
+
+def table(target: str, n_rows: int = N_ROWS) -> dict[str, Any]:
+    return features(n_rows) | {target: houses(n_rows)[target]}
+
+
+def rows_of(columns: dict[str, Any], rows: Any) -> dict[str, Any]:
+    return {name: np.asarray(values)[rows] for name, values in columns.items()}
+
+
+def bytes_without_times(model: Model) -> bytes:
+    summary = {name: value for name, value in model.summary.items() if name != "times"}
+    return replace(
+        model, summary=summary, history=replace(model.history, epoch_time_s=[]), dropped=()
+    ).to_bytes()
+
+
+def encoder_state(model: Model) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+    """What the encoder has learnt, without the schema's description of the table."""
+    arrays, rest = model.encoder.state()
+    return {name: array.tolist() for name, array in arrays.items()}, rest["coders"]
+
+
+def stop_at(epoch: int, *, by: Callable[[], Any] = lambda: True) -> Callable[[Progress], Any]:
+    return lambda progress: by() if progress.epoch == epoch else None
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def priced() -> Model:
+    return fit(table("price"), target="price", **FAST)
+
+
+class TestTask:
+    @pytest.mark.parametrize(
+        ("y", "kind"),
+        [
+            (np.array(["a", "b"] * 25, dtype=object), "binary"),
+            (np.array([True, False] * 25), "binary"),
+            (np.array([7.0, 9.0] * 25), "binary"),
+            (np.arange(50) % 3, "multiclass"),
+            (np.array(["a", "b", "c", "d", "e"] * 10, dtype=object), "multiclass"),
+            (np.arange(50) * 1.5, "regression"),
+        ],
+    )
+    def test_is_guessed_and_the_guess_is_told(self, y: np.ndarray, kind: str) -> None:
+        model = fit(features() | {"y": y}, target="y", hidden=8, epochs=1)
+
+        assert model.task.kind == kind
+        assert model.summary["decisions"][0].startswith(f"task: {kind}")
+        assert "pass task= to choose another" in model.summary["decisions"][0]
+
+    def test_can_be_forced(self) -> None:
+        y = np.arange(N_ROWS) % 3
+        model = fit(features() | {"y": y}, target="y", task="regression", **FAST)
+
+        assert model.task.kind == "regression"
+        assert model.predict(features()).dtype == np.float64
+        assert "(as asked)" in model.summary["decisions"][0]
+
+    def test_numbers_can_be_classes(self) -> None:
+        model = fit(features() | {"y": np.arange(N_ROWS) % 4 * 10}, target="y", task="multiclass", **FAST)
+
+        assert model.classes == (0, 10, 20, 30)
+
+    def test_refuses_an_unknown_one(self) -> None:
+        with pytest.raises(
+            ConfigError, match="task must be one of binary, multiclass, regression; got 'rank'"
+        ):
+            fit(table("price"), target="price", task="rank")
+
+    def test_refuses_binary_of_three_classes(self) -> None:
+        with pytest.raises(ConfigError, match="task 'binary' needs two classes; the target has 7"):
+            fit(features() | {"street": houses()["street"]}, target="street", task="binary")
+
+    def test_refuses_regression_of_text(self) -> None:
+        with pytest.raises(DataError, match="regression needs a target of numbers; got text"):
+            fit(table("sold"), target="sold", task="regression")
+
+    def test_predictions_stay_inside_the_training_rows(self) -> None:
+        held = rows_of(table("price"), slice(40, None)) | {"price": np.full(10, 1e6)}
+        model = fit(rows_of(table("price"), slice(40)), target="price", validation=held, **FAST)
+
+        far = model.predict({"size": [-1e9, 1e9], "city": ["Oslo", "Rome"]})
+
+        prices = houses()["price"][:40]
+        assert (model.task.low, model.task.high) == (prices.min(), prices.max())
+        assert prices.min() <= far.min() <= far.max() <= prices.max()
+
+    def test_units_are_those_of_the_training_rows(self) -> None:
+        model = fit(houses(), target="price", time="day", drop=["sold"], **FAST)
+
+        price = houses()["price"][:40]
+        assert model.task.center == pytest.approx(price.mean())
+        assert model.task.scale == pytest.approx(price.std())
+
+
+class TestTarget:
+    def test_given_as_values_is_the_same_as_given_by_name(self) -> None:
+        by_name = fit(table("price"), target="price", **FAST)
+        by_values = fit(features(), y=houses()["price"].tolist(), **FAST)
+
+        assert by_values.target == "target"
+        assert np.array_equal(by_values.predict(features()), by_name.predict(features()))
+
+    @pytest.mark.parametrize("wrap", [list, pd.Series, pl.Series, pa.array])
+    def test_values_of_any_container(self, wrap: Callable[[Any], Any]) -> None:
+        model = fit(features(), y=wrap(houses()["sold"].tolist()), hidden=8, epochs=1)
+
+        assert model.classes == ("no", "yes")
+
+    def test_absent_is_refused_with_the_nearest_name(self) -> None:
+        with pytest.raises(DataError, match=r"no column 'pirce'.*Did you mean 'price'\?"):
+            fit(table("price"), target="pirce")
+
+    def test_neither_name_nor_values(self) -> None:
+        with pytest.raises(ConfigError, match="either the name of the target column"):
+            fit(table("price"))
+
+    def test_both_name_and_values(self) -> None:
+        with pytest.raises(ConfigError, match="either the name of the target column"):
+            fit(table("price"), target="price", y=houses()["price"])
+
+    @pytest.mark.parametrize(
+        ("y", "message"),
+        [
+            ([1.0] * 49, "y must have as many rows as the table; got 49 and 50"),
+            (5, "must be a list, an array or a Series"),
+            (np.zeros((50, 2)), "must have one axis"),
+            (["a"] * 50, "at least two classes; all 50 rows hold 'a'"),
+            ([3.5] * 50, "the target must vary; all 50 rows hold 3.5"),
+            ([None, "b"] * 25, r"25 of 50 have none \(first: row 1\)"),
+            ([1.5, float("nan")] * 25, r"25 of 50 have none \(first: row 2\)"),
+            ([1.5, 2.5, float("inf"), 3.5, 4.5] * 10, "must be finite; got inf in row 3"),
+            ([np.datetime64("2024-01-01"), np.datetime64("2025-01-01")] * 25, "got dates"),
+        ],
+    )
+    def test_refuses_values_that_cannot_be_learnt(self, y: Any, message: str) -> None:
+        with pytest.raises(DataError, match=message):
+            fit(features(), y=y)
+
+
+class TestColumns:
+    @pytest.mark.parametrize(
+        "drop", ["day", ["day"], ("day", "day"), iter(["day"])], ids=["name", "list", "twice", "iterator"]
+    )
+    def test_dropped_are_no_features_and_may_be_absent(self, drop: Any) -> None:
+        columns = table("price") | {"day": houses()["day"]}
+        model = fit(columns, target="price", drop=drop, **FAST)
+
+        assert model.schema.names == ("size", "city")
+        assert model.dropped == ("day",)
+        assert "day (asked)" in model.summary["decisions"][2]
+        assert np.array_equal(model.predict(features()), model.predict(columns))
+
+    def test_drop_refuses_an_unknown_name(self) -> None:
+        with pytest.raises(DataError, match=r"no column 'sizes'.*Did you mean 'size'\?"):
+            fit(table("price"), target="price", drop=["sizes"])
+
+    @pytest.mark.parametrize("role", ["drop", "groups", "sample_weight"])
+    def test_target_has_no_other_role(self, role: str) -> None:
+        with pytest.raises(ConfigError, match="the target 'price' cannot be dropped, or be the groups or"):
+            fit(table("price"), target="price", **{role: "price"})
+
+    @pytest.mark.parametrize("columns", [{"price": houses()["price"]}, {**table("price")}])
+    def test_refuses_a_table_without_features(self, columns: dict[str, Any]) -> None:
+        with pytest.raises(DataError, match="at least one column beside the target"):
+            fit(columns, target="price", drop=[name for name in columns if name != "price"])
+
+    def test_refuses_columns_that_are_all_constant_or_empty(self) -> None:
+        columns = {"a": [1] * N_ROWS, "b": [None] * N_ROWS, "price": houses()["price"]}
+        with pytest.raises(DataError, match=r"'a' \(constant\), 'b' \(all missing\)"):
+            fit(columns, target="price")
+
+    def test_kinds_overrule_what_is_inferred(self) -> None:
+        columns = table("price") | {"zip": np.arange(N_ROWS) % 5}
+
+        assert fit(columns, target="price", **FAST).schema["zip"].kind == "number"
+        assert (
+            fit(columns, target="price", kinds={"zip": "category"}, **FAST).schema["zip"].kind == "category"
+        )
+
+    def test_kinds_refuse_an_unknown_column(self) -> None:
+        with pytest.raises(ConfigError, match="kinds names the column 'zip'"):
+            fit(table("price"), target="price", kinds={"zip": "category"})
+
+    def test_refuses_infinities(self) -> None:
+        columns = table("price")
+        columns["size"][4] = np.inf
+        with pytest.raises(DataError, match="'size' holds inf in row 5"):
+            fit(columns, target="price")
+
+    @pytest.mark.parametrize("n_rows", [1])
+    def test_refuses_one_row(self, n_rows: int) -> None:
+        with pytest.raises(DataError, match="at least 2 rows; got n_samples = 1"):
+            fit(table("price", n_rows), target="price")
+
+    @pytest.mark.parametrize("target", ["sold", "price"])
+    def test_two_rows_are_enough(self, target: str) -> None:
+        columns = {"size": [1.0, 2.0], "sold": ["no", "yes"], "price": [3.5, 4.5]}
+        model = fit({name: columns[name] for name in ("size", target)}, target=target, **FAST)
+
+        assert model.summary["rows"] == {"train": 1, "validation": 1}
+        assert len(model.predict({"size": [1.5]})) == 1
+
+
+class TestSources:
+    def test_pandas_with_gaps_categories_and_dates(self) -> None:
+        frame = pd.DataFrame(houses())
+        frame["city"] = frame["city"].astype("category")
+        frame["rooms"] = pd.array([1, None, 3, 4, 5] * 10, dtype="Int64")
+        frame["lift"] = pd.array([True, False, None, False, True] * 10, dtype="boolean")
+        frame["built"] = pd.Timestamp("2000-01-01") + pd.to_timedelta(houses()["day"], unit="D")
+        model = fit(frame, target="price", drop=["sold"], **FAST)
+
+        kinds = {column.name: column.kind for column in model.schema.columns}
+        assert kinds["city"] == "category"
+        assert kinds["rooms"] == "number"
+        assert kinds["lift"] == "boolean"
+        assert kinds["built"] == "date"
+        assert np.isfinite(model.predict(frame)).all()
+
+    def test_all_sources_give_the_same_model(self) -> None:
+        columns = table("price")
+        frame = pd.DataFrame(columns)
+        frame.to_csv("t.csv", index=False)
+        frame.to_parquet("t.parquet")
+        models = [
+            fit(source, target="price", **FAST)
+            for source in (columns, frame, pl.from_pandas(frame), pa.table(frame), "t.csv", Path("t.parquet"))
+        ]
+
+        assert len({bytes_without_times(model) for model in models}) == 1
+
+    def test_a_matrix(self) -> None:
+        x = np.random.default_rng(0).normal(size=(N_ROWS, 3))
+        model = fit(x, y=x[:, 0], **FAST)
+
+        assert model.schema.names == ("x0", "x1", "x2")
+        assert model.predict(x).shape == (N_ROWS,)
+
+    def test_refuses_a_missing_file(self) -> None:
+        with pytest.raises(DataError, match=r"There is no file 'nowhere\.csv'"):
+            fit("nowhere.csv", target="price")
+
+
+class TestValidation:
+    def test_share_of_the_rows(self) -> None:
+        model = fit(table("price"), target="price", validation=0.3, **FAST)
+
+        assert model.summary["rows"] == {"train": 35, "validation": 15}
+        assert "at random" in model.summary["decisions"][1]
+
+    def test_classes_are_on_both_sides_in_proportion(self) -> None:
+        y = ["rare"] * 10 + ["common"] * 40
+        model = fit(features() | {"y": y}, target="y", **FAST)
+
+        assert model.summary["class_shares"] == [0.8, 0.2]
+        assert "within each class" in model.summary["decisions"][1]
+
+    @pytest.mark.parametrize("validation", [0, 0.0, 1, 1.5, np.float32(-0.1)])
+    def test_refuses_a_share_that_leaves_nothing(self, validation: Any) -> None:
+        with pytest.raises(ConfigError, match="fraction must lie between 0 and 1"):
+            fit(table("price"), target="price", validation=validation)
+
+    def test_given_as_a_table(self) -> None:
+        held = rows_of(table("price"), slice(40, None))
+        model = fit(rows_of(table("price"), slice(40)), target="price", validation=held, **FAST)
+
+        assert model.summary["rows"] == {"train": 40, "validation": 10}
+        assert "as given" in model.summary["decisions"][1]
+        assert model.score == pytest.approx(
+            {k: v for k, v in model.evaluate(held).items() if not k.startswith("baseline_")}
+        )
+
+    def test_given_as_table_and_values(self) -> None:
+        first, last = rows_of(table("price"), slice(40)), rows_of(table("price"), slice(40, None))
+        by_table = fit(first, target="price", validation=last, **FAST)
+        by_pair = fit(
+            rows_of(features(), slice(40)),
+            y=first["price"],
+            validation=(rows_of(features(), slice(40, None)), last["price"]),
+            **FAST,
+        )
+
+        assert by_pair.score == by_table.score
+        assert np.array_equal(by_pair.predict(features()), by_table.predict(features()))
+
+    def test_pair_of_unequal_lengths_is_refused(self) -> None:
+        with pytest.raises(DataError, match="y must have as many rows as the table; got 3 and 50"):
+            fit(features(), y=houses()["price"], validation=(features(), [1.0, 2.0, 3.0]))
+
+    @pytest.mark.parametrize("name", ["price", "city"])
+    def test_table_without_a_column_is_refused(self, name: str) -> None:
+        held = {key: values for key, values in table("price").items() if key != name}
+        with pytest.raises(DataError, match=f"no column '{name}'"):
+            fit(table("price"), target="price", validation=held)
+
+    def test_table_with_text_for_a_number_is_refused(self) -> None:
+        held = table("price") | {"size": ["big"] * N_ROWS}
+        with pytest.raises(SchemaError, match="'size' must hold a number in every row; row 1 holds 'big'"):
+            fit(table("price"), target="price", validation=held)
+
+    def test_score_is_that_of_the_kept_epoch(self) -> None:
+        y = np.where(houses()["size"] > 100, "yes", "no")
+        model = fit(features(), y=y, hidden=16, epochs=8, lr=0.05, batch_size=8)
+
+        best = min(model.history.val_loss)
+        assert model.history.val_loss[model.history.best_epoch - 1] == best
+        assert model.score["log_loss"] == pytest.approx(best, rel=1e-3, abs=1e-4)
+
+    def test_groups_are_on_one_side_only(self) -> None:
+        columns = table("price") | {"street": houses()["street"], "also_street": houses()["street"]}
+        model = fit(columns, target="price", groups="street", validation=0.3, **FAST)
+
+        # The encoder knows the training rows' streets; if these are all their rows, none is in validation.
+        known = encoder_state(model)[1][2]["levels"]
+        n_rows = int(np.isin(houses()["street"].astype(str), known).sum())
+        assert 0 < len(known) < 7
+        assert n_rows == model.summary["rows"]["train"]
+        assert model.dropped == ("street",)
+        assert "by groups of 'street'" in model.summary["decisions"][1]
+
+    def test_latest_rows_validate(self) -> None:
+        shuffled = np.random.default_rng(1).permutation(N_ROWS)
+        columns = rows_of({name: houses()[name] for name in ("day", "price")}, shuffled)
+        model = fit(columns, target="price", time="day", **FAST)
+
+        assert model.summary["rows"] == {"train": 40, "validation": 10}
+        assert encoder_state(model)[0]["knots"] == list(range(40))
+        assert "the latest by 'day'" in model.summary["decisions"][1]
+
+    def test_dates_in_text_are_read_before_they_are_sorted(self) -> None:
+        days = pd.date_range("2023-11-20", periods=N_ROWS)
+        columns = table("price") | {"day": [f"{day.month}/{day.day}/{day.year}" for day in days]}
+        model = fit(columns, target="price", time="day", **FAST)
+
+        first = np.datetime64("2023-11-20").astype(int)
+        assert model.schema["day"].kind == "date"
+        assert max(encoder_state(model)[0]["knots"]) == first + 39
+
+    def test_time_may_be_dropped(self) -> None:
+        model = fit(table("price") | {"day": houses()["day"]}, target="price", time="day", drop="day", **FAST)
+
+        assert model.schema.names == ("size", "city")
+        assert "the latest by 'day'" in model.summary["decisions"][1]
+
+    def test_refuses_a_time_that_is_always_the_same(self) -> None:
+        with pytest.raises(DataError, match="at least 2 different times"):
+            fit(table("price") | {"day": ["now"] * N_ROWS}, target="price", time="day")
+
+    def test_groups_and_time_are_exclusive(self) -> None:
+        with pytest.raises(ConfigError, match="by groups or by time, not by both"):
+            fit(houses(), target="price", groups="street", time="day")
+
+    @pytest.mark.parametrize("role", ["groups", "time", "sample_weight"])
+    def test_refuses_an_unknown_column(self, role: str) -> None:
+        with pytest.raises(DataError, match="no column 'hour'"):
+            fit(table("price"), target="price", **{role: "hour"})
+
+
+class TestEncoderIsLearntOnTrainingRows:
+    def fitted(self, change: Callable[[dict[str, Any]], None]) -> Model:
+        columns = {name: houses()[name] for name in ("size", "city", "day", "price")}
+        change(columns)
+        return fit(columns, target="price", time="day", hidden=8, epochs=1)
+
+    def test_changes_in_validation_rows_leave_it_as_it_is(self) -> None:
+        def change(columns: dict[str, Any]) -> None:
+            columns["size"][40:44] = [1e9, -1e9, np.nan, 0.0]
+            columns["city"][45:] = "Lima"
+            columns["price"][40:] = 1e7
+
+        plain, changed = self.fitted(lambda _: None), self.fitted(change)
+
+        assert encoder_state(changed) == encoder_state(plain)
+        assert changed.task == plain.task
+        assert changed.history.train_loss == plain.history.train_loss
+
+    @pytest.mark.parametrize(("name", "value"), [("size", 1e9), ("size", np.nan), ("city", "Oslo")])
+    def test_changes_in_training_rows_do_not(self, name: str, value: Any) -> None:
+        def change(columns: dict[str, Any]) -> None:
+            columns[name][:20] = value
+
+        assert encoder_state(self.fitted(change)) != encoder_state(self.fitted(lambda _: None))
+
+
+class TestWeights:
+    weight = np.linspace(0, 2, N_ROWS)
+
+    def test_array_and_column_are_the_same(self) -> None:
+        by_array = fit(table("price"), target="price", sample_weight=self.weight, **FAST)
+        by_column = fit(table("price") | {"w": self.weight}, target="price", sample_weight="w", **FAST)
+
+        assert by_column.schema.names == ("size", "city")
+        assert by_column.dropped == ("w",)
+        assert by_column.score == by_array.score
+        assert np.array_equal(by_column.predict(features()), by_array.predict(features()))
+
+    def test_weights_matter(self, priced: Model) -> None:
+        weighted = fit(table("price"), target="price", sample_weight=self.weight, **FAST)
+
+        assert not np.array_equal(weighted.predict(features()), priced.predict(features()))
+
+    def test_rows_of_weight_zero_teach_nothing(self) -> None:
+        ignored = np.arange(N_ROWS) % 5 == 0
+        y = houses()["sold"]
+        flipped = np.where(ignored, np.where(y == "yes", "no", "yes"), y).astype(object)
+        models = [
+            fit(features(), y=labels, sample_weight=~ignored, validation=(features(), y), **FAST)
+            for labels in (y, flipped)
+        ]
+
+        assert np.array_equal(models[0].predict_proba(features()), models[1].predict_proba(features()))
+
+    def test_refuses_validation_rows_that_all_weigh_nothing(self) -> None:
+        columns = table("price") | {"day": houses()["day"], "w": houses()["day"] < 40}
+        with pytest.raises(DataError, match="not all zero"):
+            fit(columns, target="price", time="day", sample_weight="w")
+
+    @pytest.mark.parametrize(
+        "weight",
+        [
+            [1.0] * 49,
+            [-1.0] + [1.0] * 49,
+            [0.0] * 50,
+            [np.nan] + [1.0] * 49,
+            [np.inf] + [1.0] * 49,
+            np.ones((50, 1)),
+            ["heavy"] * 50,
+            1.0,
+        ],
+        ids=str,
+    )
+    def test_refuses(self, weight: Any) -> None:
+        with pytest.raises(DataError, match="sample_weight must be 50 finite numbers, none negative"):
+            fit(table("price"), target="price", sample_weight=weight)
+
+
+class TestTraining:
+    def test_hidden(self, priced: Model) -> None:
+        assert priced.config.hidden == (8, 8)
+        assert fit(table("price"), target="price", hidden=[9, 5, 7], epochs=1).config.hidden == (9, 5, 7)
+        assert fit(table("price"), target="price", hidden=(), epochs=1).config.hidden == ()
+
+    def test_epochs_and_batch_size(self) -> None:
+        model = fit(table("price"), target="price", hidden=8, epochs=4, batch_size=10)
+
+        assert model.history.epochs == 4
+        assert len(model.history.step_loss) == 4 * 40 / 10
+        assert model.history.stopped == "all epochs done"
+
+    def test_lr_is_the_peak(self) -> None:
+        model = fit(table("price"), target="price", hidden=8, epochs=10, batch_size=40, lr=0.004)
+
+        assert 0.0035 < max(model.history.lr) <= 0.004
+
+    def test_patience_stops(self) -> None:
+        rng = np.random.default_rng(0)
+        model = fit(rng.normal(size=(N_ROWS, 2)), y=rng.normal(size=N_ROWS), epochs=60, patience=2, lr=0.05)
+
+        assert model.history.epochs == model.history.best_epoch + 2
+        assert model.history.stopped == "no better validation loss in 2 epochs"
+
+    def test_time_budget_ends_it(self) -> None:
+        model = fit(table("price"), target="price", hidden=8, epochs=100_000, patience=100_000, time_budget=1)
+
+        assert model.history.stopped == "the time budget was used up"
+        assert model.summary["times"]["fit_s"] < 5
+
+    def test_a_tiny_time_budget_still_gives_a_model(self) -> None:
+        model = fit(table("price"), target="price", hidden=8, time_budget=1e-6)
+
+        assert np.isfinite(model.predict(features())).all()
+        model.save("m.mlp")
+        assert Model.load("m.mlp").score == model.score
+
+    @pytest.mark.parametrize("name", ["epochs", "batch_size", "lr", "patience", "time_budget"])
+    @pytest.mark.parametrize("value", [0, -1])
+    def test_refuses_what_is_not_positive(self, name: str, value: int) -> None:
+        with pytest.raises(ConfigError, match=f"{name} must be positive; got {value}"):
+            fit(table("price"), target="price", **{name: value})
+
+    def test_refuses_a_width_below_one(self) -> None:
+        with pytest.raises(ConfigError, match="at least 1; got 0"):
+            fit(table("price"), target="price", hidden=0)
+
+    def test_refuses_a_negative_seed(self) -> None:
+        with pytest.raises(ConfigError, match="seed must be a whole number of at least 0; got -1"):
+            fit(table("price"), target="price", seed=-1)
+
+    def test_numpy_numbers_are_taken_and_saved(self, priced: Model) -> None:
+        model = fit(
+            table("price"),
+            target="price",
+            hidden=np.int64(8),
+            epochs=np.int64(3),
+            batch_size=np.int32(16),
+            seed=np.int64(0),
+        )
+
+        assert bytes_without_times(model) == bytes_without_times(priced)
+
+    def test_same_seed_gives_the_same_file_but_for_times(self) -> None:
+        def fitted(seed: int) -> bytes:
+            return bytes_without_times(fit(table("sold"), target="sold", seed=seed, **FAST))
+
+        torch.manual_seed(1)
+        first = fitted(3)
+        torch.manual_seed(2)
+        np.random.seed(2)
+        assert fitted(3) == first
+        assert fitted(4) != first
+
+    def test_callbacks_see_each_epoch(self) -> None:
+        seen: list[Progress] = []
+        model = fit(table("price"), target="price", callbacks=[seen.append], **FAST)
+
+        assert [progress.epoch for progress in seen] == [1, 2, 3]
+        assert [progress.val_loss for progress in seen] == model.history.val_loss
+
+    def test_a_callback_can_stop(self) -> None:
+        model = fit(table("price"), target="price", hidden=8, epochs=9, callbacks=[stop_at(2)])
+
+        assert model.history.epochs == 2
+        assert model.history.stopped == "a callback asked to stop"
+        assert not model.summary["interrupted"]
+
+    @pytest.mark.parametrize("epoch", [1, 2])
+    def test_ctrl_c_gives_the_best_model_so_far(self, epoch: int) -> None:
+        columns = table("price")
+        model = fit(columns, target="price", hidden=8, epochs=9, callbacks=[stop_at(epoch, by=interrupt)])
+        stopped = fit(columns, target="price", hidden=8, epochs=9, callbacks=[stop_at(epoch)])
+
+        assert model.summary["interrupted"]
+        assert model.history.stopped == "interrupted"
+        assert model.history.epochs == epoch
+        assert np.array_equal(model.predict(features()), stopped.predict(features()))
+        model.save("m.mlp")
+        assert Model.load("m.mlp").summary["interrupted"]
+
+    def test_leaves_random_states_and_threads(self) -> None:
+        threads, state = torch.get_num_threads(), torch.get_rng_state()
+        numpy_state = str(np.random.get_state(legacy=False))
+
+        fit(table("sold"), target="sold", **FAST)
+
+        assert torch.get_num_threads() == threads
+        assert torch.equal(torch.get_rng_state(), state)
+        assert str(np.random.get_state(legacy=False)) == numpy_state
+
+    def test_leaves_the_table(self) -> None:
+        columns = table("price")
+        frame = pd.DataFrame(columns)
+        before = frame.copy(deep=True)
+
+        fit(frame, target="price", **FAST)
+        fit(columns, target="price", **FAST)
+
+        pd.testing.assert_frame_equal(frame, before)
+        pd.testing.assert_frame_equal(pd.DataFrame(columns), before)
+
+    def test_learns_what_is_there(self) -> None:
+        model = fit(table("price", 200), target="price", hidden=32, epochs=25, batch_size=16, lr=0.01)
+
+        assert model.score["r2"] > 0.8
+        assert model.score["rmse"] < 0.5 * model.summary["baseline"]["rmse"]
+
+    def test_summary_says_what_was_decided(self, priced: Model) -> None:
+        decisions = priced.summary["decisions"]
+
+        assert decisions[0].startswith("task: regression of 'price'")
+        assert decisions[1] == "rows: 40 to train on, 10 to validate on, at random"
+        assert decisions[2] == "columns: 1 number, 1 category"
+        assert decisions[3].startswith("network: 8 x 8")
+        assert priced.summary["seed"] == 0
+        assert set(priced.summary["versions"]) == {"multilayer", "torch", "numpy", "python"}
+        assert set(priced.score) == set(priced.summary["baseline"]) == {"rmse", "mae", "r2"}
