@@ -1,0 +1,477 @@
+"""The command line: parses, calls, prints; the work is done by `recipe.fit` and `Model`.
+
+Results go to stdout, progress and errors to stderr. Exit status: 0 done; 1 a bug of ours, with its traceback;
+2 something the user can put right, one message and no traceback; 130 stopped by Ctrl-C.
+
+Only typer is imported at module level, so that `multilayer --help` answers at once.
+"""
+
+import csv
+import json
+import math
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import StringIO, TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from multilayer.errors import ConfigError, MultilayerError, OutputError
+
+if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
+    import numpy
+    import rich.table
+
+    import multilayer.model
+
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended: 128 + SIGINT
+
+
+class ErrorsInOneLine(TyperGroup):
+    """Commands whose `MultilayerError`s end in one message on stderr and exit status 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the context names."""
+        try:
+            return super().invoke(ctx)
+        except MultilayerError as error:
+            _say("error:", str(error))
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            _say("stopped by Ctrl-C.")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=ErrorsInOneLine,
+    help="Train a multilayer perceptron on a table, look into it, and predict with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="A .csv, .tsv, .gz or .parquet file.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` saved.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
+]
+
+
+def main() -> None:
+    """Run the command line on `sys.argv`; the entry point of the `multilayer` program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console that lacks a letter shows its code, and goes on
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="multilayer")
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        from multilayer import __version__
+
+        typer.echo(f"multilayer {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def fit(
+    table: TableArgument,
+    target: Annotated[str, typer.Option(metavar="COL", help="The column to predict.")],
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COL,COL", help="Columns to leave out. Repeatable.")
+    ] = None,
+    task: Annotated[
+        Literal["binary", "multiclass", "regression"] | None,
+        typer.Option(help="What to predict; without it, read off the target column."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL.mlp", help="Where to save; without it, the table's name in this folder."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Same seed, same model.")] = 0,
+    time_budget: Annotated[
+        float | None, typer.Option(min=0.0, metavar="SECONDS", help="Stop training after this long.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL=KIND", help="Read a column as number, boolean, category, date."),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="COL", help="Rows of one group stay on one side of the split.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COL", help="Validate on the latest rows by this column.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Passes over the table, at most.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on TABLE and save it."""
+    path = Path(out) if out else Path(_stem(table) + ".mlp")
+    drops, kinds = _names(drop or []), _kinds(kind or [])
+    with _progress(f"reading {table}") as after_epoch:
+        from multilayer import recipe
+
+        _check_out(path, sources=(table,))
+        model = recipe.fit(
+            table, target=target, task=task, drop=drops, kinds=kinds, groups=group, time=time,
+            epochs=epochs, time_budget=time_budget, seed=seed, callbacks=(after_epoch,),
+        )  # fmt: skip
+        model.save(path)
+    if as_json:
+        _print_json({"model": str(path), **_facts(model)})
+    else:
+        _print_training(model)
+        _print(f"\nSaved in {path}. To predict: multilayer predict {shlex.quote(str(path))} TABLE")
+    if model.summary.get("interrupted"):
+        _say("stopped by Ctrl-C:", f"the best model so far is saved in {path}.")
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    table: TableArgument,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A .csv or .parquet file; without it, CSV on stdout.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the rows of TABLE: the probability of each class, then the prediction."""
+    path = Path(out) if out else None
+    if path:
+        _check_ending(path)
+        _check_out(path, sources=(model, table))
+    with _progress(f"predicting {table}"):
+        columns = _predictions(_load(model), table)
+    n_rows = len(columns["prediction"])
+    if path:
+        _write_predictions(columns, path)
+    if as_json:
+        values = {} if path else {"values": {name: column.tolist() for name, column in columns.items()}}
+        _print_json({"out": out, "n_rows": n_rows, "columns": list(columns), **values})
+    elif path:
+        _print(f"{n_rows:,} predictions saved in {path}")
+    else:
+        _print_csv(columns)
+
+
+@app.command()
+def evaluate(model: ModelArgument, table: TableArgument, as_json: JsonOption = False) -> None:
+    """Score a model on TABLE, which must hold the target column."""
+    with _progress(f"evaluating {table}"):
+        loaded = _load(model)
+        score = loaded.evaluate(table)
+    if as_json:
+        _print_json({"model": model, "table": table, "target": loaded.target, "score": score})
+    else:
+        _print(f"{loaded.target} in {table}")
+        _print(_score_table(score))
+
+
+@app.command()
+def inspect(model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Show what a model file holds: columns, network, training, score."""
+    loaded = _load(model)
+    if as_json:
+        _print_json({"model": model, **_facts(loaded), "schema": loaded.schema.to_json()})
+    else:
+        _print_model(loaded, model)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        str, typer.Option("--dir", metavar="DIR", help="Where to write; made if it is missing.")
+    ] = "demo",
+) -> None:
+    """Show all of it on a real table: is a breast tumour malignant, from 30 measurements of its cells?"""
+    known, new = Path(folder, "tumours.csv"), Path(folder, "new_tumours.csv")
+    model, predictions = Path(folder, "tumours.mlp"), Path(folder, "predictions.csv")
+    _write_demo_tables(known, new)
+    _print(f"Wrote {known} and {new}: 569 tumours, every fifth one kept back as new.")
+    _run("fit", known, "--target", "diagnosis", "--out", model)
+    _run("evaluate", model, new)
+    _run("predict", model, new, "--out", predictions)
+    with predictions.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    shown = [[*(_number(float(prob)) for prob in probs), label] for *probs, label in rows[:5]]
+    _print(f"\nThe first rows of {predictions}")
+    _print(_text_table(header, shown))
+
+
+def _stem(table: str) -> str:
+    """The table's file name without its endings.
+
+    >>> _stem("data/houses.csv.gz"), _stem("sales.2024.parquet")
+    ('houses', 'sales.2024')
+    """
+    return Path(Path(table).name.removesuffix(".gz")).stem
+
+
+def _names(lists: Sequence[str]) -> list[str]:
+    """Column names from comma lists; a name that holds a comma stands in double quotes.
+
+    >>> _names(['id,name', '"city, state"'])
+    ['id', 'name', 'city, state']
+    """
+    return [name.strip() for row in csv.reader(lists, skipinitialspace=True) for name in row if name.strip()]
+
+
+def _kinds(pairs: Sequence[str]) -> dict[str, Any]:
+    """Column kinds from COL=KIND pairs; the last `=` counts.
+
+    >>> _kinds(["zip=category", "a=b=date"])
+    {'zip': 'category', 'a=b': 'date'}
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f"--kind takes COL=KIND; got {pair!r}. Write for example --kind zip=category.")
+    return {name: kind for name, _, kind in (pair.rpartition("=") for pair in pairs)}
+
+
+def _load(path: str) -> "multilayer.model.Model":
+    from multilayer.model import Model
+
+    return Model.load(path)
+
+
+def _predictions(model: "multilayer.model.Model", table: str) -> dict[str, "numpy.ndarray"]:
+    """The columns that `predict` writes, by name, in their order."""
+    if not model.classes:
+        return {"prediction": model.predict(table)}
+    probs = model.predict_proba(table)
+    columns = {f"probability_{label}": probs[:, i] for i, label in enumerate(model.classes)}
+    return {**columns, "prediction": model.task.labels(probs)}
+
+
+def _check_out(path: Path, *, sources: Sequence[str]) -> None:
+    """Refuse an output that cannot be written, or is an input too, before any work is done for it."""
+    from multilayer.model import check_writable
+
+    if any(path.exists() and Path(source).exists() and path.samefile(source) for source in sources):
+        raise OutputError(f"{path} is an input of this command and would be lost. Change --out.")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OutputError(f"the output must be a file; {path} is a device or a pipe. Change --out.")
+    check_writable(path)
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"predictions are written as .csv or .parquet; got {path.name!r}. Change --out.")
+
+
+def _write_predictions(columns: Mapping[str, "numpy.ndarray"], path: Path) -> None:
+    from multilayer.model import write_atomically
+
+    as_parquet = path.suffix.lower() == ".parquet"
+    write_atomically(path, _to_parquet(columns, path) if as_parquet else _to_csv(columns))
+
+
+def _to_csv(columns: Mapping[str, "numpy.ndarray"]) -> bytes:
+    file = StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    return file.getvalue().encode()
+
+
+def _to_parquet(columns: Mapping[str, "numpy.ndarray"], path: Path) -> bytes:
+    """The Parquet file that is to stand at path, made in a folder beside it: DuckDB writes to files only."""
+    import duckdb
+
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, duckdb.connect() as connection:
+            connection.register("predictions", dict(columns))
+            connection.table("predictions").write_parquet(f"{folder}/predictions.parquet")
+            return Path(folder, "predictions.parquet").read_bytes()
+    except (OSError, duckdb.IOException) as error:
+        raise OutputError(
+            f"{path} could not be written: is the disk full? What stood there is untouched."
+        ) from error
+
+
+def _write_demo_tables(known: Path, new: Path) -> None:
+    """The breast cancer table of Wisconsin (Street, Wolberg, Mangasarian 1993) that scikit-learn brings."""
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer()
+    header = [*bunch.feature_names.tolist(), "diagnosis"]
+    labels = bunch.target_names[bunch.target]
+    rows = [[*row, label] for row, label in zip(bunch.data.tolist(), labels, strict=True)]
+    try:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        for path, part in ((known, [row for i, row in enumerate(rows) if i % 5]), (new, rows[::5])):
+            with path.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([header, *part])
+    except OSError as error:
+        raise OutputError(f"cannot write in {known.parent}: {error.strerror}. Change --dir.") from error
+
+
+def _run(*words: str | Path) -> None:
+    """Print a command as the user would type it, and run it."""
+    command = [str(word) for word in words]
+    _print(f"\n$ multilayer {shlex.join(command)}")
+    status = app(command, prog_name="multilayer", standalone_mode=False)
+    if status:
+        raise typer.Exit(status)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[Any], None]]:
+    """A bar on stderr, drawn only on a terminal; yields the callback that moves it on after each epoch."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        row = bar.add_task(what, total=None)
+
+        def after_epoch(state: Any) -> None:
+            losses = f"loss {_number(state.train_loss)}"
+            if state.val_loss is not None:
+                losses += f", validation {_number(state.val_loss)}"
+            text = f"epoch {state.epoch} of {state.epochs}: {losses}"
+            bar.update(row, description=text, completed=state.epoch, total=state.epochs)
+
+        yield after_epoch
+
+
+def _say(label: str, message: str = "") -> None:
+    """One message on stderr, its label in red on a terminal; the message is never read as markup."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text.assemble((label, "bold red"), " ", message), soft_wrap=True)
+
+
+def _print(shown: Any) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 1000  # nothing is cut or wrapped for a pipe or a file
+    console.print(shown, soft_wrap=isinstance(shown, str), markup=False, emoji=False)
+
+
+def _print_json(data: Mapping[str, Any]) -> None:
+    typer.echo(json.dumps(_plain(data), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it; NaN and infinities become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # a NumPy array or number
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _print_csv(columns: Mapping[str, "numpy.ndarray"]) -> None:
+    """CSV on stdout: UTF-8 and bare line feeds on every system, as in a file."""
+    stdout = typer.get_binary_stream("stdout")
+    try:
+        stdout.write(_to_csv(columns))
+        stdout.flush()
+    except BrokenPipeError:
+        raise  # the reader, `head` for one, has had enough: typer ends quietly
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout: {error.strerror}. Write to a file with --out.") from error
+
+
+def _facts(model: "multilayer.model.Model") -> dict[str, Any]:
+    return {
+        "target": model.target,
+        "task": model.task.kind,
+        "classes": model.classes,
+        "score": model.score,
+        "summary": model.summary,
+    }
+
+
+def _print_model(model: "multilayer.model.Model", path: str) -> None:
+    n_parameters = sum(weights.numel() for net in model.networks for weights in net.parameters())
+    _print(f"{path} predicts {model.target}\n\n{model.schema}\n")
+    _print(f"networks: {len(model.networks)}, parameters: {n_parameters:,}\n{model.networks[0]}\n")
+    _print_training(model)
+    _print(f"\n{model.history}")
+    for name in ("seed", "times", "versions"):
+        _print(f"{name}: {_in_words(model.summary.get(name))}")
+
+
+def _print_training(model: "multilayer.model.Model") -> None:
+    for decision in model.summary.get("decisions", ()):
+        _print(decision)
+    baseline = {f"baseline_{name}": value for name, value in model.summary.get("baseline", {}).items()}
+    _print(f"\n{model.target} on the validation rows")
+    _print(_score_table(model.score | baseline))
+
+
+def _in_words(value: Any) -> str:
+    """A setting, or several by name, on one line.
+
+    >>> _in_words({"fit_s": 1.5, "fitted": "2026-11-24"}), _in_words(7)
+    ('fit_s 1.5, fitted 2026-11-24', '7')
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return str(value)
+
+
+def _score_table(score: Mapping[str, Any]) -> "rich.table.Table":
+    """One row a metric, the baseline beside the model."""
+    metrics = [name for name in score if not name.startswith("baseline_")]
+    rows = [
+        (name, _number(score[name]), _number(score.get(f"baseline_{name}", math.nan))) for name in metrics
+    ]
+    return _text_table(("metric", "model", "baseline"), rows)
+
+
+def _text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> "rich.table.Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for i, name in enumerate(header):
+        table.add_column(Text(name), justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _number(value: float | None) -> str:
+    """Four decimals where they tell something, fewer for large numbers, a power of ten at the ends.
+
+    >>> _number(0.91234), _number(54321.987), _number(0.0000123), _number(float("nan"))
+    ('0.9123', '54,322.0', '1.23e-05', '-')
+    """
+    if value is None or math.isnan(value):  # a model file holds None for NaN
+        return "-"
+    if value and not 1e-3 <= abs(value) < 1e9:
+        return f"{value:.3g}"
+    return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
