@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, r2_sc
 from multilayer import DataError, Model, ModelFileError, OutputError, SchemaError, fit
 
 N_ROWS = 60
-FAST: dict[str, Any] = {"hidden": 8, "epochs": 3, "batch_size": 16}
+FAST: dict[str, Any] = {"members": 1, "hidden": 8, "epochs": 3, "batch_size": 16}
 LABELS = {
     "text": ["no", "yes"],
     "digits": ["10", "9"],
@@ -159,7 +159,7 @@ class TestFile:
         assert repr(loaded) == repr(model)
 
     def test_losses_that_are_not_finite_are_nan_again(self, binary: Model) -> None:
-        broken = replace(binary, history=replace(binary.history, train_loss=[0.5, float("inf")]))
+        broken = replace(binary, histories=[replace(binary.history, train_loss=[0.5, float("inf")])])
         broken.save("m.mlp")
 
         assert np.isnan(Model.load("m.mlp").history.train_loss[1])
@@ -167,7 +167,7 @@ class TestFile:
 
     def test_several_networks_are_averaged_and_come_back(self, binary: Model, multiclass: Model) -> None:
         y = np.array(LABELS["text"], dtype=object)[codes(2)]
-        other = fit(people() | {"buys": y}, target="buys", drop=["id"], seed=0, hidden=8, epochs=1)
+        other = fit(people() | {"buys": y}, target="buys", drop=["id"], seed=0, members=1, hidden=8, epochs=1)
         both = replace(binary, networks=[*binary.networks, *other.networks])
         both.save("m.mlp")
 

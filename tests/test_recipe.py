@@ -16,7 +16,7 @@ from multilayer import ConfigError, DataError, Model, SchemaError, fit
 from multilayer.training.loop import Progress
 
 N_ROWS = 50
-FAST: dict[str, Any] = {"hidden": 8, "epochs": 3, "batch_size": 16}
+FAST: dict[str, Any] = {"members": 1, "hidden": 8, "epochs": 3, "batch_size": 16}
 
 
 def houses(n_rows: int = N_ROWS) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def rows_of(columns: dict[str, Any], rows: Any) -> dict[str, Any]:
 def bytes_without_times(model: Model) -> bytes:
     summary = {name: value for name, value in model.summary.items() if name != "times"}
     return replace(
-        model, summary=summary, history=replace(model.history, epoch_time_s=[]), dropped=()
+        model, summary=summary, histories=[replace(h, epoch_time_s=[]) for h in model.histories], dropped=()
     ).to_bytes()
 
 
@@ -345,7 +345,7 @@ class TestValidation:
 
     def test_score_is_that_of_the_kept_epoch(self) -> None:
         y = np.where(houses()["size"] > 100, "yes", "no")
-        model = fit(features(), y=y, hidden=16, epochs=8, lr=0.05, batch_size=8)
+        model = fit(features(), y=y, members=1, hidden=16, epochs=8, lr=0.05, batch_size=8)
 
         best = min(model.history.val_loss)
         assert model.history.val_loss[model.history.best_epoch - 1] == best
@@ -535,6 +535,7 @@ class TestTraining:
         model = fit(
             table("price"),
             target="price",
+            members=np.int64(1),
             hidden=np.int64(8),
             epochs=np.int64(3),
             batch_size=np.int32(16),
@@ -608,13 +609,27 @@ class TestTraining:
         assert model.score["r2"] > 0.8
         assert model.score["rmse"] < 0.5 * model.summary["baseline"]["rmse"]
 
+    def test_members_are_trained_from_different_seeds_and_averaged(self) -> None:
+        model = fit(table("price"), target="price", **FAST | {"members": 3})
+
+        assert len(model.networks) == len(model.histories) == 3
+        assert len({history.train_loss[0] for history in model.histories}) == 3
+        each = [replace(model, networks=[net]).predict(features()) for net in model.networks]
+        np.testing.assert_allclose(model.predict(features()), np.mean(each, axis=0), rtol=1e-12)
+
+    def test_the_first_member_is_the_network_of_one_member(self, priced: Model) -> None:
+        model = fit(table("price"), target="price", **FAST | {"members": 2})
+
+        alone = replace(model, networks=model.networks[:1])
+        assert np.array_equal(alone.predict(features()), priced.predict(features()))
+
     def test_summary_says_what_was_decided(self, priced: Model) -> None:
         decisions = priced.summary["decisions"]
 
         assert decisions[0].startswith("task: regression of 'price'")
         assert decisions[1] == "rows: 40 to train on, 10 to validate on, at random"
         assert decisions[2] == "columns: 1 number, 1 category"
-        assert decisions[3].startswith("network: 8 x 8")
+        assert decisions[3].startswith("networks: 1 of 8 x 8")
         assert priced.summary["seed"] == 0
         assert set(priced.summary["versions"]) == {"multilayer", "torch", "numpy", "python"}
         assert set(priced.score) == set(priced.summary["baseline"]) == {"rmse", "mae", "r2"}

@@ -2,7 +2,7 @@
 
 Three doors, one engine:
 
-- your own network: `block`, `mlp`, `train`, `trace`;
+- your own network: `block`, `mlp`, `train`, `train_pack`, `trace`;
 - a table: `fit`, `read_table`, `Model`;
 - scikit-learn: `MLPClassifier`, `MLPRegressor`.
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multilayer.recipe import fit
     from multilayer.table.read import read_table
     from multilayer.training.history import History
-    from multilayer.training.loop import train
+    from multilayer.training.loop import train, train_pack
 
     __version__: str
 
@@ -51,6 +51,7 @@ __all__ = [
     "read_table",
     "trace",
     "train",
+    "train_pack",
 ]
 
 # Where each public name lives. No module directly below multilayer may bear one of these names: importing it
@@ -73,6 +74,7 @@ _NAMES = {
     "read_table": "multilayer.table.read",
     "trace": "multilayer.inspect.trace",
     "train": "multilayer.training.loop",
+    "train_pack": "multilayer.training.loop",
 }
 
 

@@ -39,7 +39,7 @@ class Model:
     encoder:  turns raw columns into numbers and codes; `schema` is its part
     config:   the networks' architecture
     networks: the trained networks; their predictions are averaged
-    history:  how the first network trained
+    histories: how each network trained; `history` is the first
     summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
     dropped:  columns that were left out at fit; they may be there at prediction, or not
 
@@ -55,7 +55,7 @@ class Model:
     encoder: Encoder
     config: NetworkConfig
     networks: list[nn.Module]
-    history: History
+    histories: list[History]
     summary: dict[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 
@@ -63,6 +63,11 @@ class Model:
     def schema(self) -> Schema:
         """Kinds, ranges and levels of the columns."""
         return self.encoder.schema
+
+    @property
+    def history(self) -> History:
+        """How the first network trained."""
+        return self.histories[0]
 
     @property
     def classes(self) -> tuple[Label, ...] | None:
@@ -167,7 +172,7 @@ class Model:
                 "encoder": encoder,
                 "network": self.config.to_json(),
                 "n_networks": len(self.networks),
-                "history": finite(self.history.to_dict()),
+                "histories": [finite(history.to_dict()) for history in self.histories],
                 "summary": finite(self.summary),
             },
             allow_nan=False,
@@ -201,7 +206,7 @@ class Model:
             encoder=Encoder.from_state(_below("encoder.", arrays), meta["encoder"]),
             config=config,
             networks=[_network(config, _below(f"network.{i}.", arrays)) for i in range(meta["n_networks"])],
-            history=History(**{name: _nan_if_none(value) for name, value in meta["history"].items()}),
+            histories=[_history(values) for values in meta["histories"]],
             summary=meta["summary"],
             dropped=tuple(meta["dropped"]),
         )
@@ -213,6 +218,10 @@ class Model:
             f"Model({self.task.kind} of {self.target!r}, {len(self.schema.names)} columns, {n:,} parameters; "
             f"validation: {scores})"
         )
+
+
+def _history(values: dict[str, Any]) -> History:
+    return History(**{name: _nan_if_none(value) for name, value in values.items()})
 
 
 def network_inputs(batch: Batch) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from multilayer.table.read import Table, read_table
 from multilayer.table.schema import CONVERSIONS, Kind, infer_schema
 from multilayer.table.split import split
 from multilayer.training.history import History
-from multilayer.training.loop import Callback, train
+from multilayer.training.loop import Callback, train_pack
 from multilayer.training.task import Kind as TaskKind
 from multilayer.training.task import Task, guess_kind
 
@@ -39,6 +39,7 @@ MOST_PERIODIC = 128
 class Config:
     """How to train on a table. `for_shape` chooses from the table's shape alone.
 
+    members:      networks, trained side by side from different seeds; their predictions are averaged
     hidden:       widths of the hidden layers
     activation, norm, dropout: as in `mlp`
     epochs:       most passes over the training rows; the cosine schedule ends there
@@ -48,6 +49,7 @@ class Config:
     patience:     epochs without a better validation loss before training stops
     """
 
+    members: int = 4
     hidden: tuple[int, ...] = (256, 256)
     activation: str = "silu"
     norm: str | None = None
@@ -83,6 +85,7 @@ def fit(
     groups: str | None = None,
     time: str | None = None,
     sample_weight: Any = None,
+    members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
     epochs: Whole | None = None,
     batch_size: Whole | None = None,
@@ -113,7 +116,7 @@ def fit(
         time: column to split by: the latest rows validate.
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
         hidden: width of the hidden layers.
-        epochs, batch_size, lr, patience: see `Config`.
+        members, epochs, batch_size, lr, patience: see `Config`.
         time_budget: seconds for the whole fit.
         seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.
         device: where to train, such as "cpu" or "cuda"; None is the CPU.
@@ -137,7 +140,7 @@ def fit(
     parts = _split(data, task_, validation, groups, time, seed)
     schema = infer_schema(data.features, kinds=kinds)
     encoder = Encoder.fit(parts.train.features, schema)
-    config = _config(parts.train.n_rows, hidden, epochs, batch_size, lr, patience)
+    config = _config(parts.train.n_rows, members, hidden, epochs, batch_size, lr, patience)
     network = _network_config(encoder, task_, config)
     code = task_.encode(parts.train.y)
     if task_.kind == "regression":  # units of the training rows alone
@@ -147,7 +150,7 @@ def fit(
         code = task_.encode(parts.train.y)
     valid_code = task_.encode(parts.valid.y)
     x_valid = network_inputs(encoder.transform(parts.valid.features))
-    net, history = _train(
+    nets, histories = _train(
         network,
         config,
         task_,
@@ -158,7 +161,9 @@ def fit(
         device=device,
         callbacks=callbacks,
     )
-    model = Model(data.target, task_, encoder, network, [net.cpu().eval()], history, dropped=data.dropped)
+    model = Model(
+        data.target, task_, encoder, network, [n.cpu().eval() for n in nets], histories, dropped=data.dropped
+    )
     model.summary = _summary(
         model, data, parts, config, code, valid_code, x_valid, task is None, validation, groups, time
     )
@@ -290,6 +295,7 @@ def _given_validation(data: _Data, validation: Any) -> _Data:
 
 def _config(
     n_rows: int,
+    members: Whole | None,
     hidden: Whole | Sequence[Whole] | None,
     epochs: Whole | None,
     batch_size: Whole | None,
@@ -297,12 +303,13 @@ def _config(
     patience: Whole | None,
 ) -> Config:
     base = Config.for_shape(n_rows)
-    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "patience": patience}
+    given: dict[str, Any] = {"members": members, "epochs": epochs, "batch_size": batch_size, "lr": lr}
+    given["patience"] = patience
     if hidden is not None:
         widths = (hidden, hidden) if isinstance(hidden, int | np.integer) else hidden
         given["hidden"] = tuple(_plain(width) for width in widths)
     chosen = {name: _plain(value) for name, value in given.items() if value is not None}
-    for name in ("epochs", "batch_size", "lr", "patience"):
+    for name in ("members", "epochs", "batch_size", "lr", "patience"):
         _check_positive(name, chosen.get(name))
     return replace(base, **chosen)
 
@@ -355,14 +362,13 @@ def _train(
     seed: int,
     device: str | None,
     callbacks: Sequence[Callback],
-) -> tuple[nn.Sequential, History]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = network.build()
+) -> tuple[list[nn.Sequential], list[History]]:
+    seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
+    nets = [_build(network, member_seed) for member_seed in seeds]
     x, code, weight = rows
     x_valid, valid_code, valid_weight = valid
-    history = train(
-        net,
+    histories = train_pack(
+        nets,
         x,
         task.as_network_target(code),
         loss=task.loss,
@@ -375,11 +381,17 @@ def _train(
         sample_weight=weight,
         patience=config.patience,
         time_budget=time_budget,
-        seed=seed,
+        seeds=seeds,
         device=device,
         callbacks=callbacks,
     )
-    return net, history
+    return nets, histories
+
+
+def _build(network: NetworkConfig, seed: int) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return network.build()
 
 
 def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Optimizer:
@@ -417,9 +429,7 @@ def _summary(
         _task_sentence(data, task, guessed),
         _split_sentence(parts, task, validation, groups, time),
         _columns_sentence(model, data),
-        f"network: {' x '.join(map(str, config.hidden))}, {config.activation}, dropout {config.dropout}; "
-        f"AdamW, lr {config.lr}, batches of {config.batch_size}, at most {config.epochs} epochs, "
-        f"patience {config.patience}; kept epoch {model.history.best_epoch} of {model.history.epochs}",
+        _network_sentence(model, config),
     ]
     return {
         "rows": {"train": parts.train.n_rows, "validation": parts.valid.n_rows},
@@ -428,10 +438,20 @@ def _summary(
         "class_shares": shares,
         "decisions": decisions,
         "config": asdict(config) | {"hidden": list(config.hidden)},  # as it comes back from JSON
-        "interrupted": model.history.stopped == "interrupted",
+        "interrupted": any(history.stopped == "interrupted" for history in model.histories),
         "versions": {name: _version(name) for name in ("multilayer", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
+
+
+def _network_sentence(model: Model, config: Config) -> str:
+    kept = ", ".join(f"{history.best_epoch} of {history.epochs}" for history in model.histories)
+    return (
+        f"networks: {config.members} of {' x '.join(map(str, config.hidden))}, {config.activation}, "
+        f"dropout {config.dropout}; AdamW, lr {config.lr}, batches of {config.batch_size}, at most "
+        f"{config.epochs} epochs, patience {config.patience}; kept epochs {kept}; "
+        f"engine {model.history.engine}"
+    )
 
 
 def _task_sentence(data: _Data, task: Task, guessed: bool) -> str:

@@ -165,7 +165,11 @@ def test_huge_integers_become_floats(tmp_path):
         ("t.csv", b"a,b\n" + b"1,2\n" * 300_000 + b"\xff,3\n", "cannot be read as .*line 300002"),
         ("t.csv", b"\x00\x01\x02" * 100, "is not a table: it holds binary data"),
         ("t.csv.gz", b"a,b\n1,2\n", "cannot be read: Not a gzipped file"),
-        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 100, mtime=0)[:30], "cannot be read: Compressed file ended"),
+        (
+            "t.csv.gz",
+            gzip.compress(b"a,b\n1,2\n" * 100, mtime=0)[:30],
+            "cannot be read: Compressed file ended",
+        ),
         ("t.parquet", b"not parquet at all", "cannot be read as a Parquet file"),
         ("t.xlsx", b"PK", r"must end in .csv, .*; got '.*t.xlsx'"),
     ],

@@ -607,11 +607,12 @@ def test_nothing_global_changes():
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()
     inside = []
 
-    def look(progress):
+    def looking_mse(out, target):
         inside.append(torch.get_num_threads())
+        return ((out - target) ** 2).mean()
 
-    train(net, x, y, loss="mse", epochs=1, callbacks=[look], threads=before[2] + 1)
-    assert inside == [before[2] + 1]
+    train(net, x, y, loss=looking_mse, epochs=1, threads=before[2] + 1)
+    assert set(inside) == {before[2] + 1}
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
     assert torch.get_num_threads() == before[2]

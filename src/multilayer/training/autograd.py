@@ -24,6 +24,8 @@ class AutogradEngine:
         optimizer: holds the module's parameters.
         clip_norm: largest norm of all gradients together, or None.
         accumulate: batches for one update, or "forever": an update each batch, and gradients never cleared.
+        seed: of dropout.
+        threads: for PyTorch's operations; None leaves its setting.
     """
 
     name = "autograd"
@@ -39,10 +41,14 @@ class AutogradEngine:
         optimizer: torch.optim.Optimizer,
         clip_norm: float | None,
         accumulate: int | Literal["forever"],
+        seed: int = 0,
+        threads: int | None = 1,
     ) -> None:
         self.net, self.x, self.y, self.weight = net, x, y, weight
         self.loss, self.optimizer = loss, optimizer
         self.clip_norm, self.accumulate = clip_norm, accumulate
+        self.seed, self.threads = seed, threads
+        self.random_state: list[Tensor] | None = None
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         optimizer.zero_grad(set_to_none=True)
@@ -60,19 +66,42 @@ class AutogradEngine:
         losses, starts, n_steps = [], (bounds - bounds[0]).tolist(), len(lr_factors)
         shares = self._shares(starts, weight)
         self.net.train()
-        for step in range(n_steps):
-            batch = slice(starts[step], starts[step + 1])
-            value = self.loss(
-                self.net(x[batch]),
-                None if y is None else y[batch],
-                None if weight is None else weight[batch],
-            )
-            _check_scalar(value)
-            (value * shares[step]).backward()
-            if self._ends_group(step, n_steps):
-                self._update(float(lr_factors[step]))
-            losses.append(value.detach())
+        with self._own_state():
+            for step in range(n_steps):
+                batch = slice(starts[step], starts[step + 1])
+                value = self.loss(
+                    self.net(x[batch]),
+                    None if y is None else y[batch],
+                    None if weight is None else weight[batch],
+                )
+                _check_scalar(value)
+                (value * shares[step]).backward()
+                if self._ends_group(step, n_steps):
+                    self._update(float(lr_factors[step]))
+                losses.append(value.detach())
         return torch.stack(losses).double().cpu().numpy()
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs in evaluation mode, in bounded memory."""
+        with torch_threads(self.threads):
+            return forward_in_chunks(self.net, x)
+
+    @contextmanager
+    def _own_state(self) -> Iterator[None]:
+        """PyTorch's random state, threads and denormals as this engine wants them; restored afterwards."""
+        cuda = [self.x.device] if self.x.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda), denormals_flushed(), torch_threads(self.threads):
+            if self.random_state is None:
+                torch.manual_seed(self.seed)
+            else:
+                torch.set_rng_state(self.random_state[0])
+                for device, state in zip(cuda, self.random_state[1:], strict=True):
+                    torch.cuda.set_rng_state(state, device)
+            yield
+            self.random_state = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, cuda)]
+
+    def close(self) -> None:
+        """Nothing to give back: module and optimiser own their numbers all the time."""
 
     def _ends_group(self, step: int, n_steps: int) -> bool:
         return self.accumulate == "forever" or (step + 1) % self.accumulate == 0 or step + 1 == n_steps
@@ -83,8 +112,8 @@ class AutogradEngine:
         if k == "forever" or k == 1 or not self.loss.is_mean:
             return [1.0] * n_steps
         sizes = [b - a if weight is None else float(weight[a:b].sum()) for a, b in pairwise(starts)]
-        totals = [sum(sizes[step - step % k :][:k]) for step in range(n_steps)]
-        return [size / total if total else 0.0 for size, total in zip(sizes, totals, strict=True)]
+        groups = [sum(sizes[first : first + k]) for first in range(0, n_steps, k)]
+        return [size / groups[step // k] if size else 0.0 for step, size in enumerate(sizes)]
 
     def _update(self, lr_factor: float) -> None:
         if self.clip_norm is not None:

@@ -1,0 +1,388 @@
+"""The compiled loops: layers, losses and updates, each compiled when a network first needs it, and `run`,
+which walks a plan.
+
+Every kind of layer is a pair of C functions of one signature, `layer` (forward and backward); a plan's row
+holds their
+addresses, and `run`, compiled once for all architectures, calls them. Nothing is compiled at import; a step
+allocates nothing.
+
+P, G, M, V: float32, all parameters and running statistics in one row (see `plan.py`), their gradient and the
+            optimiser's two moments, at the same places
+A:          float32, every layer's output for one batch; a matrix (cap, d) stands at offset * cap
+D:          float32, two matrices for the gradient on its way back, at `here` and `there`, then one for each
+residual block
+S:          float32, what normalisation learnt from this batch, for the way back
+op, real:   one row of the plan a layer, columns as named below
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import cfunc, njit, types
+from numba.extending import intrinsic
+
+from multilayer.training.vector_math import ONE, ZERO, f32, jit
+
+# Columns of ops. What p0, p1, b0, b1, aux... hold depends on the layer: see plan.py, which writes them.
+# SWAPS: its way back writes to the other gradient matrix. FORWARD_AT, BACKWARD_AT: addresses, written by the
+# engine.
+SWAPS, D_IN, D_OUT, V_IN, V_OUT, P0, P1, B0, B1, STAT, NEEDS, AUX, AUX2, AUX3, FORWARD_AT, BACKWARD_AT = (
+    range(16)
+)
+N_FIELDS = 16
+N_REALS = 2
+NEEDS_WEIGHT, NEEDS_INPUT = 1, 2  # bits of NEEDS: gradients that somebody asks for
+
+# Columns of hyper: one row a parameter group
+LR, WEIGHT_DECAY, BETA1, BETA2, EPS, NESTEROV, DECOUPLED, UPDATE_AT = range(8)
+
+# Modes of run
+TRAIN, PREDICT, FORWARD, BACKWARD = range(4)
+
+ANY = 1 << 40  # length of an array whose length nobody asks for
+
+# Not nnan, not ninf: a diverged run must show NaN, as in PyTorch.
+_FASTMATH = {"contract", "reassoc", "nsz"}
+
+_int, _real = types.int64, types.float64
+_ints, _floats, _reals = types.CPointer(_int), types.CPointer(types.float32), types.CPointer(_real)
+_LAYER = types.void(_ints, _floats, _ints, *[_floats] * 5, *[_int] * 8)
+_LOSS = types.float64(*[_floats] * 2, _ints, _int, _int, _ints, *[_floats] * 4, _ints, _reals)
+_UPDATE = types.void(*[_floats] * 4, _int, _reals, _real, _int)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile on first call."""
+    return jit(njit, function, nogil=True, fastmath=_FASTMATH)
+
+
+@cache
+def _compiled(function: Callable[..., Any], signature: Any) -> Any:
+    return jit(cfunc, function, signature, nopython=True, fastmath=_FASTMATH)
+
+
+def layer_address(function: Callable[..., Any]) -> int:
+    """Compile a layer's kernel, or load it from the cache on disk; its address stays good for the process."""
+    return int(_compiled(function, _LAYER).address)
+
+
+def loss_address(function: Callable[..., Any]) -> int:
+    """As `layer_address`, for a loss."""
+    return int(_compiled(function, _LOSS).address)
+
+
+def update_address(function: Callable[..., Any]) -> int:
+    """As `layer_address`, for an optimiser's update."""
+    return int(_compiled(function, _UPDATE).address)
+
+
+def _caller(kinds: str, returns: Any) -> Any:
+    """An intrinsic that calls an address. kinds, a letter an argument: a array (its first element), o array
+    and offset,
+    i int64, d float64.
+    """
+    width = {"a": 1, "o": 2, "i": 1, "d": 1}
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values, at = [], 0
+        items = [builder.extract_value(args[1], i) for i in range(len(signature.args[1]))]
+        for kind in kinds:
+            value = items[at]
+            if kind in "ao":
+                value = context.make_array(signature.args[1][at])(context, builder, value).data
+                if kind == "o":
+                    value = builder.gep(value, [items[at + 1]])
+            values.append(value)
+            at += width[kind]
+        function = ir.FunctionType(returns, [value.type for value in values])
+        return builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
+
+    return generate
+
+
+_call_layer_at = _caller("ooaaaaaaiiiiiiii", ir.VoidType())
+_call_loss_at = _caller("ooaiiaaaaaaa", ir.DoubleType())
+_call_update_at = _caller("ooooiodi", ir.VoidType())
+
+
+@intrinsic
+def _call_layer(typing_context, address, args):
+    def generate(context, builder, signature, values):
+        _call_layer_at(context, builder, signature, values)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, args), generate
+
+
+@intrinsic
+def _call_loss(typing_context, address, args):
+    return types.float64(types.int64, args), _call_loss_at
+
+
+@intrinsic
+def _call_update(typing_context, address, args):
+    def generate(context, builder, signature, values):
+        _call_update_at(context, builder, signature, values)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, args), generate
+
+
+@kernel
+def matrix(buffer, start, rows, columns):
+    return buffer[start : start + rows * columns].reshape((rows, columns))
+
+
+@kernel
+def row(buffer, start, n):
+    return buffer[start : start + n]
+
+
+@kernel
+def fill(y, value):
+    for i in range(y.shape[0]):
+        y[i] = value
+
+
+@kernel
+def copy(x, y):
+    """A loop: numba's slice assignment brings its error messages along, seconds of compilation."""
+    for i in range(y.shape[0]):
+        y[i] = x[i]
+
+
+@kernel
+def add(x, y):
+    for i in range(y.shape[0]):
+        y[i] += x[i]
+
+
+@kernel
+def _clip(G, segments, limit):
+    """Scale all gradients so that their norm is at most limit."""
+    squares = 0.0
+    for s in range(segments.shape[0]):
+        g = G[segments[s, 0] : segments[s, 1]]
+        part = ZERO
+        for i in range(g.shape[0]):
+            part += g[i] * g[i]
+        squares += part
+    scale = f32(limit / (np.sqrt(squares) + 1e-6))
+    scale = ONE if scale > ONE else scale
+    if scale != ONE:
+        for s in range(segments.shape[0]):
+            g = G[segments[s, 0] : segments[s, 1]]
+            for i in range(g.shape[0]):
+                g[i] *= scale
+
+
+@kernel
+def _accumulate(total, G, share, first):
+    share = f32(share)
+    if first:
+        for i in range(G.shape[0]):
+            total[i] = share * G[i]
+    else:
+        for i in range(G.shape[0]):
+            total[i] += share * G[i]
+
+
+@kernel
+def _share(order, weight, bounds, s, accumulate, mean):
+    """A batch's share in its update, for a mean loss: the weight of its rows among all of the update's."""
+    if accumulate <= 1 or not mean:
+        return 1.0
+    first = s - s % accumulate
+    last = min(first + accumulate, bounds.shape[0] - 1)
+    own, total = 0.0, 0.0
+    for i in range(bounds[first], bounds[last]):
+        w = weight[order[i]]
+        total += w
+        if bounds[s] <= i < bounds[s + 1]:
+            own += w
+    return own / total if own > 0 else 0.0
+
+
+@kernel
+def _gather(x, rows, A):
+    d = x.shape[1]
+    to = matrix(A, np.int64(0), rows.shape[0], d)
+    for i in range(rows.shape[0]):
+        r = rows[i]
+        for j in range(d):
+            to[i, j] = x[r, j]
+
+
+@kernel
+def run(
+    mode,
+    ops,
+    reals,
+    ints,
+    P,
+    G,
+    total,
+    M,
+    V,
+    A,
+    D,
+    S,
+    segments,
+    hyper,
+    x,
+    labels,
+    target,
+    weight,
+    order,
+    bounds,
+    lr_factors,
+    loss_ints,
+    loss_reals,
+    columns,
+    factors,
+    sizes,
+    losses,
+):
+    """Everything, chosen by mode, so that one compilation serves all.
+
+    TRAIN:    steps over all of bounds, losses filled in.
+    PREDICT:  forward of batch sizes[3] of bounds, in evaluation mode.
+    FORWARD:  the same in training mode.
+    BACKWARD: from the gradient in D through the update, for batch sizes[3] of bounds.
+
+    sizes:      cap, width, output's place among the values, batch, accumulate (0: an update each batch and
+    gradients that
+                are never cleared), seed, d_out, batches so far, updates so far, address of the loss
+    loss_reals: option of the loss, norm to clip at or 0
+    """
+    cap, width, accumulate, seed, c = sizes[0], sizes[1], sizes[4], sizes[5], sizes[6]
+    zero, n_ops = np.int64(0), ops.shape[0]
+    first, last = (zero, bounds.shape[0] - 1) if mode == TRAIN else (sizes[3], sizes[3] + 1)
+    for s in range(first, last):
+        begin = bounds[s]
+        rows = order[begin : bounds[s + 1]]
+        n = rows.shape[0]
+        if mode != BACKWARD:
+            sizes[7] += 1
+            _gather(x, rows, A)
+            training = zero if mode == PREDICT else np.int64(1)
+            for k in range(n_ops):
+                _call_layer(
+                    ops[k, FORWARD_AT],
+                    (
+                        ops,
+                        k * N_FIELDS,
+                        reals,
+                        k * N_REALS,
+                        ints,
+                        P,
+                        G,
+                        A,
+                        D,
+                        S,
+                        cap,
+                        n,
+                        zero,
+                        zero,
+                        width,
+                        training,
+                        seed,
+                        sizes[7],
+                    ),
+                )
+            if mode != TRAIN:
+                return
+            losses[s] = _call_loss(
+                sizes[9],
+                (
+                    A,
+                    sizes[2] * cap,
+                    D,
+                    zero,
+                    rows,
+                    n,
+                    c,
+                    labels,
+                    target,
+                    weight,
+                    columns,
+                    factors,
+                    loss_ints,
+                    loss_reals,
+                ),
+            )
+        here, there = zero, width * cap
+        for k in range(n_ops - 1, -1, -1):
+            if ops[k, NEEDS] == 0:
+                break  # nobody below wants a gradient
+            _call_layer(
+                ops[k, BACKWARD_AT],
+                (
+                    ops,
+                    k * N_FIELDS,
+                    reals,
+                    k * N_REALS,
+                    ints,
+                    P,
+                    G,
+                    A,
+                    D,
+                    S,
+                    cap,
+                    n,
+                    here,
+                    there,
+                    width,
+                    np.int64(1),
+                    seed,
+                    sizes[7],
+                ),
+            )
+            if ops[k, SWAPS] == 1 and ops[k, NEEDS] & NEEDS_INPUT:
+                here, there = there, here
+        g = G
+        if accumulate != 1:
+            _accumulate(
+                total,
+                G,
+                _share(order, weight, bounds, s, accumulate, loss_ints[0] == 1),
+                accumulate > 0 and s % accumulate == 0,
+            )
+            g = total
+            if accumulate > 1 and (s + 1) % accumulate != 0 and s + 2 < bounds.shape[0]:
+                continue
+        if loss_reals[1] > 0:
+            _clip(g, segments, loss_reals[1])
+        sizes[8] += 1
+        for i in range(segments.shape[0]):
+            start, group = segments[i, 0], segments[i, 2]
+            _call_update(
+                np.int64(hyper[group, UPDATE_AT]),
+                (
+                    P,
+                    start,
+                    g,
+                    start,
+                    M,
+                    start,
+                    V,
+                    start,
+                    segments[i, 1] - start,
+                    hyper,
+                    group * 8,
+                    hyper[group, LR] * lr_factors[s],
+                    sizes[8],
+                ),
+            )
+
+
+def is_compiled() -> bool:
+    """Whether `run` is compiled, in this process or on disk."""
+    if run.signatures:
+        return True
+    folder = run.stats.cache_path
+    return folder is not None and any(Path(folder).glob("kernels.run-*.nbi"))

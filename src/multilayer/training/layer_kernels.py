@@ -1,0 +1,628 @@
+"""The layers, forward and backward, each a C function of the one signature that `kernels.run` calls (see
+there).
+
+Backward: the gradient of the output stands in D at `here` and becomes that of the input, in place (`linear`:
+at `there`).
+"""
+
+import numpy as np
+from numba import carray  # type: ignore[attr-defined]
+
+from multilayer.training.blas import sgemm
+from multilayer.training.kernels import (
+    ANY,
+    AUX,
+    AUX2,
+    AUX3,
+    B0,
+    B1,
+    D_IN,
+    D_OUT,
+    N_FIELDS,
+    NEEDS,
+    NEEDS_INPUT,
+    NEEDS_WEIGHT,
+    P0,
+    P1,
+    STAT,
+    V_IN,
+    V_OUT,
+    add,
+    copy,
+    fill,
+    kernel,
+    matrix,
+    row,
+)
+from multilayer.training.vector_math import (
+    ONE,
+    QUARTER,
+    SELU_ALPHA,
+    SELU_SCALE,
+    TANH_CUBE,
+    TANH_SCALE,
+    TURNS,
+    TWO,
+    ZERO,
+    expm1,
+    f32,
+    normal,
+    random24,
+    sin_turns,
+    u32,
+)
+from multilayer.training.vector_math import sigmoid as _sigmoid
+from multilayer.training.vector_math import softplus as _softplus
+from multilayer.training.vector_math import tanh as _tanh
+
+N, T = 78, 84  # BLAS's letters for a matrix as it stands, and transposed
+
+
+@kernel
+def _keys(seed, step, layer):
+    """Two 32-bit keys of one layer in one step (splitmix64)."""
+    x = np.uint64(seed) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(step) * np.uint64(0x94D049BB133111EB)
+    x = x + np.uint64(layer + 1) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = x ^ (x >> np.uint64(31))
+    return u32(x & np.uint64(0xFFFFFFFF)), u32(x >> np.uint64(32))
+
+
+@kernel
+def _in_and_out(op, A, cap, rows):
+    """Flat input and output of a layer that keeps the width."""
+    op, A = carray(op, N_FIELDS), carray(A, ANY)
+    return row(A, op[V_IN] * cap, rows * op[D_IN]), row(A, op[V_OUT] * cap, rows * op[D_IN])
+
+
+def relu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    for i in range(x.shape[0]):
+        y[i] = ZERO if x[i] <= ZERO else x[i]
+
+
+def relu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    for i in range(x.shape[0]):
+        d[i] = ZERO if y[i] <= ZERO else d[i]
+
+
+def leaky_relu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    alpha = real[0]
+    for i in range(x.shape[0]):
+        y[i] = x[i] if x[i] > ZERO else alpha * x[i]
+
+
+def leaky_relu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    alpha = real[0]
+    for i in range(x.shape[0]):
+        d[i] = d[i] if x[i] > ZERO else alpha * d[i]
+
+
+def elu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    alpha = real[0]
+    for i in range(x.shape[0]):
+        y[i] = x[i] if x[i] > ZERO else alpha * expm1(x[i])
+
+
+def elu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    alpha = real[0]
+    for i in range(x.shape[0]):
+        d[i] = d[i] * (ONE if x[i] > ZERO else y[i] + alpha)
+
+
+def selu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    for i in range(x.shape[0]):
+        y[i] = SELU_SCALE * (x[i] if x[i] > ZERO else SELU_ALPHA * expm1(x[i]))
+
+
+def selu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    for i in range(x.shape[0]):
+        d[i] = d[i] * (SELU_SCALE if x[i] > ZERO else y[i] + SELU_SCALE * SELU_ALPHA)
+
+
+def gelu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    for i in range(x.shape[0]):
+        y[i] = x[i] * normal(x[i])[0]
+
+
+def gelu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    for i in range(x.shape[0]):
+        below, density = normal(x[i])
+        d[i] = d[i] * (below + x[i] * density)
+
+
+def gelu_tanh(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    for i in range(x.shape[0]):
+        z = x[i]
+        y[i] = z * _sigmoid(TWO * TANH_SCALE * (z + TANH_CUBE * z * z * z))
+
+
+def gelu_tanh_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    for i in range(x.shape[0]):
+        z = x[i]
+        s = _sigmoid(TWO * TANH_SCALE * (z + TANH_CUBE * z * z * z))
+        slope = TWO * TANH_SCALE * (ONE + f32(3) * TANH_CUBE * z * z)
+        d[i] = d[i] * (s + z * s * (ONE - s) * slope)
+
+
+def silu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    for i in range(x.shape[0]):
+        y[i] = x[i] * _sigmoid(x[i])
+
+
+def silu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    for i in range(x.shape[0]):
+        s = _sigmoid(x[i])
+        d[i] = d[i] * s * (ONE + x[i] * (ONE - s))
+
+
+def mish(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    for i in range(x.shape[0]):
+        y[i] = x[i] * _tanh(_softplus(x[i]))
+
+
+def mish_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    for i in range(x.shape[0]):
+        t = _tanh(_softplus(x[i]))
+        d[i] = d[i] * (t + x[i] * (ONE - t * t) * _sigmoid(x[i]))
+
+
+def tanh(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    for i in range(x.shape[0]):
+        y[i] = _tanh(x[i])
+
+
+def tanh_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    for i in range(x.shape[0]):
+        d[i] = d[i] * (ONE - y[i] * y[i])
+
+
+def sigmoid(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    for i in range(x.shape[0]):
+        y[i] = _sigmoid(x[i])
+
+
+def sigmoid_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    for i in range(x.shape[0]):
+        d[i] = d[i] * y[i] * (ONE - y[i])
+
+
+def softplus(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    alpha, beta = real[0], real[1]
+    for i in range(x.shape[0]):
+        y[i] = x[i] if alpha * x[i] > beta else _softplus(alpha * x[i]) / alpha
+
+
+def softplus_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _in_and_out(op, A, cap, rows)
+    d = row(carray(D, ANY), here, x.shape[0])
+    alpha, beta = real[0], real[1]
+    for i in range(x.shape[0]):
+        d[i] = d[i] if alpha * x[i] > beta else d[i] * _sigmoid(alpha * x[i])
+
+
+@kernel
+def _values(op, A, cap, rows):
+    """Input and output of a layer, as matrices."""
+    op, A = carray(op, N_FIELDS), carray(A, ANY)
+    return matrix(A, op[V_IN] * cap, rows, op[D_IN]), matrix(A, op[V_OUT] * cap, rows, op[D_OUT])
+
+
+@kernel
+def _weights(op, P):
+    """A layer's weight and bias, or of G their gradient; each as long as its output."""
+    op, P = carray(op, N_FIELDS), carray(P, ANY)
+    return row(P, op[P0], op[D_OUT]), row(P, op[P1], op[D_OUT])
+
+
+@kernel
+def _add_bias(y, bias, relu):
+    rows, d = y.shape
+    if relu:
+        for i in range(rows):
+            for j in range(d):
+                z = y[i, j] + bias[j]
+                y[i, j] = ZERO if z <= ZERO else z
+    else:
+        for i in range(rows):
+            for j in range(d):
+                y[i, j] += bias[j]
+
+
+@kernel
+def _add_bias_back(y, d_y, d_bias, relu):
+    """Gradient through the ReLU, in place, and its sum over rows."""
+    rows, d = y.shape
+    fill(d_bias, ZERO)
+    if relu:
+        for i in range(rows):
+            for j in range(d):
+                g = ZERO if y[i, j] <= ZERO else d_y[i, j]
+                d_y[i, j] = g
+                d_bias[j] += g
+    else:
+        for i in range(rows):
+            for j in range(d):
+                d_bias[j] += d_y[i, j]
+
+
+def linear(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """Linear map y = x W^T + b, and max(y, 0) where aux is 1; without bias and ReLU aux is -1."""
+    op, A, P = carray(op, N_FIELDS), carray(A, ANY), carray(P, ANY)
+    d_in, d_out, y_at = op[D_IN], op[D_OUT], op[V_OUT] * cap
+    sgemm(T, N, d_out, rows, d_in, P, op[P0], d_in, A, op[V_IN] * cap, d_in, A, y_at, d_out)
+    if op[AUX] >= 0:
+        _add_bias(matrix(A, y_at, rows, d_out), row(P, op[P1], d_out), op[AUX] == 1)
+
+
+def linear_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    op, A, P, G, D = carray(op, N_FIELDS), carray(A, ANY), carray(P, ANY), carray(G, ANY), carray(D, ANY)
+    d_in, d_out = op[D_IN], op[D_OUT]
+    if op[AUX] >= 0:
+        y, d_y = matrix(A, op[V_OUT] * cap, rows, d_out), matrix(D, here, rows, d_out)
+        _add_bias_back(y, d_y, row(G, op[P1], d_out), op[AUX] == 1)
+    if op[NEEDS] & NEEDS_WEIGHT:
+        sgemm(N, T, d_in, d_out, rows, A, op[V_IN] * cap, d_in, D, here, d_out, G, op[P0], d_in)
+    if op[NEEDS] & NEEDS_INPUT:
+        sgemm(N, N, d_in, rows, d_out, P, op[P0], d_in, D, here, d_out, D, there, d_in)
+
+
+@kernel
+def _drop(y, p, seed, step, op):
+    """Zero with probability p, scaled up to keep the mean. Its own way back: the mask hangs on seed, step
+    and layer only.
+    """
+    key0, key1 = _keys(seed, step, op[V_OUT])
+    limit = u32(min(p * f32(16777216), f32(16777216)))
+    scale = ONE / (ONE - p) if p < ONE else ZERO
+    for i in range(y.shape[0]):
+        y[i] = y[i] * scale if random24(i, key0, key1) >= limit else ZERO
+
+
+def dropout(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, y = _in_and_out(op, A, cap, rows)
+    copy(x, y)
+    if training:
+        _drop(y, real[0], seed, step, op)
+
+
+def dropout_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _in_and_out(op, A, cap, rows)
+    _drop(row(carray(D, ANY), here, x.shape[0]), real[0], seed, step, op)
+
+
+@kernel
+def _batch_statistics(x, mean, var):
+    """Mean and (biased) variance of each column."""
+    rows, d = x.shape
+    fill(mean, ZERO)
+    fill(var, ZERO)
+    for i in range(rows):
+        for j in range(d):
+            mean[j] += x[i, j]
+    share = ONE / f32(rows)
+    for j in range(d):
+        mean[j] *= share
+    for i in range(rows):
+        for j in range(d):
+            c = x[i, j] - mean[j]
+            var[j] += c * c
+    for j in range(d):
+        var[j] *= share
+
+
+@kernel
+def _track(running_mean, running_var, mean, var, rows, momentum):
+    unbiased = f32(rows) / f32(rows - 1)
+    for j in range(mean.shape[0]):
+        running_mean[j] += momentum * (mean[j] - running_mean[j])
+        running_var[j] += momentum * (var[j] * unbiased - running_var[j])
+
+
+@kernel
+def _batch_norm(x, y, mean, var, eps, weight, bias):
+    """Normalise: y = (x - mean) / sqrt(var + eps) * weight + bias.
+
+    var becomes 1 / sqrt(var + eps), for the way back.
+    """
+    rows, d = x.shape
+    inv_std = var
+    for j in range(d):
+        inv_std[j] = ONE / np.sqrt(var[j] + eps)
+    for i in range(rows):
+        for j in range(d):
+            y[i, j] = (x[i, j] - mean[j]) * inv_std[j] * weight[j] + bias[j]
+
+
+@kernel
+def _batch_norm_back(x, d_y, mean, inv_std, weight, d_weight, d_bias):
+    rows, d = x.shape
+    fill(d_weight, ZERO)
+    fill(d_bias, ZERO)
+    for i in range(rows):
+        for j in range(d):
+            d_bias[j] += d_y[i, j]
+            d_weight[j] += d_y[i, j] * ((x[i, j] - mean[j]) * inv_std[j])
+    share = ONE / f32(rows)
+    for i in range(rows):
+        for j in range(d):
+            hat = (x[i, j] - mean[j]) * inv_std[j]
+            d_y[i, j] = weight[j] * inv_std[j] * (d_y[i, j] - share * (d_bias[j] + hat * d_weight[j]))
+
+
+def batch_norm(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """aux: where the count of batches stands, -1 without running statistics. real: eps, momentum (-1: a
+    plain mean).
+    """
+    x, y = _values(op, A, cap, rows)
+    S, P, d, counter = carray(S, ANY), carray(P, ANY), op[D_IN], op[AUX]
+    mean, var = row(S, op[STAT], d), row(S, op[STAT] + d, d)
+    running_mean, running_var = row(P, op[B0], d), row(P, op[B1], d)
+    if training or counter < 0:
+        _batch_statistics(x, mean, var)
+    else:
+        copy(running_mean, mean)
+        copy(running_var, var)
+    if training and counter >= 0:
+        ints[counter] += 1
+        momentum = real[1] if real[1] >= ZERO else f32(1.0 / ints[counter])
+        _track(running_mean, running_var, mean, var, rows, momentum)
+    _batch_norm(x, y, mean, var, real[0], row(P, op[P0], d), row(P, op[P1], d))
+
+
+def batch_norm_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _values(op, A, cap, rows)
+    S, G, P, d = carray(S, ANY), carray(G, ANY), carray(P, ANY), op[D_IN]
+    mean, inv_std = row(S, op[STAT], d), row(S, op[STAT] + d, d)
+    d_y = matrix(carray(D, ANY), here, rows, d)
+    _batch_norm_back(x, d_y, mean, inv_std, row(P, op[P0], d), row(G, op[P0], d), row(G, op[P1], d))
+
+
+def layer_norm(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """Normalise each row. stat (rows, 2), among the values: mean and 1 / sqrt(var + eps) of each row."""
+    x, y = _values(op, A, cap, rows)
+    weight, bias = _weights(op, P)
+    stat, eps = matrix(carray(A, ANY), op[STAT] * cap, rows, np.int64(2)), real[0]
+    rows, d = x.shape
+    share = ONE / f32(d)
+    for i in range(rows):
+        total = ZERO
+        for j in range(d):
+            total += x[i, j]
+        mean = total * share
+        squares = ZERO
+        for j in range(d):
+            squares += (x[i, j] - mean) * (x[i, j] - mean)
+        inv_std = ONE / np.sqrt(squares * share + eps)
+        stat[i, 0] = mean
+        stat[i, 1] = inv_std
+        for j in range(d):
+            y[i, j] = (x[i, j] - mean) * inv_std * weight[j] + bias[j]
+
+
+def layer_norm_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _values(op, A, cap, rows)
+    weight, _bias = _weights(op, P)
+    d_weight, d_bias = _weights(op, G)
+    stat = matrix(carray(A, ANY), op[STAT] * cap, rows, np.int64(2))
+    d_y = matrix(carray(D, ANY), here, rows, op[D_IN])
+    rows, d = x.shape
+    fill(d_weight, ZERO)
+    fill(d_bias, ZERO)
+    share = ONE / f32(d)
+    for i in range(rows):
+        mean, inv_std = stat[i, 0], stat[i, 1]
+        for j in range(d):
+            d_bias[j] += d_y[i, j]
+            d_weight[j] += d_y[i, j] * ((x[i, j] - mean) * inv_std)
+        total = ZERO
+        along = ZERO
+        for j in range(d):
+            g = d_y[i, j] * weight[j]
+            total += g
+            along += g * ((x[i, j] - mean) * inv_std)
+        for j in range(d):
+            hat = (x[i, j] - mean) * inv_std
+            d_y[i, j] = inv_std * (d_y[i, j] * weight[j] - share * (total + hat * along))
+
+
+def fork(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """In front of a residual block; its input stays where it is."""
+
+
+def fork_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    D, n = carray(D, ANY), rows * op[D_IN]
+    add(row(D, (2 * width + op[AUX]) * cap, n), row(D, here, n))
+
+
+def join(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """Behind a residual block: its output plus its input, which stands at aux2."""
+    x, y = _in_and_out(op, A, cap, rows)
+    copy(x, y)
+    add(row(carray(A, ANY), op[AUX2] * cap, x.shape[0]), y)
+
+
+def join_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """A copy of the gradient waits for the fork."""
+    D, n = carray(D, ANY), rows * op[D_IN]
+    copy(row(D, here, n), row(D, (2 * width + op[AUX]) * cap, n))
+
+
+def nothing_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """Of a first layer without parameters."""
+
+
+def select(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """The first aux columns as they are."""
+    x, y = _values(op, A, cap, rows)
+    for i in range(rows):
+        for j in range(op[AUX]):
+            y[i, j] = x[i, j]
+
+
+def one_hot(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """aux: column of codes, aux2: number of codes, b1: first column to write."""
+    x, y = _values(op, A, cap, rows)
+    for i in range(rows):
+        for j in range(op[AUX2]):
+            y[i, op[B1] + j] = ZERO
+        y[i, op[B1] + np.int64(x[i, op[AUX]])] = ONE
+
+
+def look_up(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """aux, aux2, b1 as for `one_hot`; aux3: length of a vector, p0: the table."""
+    x, y = _values(op, A, cap, rows)
+    table = matrix(carray(P, ANY), op[P0], op[AUX2], op[AUX3])
+    for i in range(rows):
+        code = np.int64(x[i, op[AUX]])
+        for j in range(op[AUX3]):
+            y[i, op[B1] + j] = table[code, j]
+
+
+def look_up_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _values(op, A, cap, rows)
+    d_y = matrix(carray(D, ANY), here, rows, op[D_OUT])
+    G = carray(G, ANY)
+    fill(row(G, op[P0], op[AUX2] * op[AUX3]), ZERO)
+    d_table = matrix(G, op[P0], op[AUX2], op[AUX3])
+    for i in range(rows):
+        code = np.int64(x[i, op[AUX]])
+        for j in range(op[AUX3]):
+            d_table[code, j] += d_y[i, op[B1] + j]
+
+
+def periodic(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """Cosines and their mix, feature by feature; the inner loops run over rows.
+
+    aux: where features, frequencies, outputs a feature, first output column and the columns stand among ints.
+    stat: scratch among the values: waves, x, gradient of a wave, outputs.
+    """
+    x, y = _values(op, A, cap, rows)
+    scratch, spec, P = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :], carray(P, ANY)
+    frequency, phase, weight = P[op[P0] :], P[op[P1] :], P[op[B0] :]
+    n_features, n_frequencies, d = spec[0], spec[1], spec[2]
+    xf = row(scratch, n_features * n_frequencies * cap, rows)
+    mixed = scratch[(n_features * n_frequencies + 2) * cap :]
+    for f in range(n_features):
+        for i in range(rows):
+            xf[i] = x[i, spec[4 + f]]
+        fill(row(mixed, np.int64(0), d * cap), ZERO)
+        for n in range(n_frequencies):
+            wave = row(scratch, (f * n_frequencies + n) * cap, rows)
+            w, shift = frequency[f * n_frequencies + n], phase[f * n_frequencies + n] + QUARTER
+            for i in range(rows):
+                wave[i] = sin_turns(xf[i] * w + shift)
+            for e in range(d):
+                a = weight[(f * n_frequencies + n) * d + e]
+                to = row(mixed, e * cap, rows)
+                for i in range(rows):
+                    to[i] += a * wave[i]
+        for e in range(d):
+            to = row(mixed, e * cap, rows)
+            for i in range(rows):
+                y[i, spec[3] + f * d + e] = to[i]
+
+
+def periodic_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _values(op, A, cap, rows)
+    scratch, spec, P, G = (
+        carray(A, ANY)[op[STAT] * cap :],
+        carray(ints, ANY)[op[AUX] :],
+        carray(P, ANY),
+        carray(G, ANY),
+    )
+    frequency, phase, weight = P[op[P0] :], P[op[P1] :], P[op[B0] :]
+    d_frequency, d_phase, d_weight = G[op[P0] :], G[op[P1] :], G[op[B0] :]
+    d_y = matrix(carray(D, ANY), here, rows, op[D_OUT])
+    n_features, n_frequencies, d = spec[0], spec[1], spec[2]
+    xf = row(scratch, n_features * n_frequencies * cap, rows)
+    d_wave = row(scratch, (n_features * n_frequencies + 1) * cap, rows)
+    mixed = scratch[(n_features * n_frequencies + 2) * cap :]
+    for f in range(n_features):
+        for i in range(rows):
+            xf[i] = x[i, spec[4 + f]]
+        for e in range(d):
+            g = row(mixed, e * cap, rows)
+            for i in range(rows):
+                g[i] = d_y[i, spec[3] + f * d + e]
+        for n in range(n_frequencies):
+            at = f * n_frequencies + n
+            wave = row(scratch, at * cap, rows)
+            fill(d_wave, ZERO)
+            for e in range(d):
+                a = weight[at * d + e]
+                g = row(mixed, e * cap, rows)
+                total = ZERO
+                for i in range(rows):
+                    total += wave[i] * g[i]
+                    d_wave[i] += a * g[i]
+                d_weight[at * d + e] = total
+            w, shift = frequency[at], phase[at]
+            to_phase = ZERO
+            to_frequency = ZERO
+            for i in range(rows):
+                slope = -TURNS * sin_turns(xf[i] * w + shift) * d_wave[i]
+                to_phase += slope
+                to_frequency += slope * xf[i]
+            d_phase[at] = to_phase
+            d_frequency[at] = to_frequency
+
+
+# Layers as pairs, for plan.py
+LINEAR = (linear, linear_back)
+BATCH_NORM = (batch_norm, batch_norm_back)
+LAYER_NORM = (layer_norm, layer_norm_back)
+DROPOUT = (dropout, dropout_back)
+FORK = (fork, fork_back)
+JOIN = (join, join_back)
+PERIODIC = (periodic, periodic_back)
+LOOK_UP = (look_up, look_up_back)
+RELU = (relu, relu_back)
+LEAKY_RELU = (leaky_relu, leaky_relu_back)
+ELU = (elu, elu_back)
+SELU = (selu, selu_back)
+GELU = (gelu, gelu_back)
+GELU_TANH = (gelu_tanh, gelu_tanh_back)
+SILU = (silu, silu_back)
+MISH = (mish, mish_back)
+TANH = (tanh, tanh_back)
+SIGMOID = (sigmoid, sigmoid_back)
+SOFTPLUS = (softplus, softplus_back)
+SELECT = (select, nothing_back)
+ONE_HOT = (one_hot, nothing_back)
+
+LAYERS = (
+    *(LINEAR, BATCH_NORM, LAYER_NORM, DROPOUT, FORK, JOIN, PERIODIC, LOOK_UP, SELECT, ONE_HOT),
+    *(RELU, LEAKY_RELU, ELU, SELU, GELU, GELU_TANH, SILU, MISH, TANH, SIGMOID, SOFTPLUS),
+)

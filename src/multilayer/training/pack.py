@@ -1,0 +1,412 @@
+"""Packs: many networks trained side by side, a thread each, none waiting on another inside an epoch.
+
+One network is a pack of one: this is the one training loop. Engines run the steps; members draw batches and
+rates; the pack keeps the clock, tells the callbacks and stops.
+"""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from multilayer.errors import ConfigError
+from multilayer.training.autograd import AutogradEngine
+from multilayer.training.history import History
+from multilayer.training.kernel_engine import KernelEngine
+from multilayer.training.optim import Schedule
+from multilayer.training.rows import Rows
+
+logger = logging.getLogger("multilayer")
+
+Engine = AutogradEngine | KernelEngine
+PIECE_S = 0.25  # an epoch runs in pieces of about so long, between which Ctrl-C and the time budget are heard
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback sees after each epoch (counted from 1); `epochs` is the number planned now.
+
+    Losses and rate are means over the members that ran; `nets` are all members' networks, `net` the first.
+    """
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    val_loss: float | None
+    lr: float
+    elapsed_s: float
+    nets: tuple[nn.Module, ...] = field(repr=False)
+
+    @property
+    def net(self) -> nn.Module:
+        """The first member's network."""
+        return self.nets[0]
+
+
+Callback = Callable[[Progress], Any]
+
+
+@dataclass(frozen=True)
+class RunLength:
+    """How long a run is, and in which batches.
+
+    n_rows, batch_size: of one member; epochs, steps: at most; patience: in epochs
+    time_budget_s: of all members together
+    """
+
+    n_rows: int
+    epochs: int
+    steps: int | None
+    batch_size: int
+    patience: int | None
+    time_budget_s: float
+
+    @classmethod
+    def make(
+        cls,
+        n_rows: int,
+        epochs: int | None,
+        steps: int | None,
+        batch_size: int | None,
+        accumulate: int | str,
+        clip_norm: float | None,
+        patience: int | None,
+        time_budget: float | None,
+        held_out: Rows | None,
+    ) -> "RunLength":
+        """Check what the user asked for, and fill in what was left open.
+
+        Raises:
+            ConfigError: a number that is not positive, epochs and steps at once, patience without validation.
+        """
+        if epochs is not None and steps is not None:
+            raise ConfigError("give epochs or steps, not both.")
+        sizes = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "patience": patience}
+        if accumulate != "forever":
+            sizes["accumulate"] = accumulate  # type: ignore[assignment]
+        for name, value in sizes.items():
+            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+                raise ConfigError(f"{name} must be a whole number of at least 1; got {value!r}.")
+        for name, limit in {"clip_norm": clip_norm, "time_budget": time_budget}.items():
+            if limit is not None and not limit > 0:
+                raise ConfigError(f"{name} must be positive; got {limit!r}.")
+        if patience is not None and held_out is None:
+            raise ConfigError("patience watches the validation loss; pass validation as well.")
+        size = min(batch_size or 256, n_rows)
+        per_epoch = len(batch_bounds(n_rows, size)) - 1
+        if epochs is None:
+            epochs = 10 if steps is None else math.ceil(steps / per_epoch)
+        return cls(n_rows, epochs, steps, size, patience, time_budget or math.inf)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of a run that is not stopped early."""
+        return self.steps or self.epochs * (len(batch_bounds(self.n_rows, self.batch_size)) - 1)
+
+
+def batch_bounds(n_rows: int, batch_size: int) -> NDArray[np.int64]:
+    """Where batches start, and the end; a last batch left with one row is joined to the one before it."""
+    bounds = np.arange(0, n_rows, batch_size)
+    if batch_size > 1 and len(bounds) > 1 and n_rows - bounds[-1] == 1:
+        bounds = bounds[:-1]
+    return np.append(bounds, n_rows).astype(np.int64)
+
+
+class Clock:
+    """Time of a whole pack: what has passed, and what its budget leaves."""
+
+    def __init__(self, budget_s: float) -> None:
+        self.budget_s = budget_s
+        self.started = time.perf_counter()
+        self.stop = Event()  # set when the user interrupts: members end after the piece that they are in
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.started
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further step may begin."""
+        return self.stop.is_set() or self.elapsed_s >= self.budget_s
+
+    def epochs_left(self, planned: int, done: int) -> int:
+        """Epochs still to come, fewer than planned where the budget does not reach."""
+        left = planned - done
+        if done and math.isfinite(self.budget_s):
+            left = min(left, max(1, round((self.budget_s - self.elapsed_s) * done / self.elapsed_s)))
+        return left
+
+
+class Member:
+    """One network in a pack: its random order, its place in the schedule, its best weights so far."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        length: RunLength,
+        schedule: Schedule,
+        held_out: Rows | None,
+        metrics: Mapping[str, Callable[..., float]],
+        *,
+        rows: NDArray[np.int64] | None,
+        seed: int,
+        shuffle: bool,
+    ) -> None:
+        self.engine, self.length, self.schedule, self.held_out = engine, length, schedule, held_out
+        self.metrics, self.rows, self.shuffle = metrics, rows, shuffle
+        self.rng = np.random.default_rng([seed, 0])
+        self.history = History(metrics={name: [] for name in metrics})
+        self.progress = 0.0  # of the whole run, 0 to 1
+        self.step_s = 0.0  # seconds a step, measured
+        self.kept = weights_of(engine.net)
+        self.best = math.inf
+        self.losses: list[float] = []  # of the newest epoch's steps
+        self.out: Tensor | None = None  # of the validation rows, after the newest epoch
+
+    @property
+    def is_running(self) -> bool:
+        """Whether another epoch is to come."""
+        return not self.history.stopped
+
+    def train_epoch(self, clock: Clock, epochs_left: int) -> None:
+        """One epoch and the outputs on the validation rows: the long work, in the member's own thread."""
+        history, started = self.history, time.perf_counter()
+        bounds = self._bounds()
+        share = (1 - self.progress) * (len(bounds) - 1) / self._steps_left(epochs_left)
+        losses, sizes, lr_factor = self._steps(clock, share, self._order(), bounds)
+        if not losses:
+            history.stopped = "interrupted" if clock.stop.is_set() else "the time budget was used up"
+            return
+        self.losses = losses
+        history.step_loss += losses
+        history.train_loss.append(float(np.average(losses, weights=sizes)))
+        history.lr.append(self.engine.base_lrs[0] * lr_factor)
+        if clock.stop.is_set():
+            history.stopped = "interrupted"
+        elif self.held_out is not None:
+            self.out = torch.as_tensor(self.engine.predict(self.held_out.x))
+        history.epoch_time_s.append(time.perf_counter() - started)
+
+    def _steps(
+        self, clock: Clock, share: float, order: NDArray[np.int64], bounds: NDArray[np.int64]
+    ) -> tuple[list[float], NDArray[np.int64], float]:
+        """The epoch's steps, piece by piece. share: of the whole run's progress that this epoch is worth."""
+        n_steps, done, start = len(bounds) - 1, 0, self.progress
+        losses: list[float] = []
+        lr_factor = 1.0
+        while done < n_steps and not clock.is_over:
+            piece = min(n_steps - done, max(1, int(PIECE_S / self.step_s)) if self.step_s else 8)
+            piece = _whole_updates(piece, n_steps - done, self.engine.accumulate)
+            at = start + share * np.arange(done, done + piece) / n_steps
+            factors = np.array([self.schedule(float(p)) for p in at])
+            begun = time.perf_counter()
+            losses += self.engine.run_epoch(order, bounds[done : done + piece + 1], factors).tolist()
+            self.step_s = (time.perf_counter() - begun) / piece
+            done += piece
+            lr_factor = float(factors[-1])
+            self.progress = start + share * done / n_steps
+        return losses, np.diff(bounds)[:done], lr_factor
+
+    def _order(self) -> NDArray[np.int64]:
+        order = self.rng.permutation(self.length.n_rows) if self.shuffle else np.arange(self.length.n_rows)
+        return order if self.rows is None else self.rows[order]
+
+    def _bounds(self) -> NDArray[np.int64]:
+        bounds = batch_bounds(self.length.n_rows, self.length.batch_size)
+        if self.length.steps is not None:
+            bounds = bounds[: self.length.steps - len(self.history.step_loss) + 1]
+        return bounds
+
+    def _steps_left(self, epochs: int) -> int:
+        """Steps in the epochs still to come, this one included."""
+        per_epoch = len(batch_bounds(self.length.n_rows, self.length.batch_size)) - 1
+        steps = self.length.steps
+        return (
+            epochs * per_epoch
+            if steps is None
+            else min(epochs * per_epoch, steps - len(self.history.step_loss))
+        )
+
+    def close_epoch(self, clock: Clock) -> None:
+        """Judge the epoch that has run: keep its weights or not, go on or stop."""
+        history = self.history
+        if history.stopped:
+            return
+        weights_are_finite = all(bool(torch.isfinite(p).all()) for p in self.engine.net.parameters())
+        if not all(map(math.isfinite, self.losses)) or not weights_are_finite:
+            history.stopped = self._diverged()
+            return
+        self._validate()
+        history.stopped = self._reason_to_stop(clock)
+
+    def _validate(self) -> None:
+        history, held_out, out = self.history, self.held_out, self.out
+        if held_out is None or out is None:
+            self.kept = weights_of(self.engine.net)
+            return
+        with torch.no_grad():
+            loss = float(held_out.loss(out, held_out.y, held_out.weight))
+        history.val_loss.append(loss)
+        y = None if held_out.y is None else held_out.y.cpu().numpy()
+        for name, metric in self.metrics.items():
+            history.metrics[name].append(float(metric(out.cpu().numpy(), y)))
+        if loss < self.best:
+            self.best, history.best_epoch = loss, history.epochs
+            self.kept = weights_of(self.engine.net)
+
+    def _reason_to_stop(self, clock: Clock) -> str:
+        history, length = self.history, self.length
+        if length.patience is not None and history.epochs - history.best_epoch >= length.patience:
+            return f"no better validation loss in {length.patience} epochs"
+        if clock.is_over or (self.progress >= 1 - 1e-9 and history.epochs < length.epochs):
+            return "the time budget was used up"
+        return "all epochs done" if history.epochs >= length.epochs else ""
+
+    def _diverged(self) -> str:
+        history = self.history
+        self.engine.net.load_state_dict(self.kept)
+        epoch = history.epochs
+        if self.held_out is None:
+            history.best_epoch = epoch - 1
+        where = f"diverged: the weights are no longer finite after epoch {epoch}"
+        step = next((i for i, value in enumerate(self.losses) if not math.isfinite(value)), None)
+        if step is not None:
+            where = f"diverged: the loss became {self.losses[step]} in epoch {epoch}, step {step + 1}"
+        advice = "Lower the learning rate, pass clip_norm=1.0, or scale the inputs."
+        logger.warning("Training %s. The weights from before are kept. %s", where, advice)
+        return where
+
+    def finish(self) -> History:
+        """Put the best weights back; the record of the run."""
+        if self.held_out is not None and self.history.val_loss:
+            self.engine.net.load_state_dict(self.kept)
+        elif not self.history.stopped.startswith("diverged"):
+            self.history.best_epoch = self.history.epochs
+        return self.history
+
+
+def run_pack(
+    members: Sequence[Member], clock: Clock, callbacks: Sequence[Callback], *, n_threads: int
+) -> list[History]:
+    """Train all members to their ends, an epoch at a time; Ctrl-C ends all and keeps what was reached."""
+    try:
+        while running := [member for member in members if member.is_running]:
+            done = max(member.history.epochs for member in running)
+            left = clock.epochs_left(running[0].length.epochs, done)
+            run_together([_task(member, clock, left) for member in running], n_threads, clock.stop)
+            for member in running:
+                member.close_epoch(clock)
+            _tell(members, running, clock, done + left, callbacks)
+    except KeyboardInterrupt:
+        for member in members:
+            member.history.stopped = member.history.stopped or "interrupted"
+    if any(member.history.stopped == "interrupted" for member in members):
+        logger.warning("Training was interrupted; the weights reached so far are kept.")
+    return [member.finish() for member in members]
+
+
+def _task(member: Member, clock: Clock, epochs_left: int) -> Callable[[], None]:
+    return lambda: member.train_epoch(clock, epochs_left)
+
+
+def _tell(
+    members: Sequence[Member],
+    ran: Sequence[Member],
+    clock: Clock,
+    planned: int,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Call the callbacks; one that returns True ends the run."""
+    healthy = [m for m in ran if m.history.train_loss and not m.history.stopped.startswith("diverged")]
+    histories = [member.history for member in healthy]
+    if not healthy:
+        return
+    val_losses = [history.val_loss[-1] for history in histories if history.val_loss]
+    progress = Progress(
+        epoch=max(history.epochs for history in histories),
+        epochs=planned,
+        train_loss=float(np.mean([history.train_loss[-1] for history in histories])),
+        val_loss=float(np.mean(val_losses)) if val_losses else None,
+        lr=float(np.mean([history.lr[-1] for history in histories])),
+        elapsed_s=clock.elapsed_s,
+        nets=tuple(member.engine.net for member in members),
+    )
+    wants_stop = [callback(progress) is True for callback in callbacks]
+    if any(wants_stop):
+        for member in members:
+            if member.is_running or member in healthy:
+                member.history.stopped = "a callback asked to stop"
+
+
+def run_together(tasks: Sequence[Callable[[], None]], n_threads: int, stop: Event) -> None:
+    """Run all tasks, at most so many at once; an error or Ctrl-C sets `stop` and is raised when all ended.
+
+    >>> done = []
+    >>> run_together([lambda: done.append(1), lambda: done.append(2)], 2, Event())
+    >>> sorted(done)
+    [1, 2]
+    """
+    if n_threads == 1 or len(tasks) == 1:
+        for task in tasks:
+            task()
+        return
+    with ThreadPoolExecutor(min(n_threads, len(tasks)), thread_name_prefix="pack") as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def weights_of(net: nn.Module) -> dict[str, Tensor]:
+    """A copy of all parameters and buffers."""
+    return {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+
+def _whole_updates(piece: int, left: int, accumulate: int | str) -> int:
+    """Round a piece up so that it ends where an update ends."""
+    if accumulate == "forever" or accumulate == 1:
+        return piece
+    return min(left, math.ceil(piece / int(accumulate)) * int(accumulate))
+
+
+def n_cores() -> int:
+    """Cores that this process may use: its affinity, and the limit of its container (cgroup), rounded up.
+
+    >>> n_cores() >= 1
+    True
+    """
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_cores()
+    return max(1, n if quota is None else min(n, -(-quota[0] // quota[1])))
+
+
+def _cgroup_cores() -> tuple[int, int] | None:
+    """CPU time that the container may use, over the period it is counted in; None without a limit."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # version 2
+        return None if quota == "max" else (int(quota), int(period))
+    except (OSError, ValueError):
+        pass
+    try:
+        folder = Path("/sys/fs/cgroup/cpu")  # version 1
+        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
+        return None if quota_us < 0 else (quota_us, int((folder / "cpu.cfs_period_us").read_text()))
+    except (OSError, ValueError):
+        return None

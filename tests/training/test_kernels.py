@@ -1,0 +1,556 @@
+"""The kernels against PyTorch's autograd: outputs, gradients, trajectories, running statistics.
+
+Tolerance of one pass, all against float64 on the same case: 8 times PyTorch's own float32 error, plus 16
+times what the
+result changes by when inputs and weights are rounded differently (relative 2^-24 at random: how
+ill-conditioned the case
+is), plus 64 units of rounding of the largest entry. Both engines add the same terms, in another order.
+"""
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from multilayer.errors import ConfigError, DataError
+from multilayer.nn.blocks import Residual
+from multilayer.nn.embeddings import TableEmbedding
+from multilayer.training.autograd import AutogradEngine
+from multilayer.training.kernel_engine import KernelEngine, _flushes, why_not
+from multilayer.training.losses import Loss
+
+EPS = float(np.finfo(np.float32).eps)
+
+ACTIVATIONS: list[Callable[[], nn.Module]] = [
+    nn.ReLU,
+    lambda: nn.LeakyReLU(0.2),
+    lambda: nn.ELU(0.7),
+    nn.SELU,
+    nn.GELU,
+    lambda: nn.GELU(approximate="tanh"),
+    nn.SiLU,
+    nn.Mish,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Softplus,
+    lambda: nn.Softplus(beta=2.0, threshold=3.0),
+    nn.Identity,
+]
+
+
+def make_engine(net: nn.Module, x: Tensor, y: Tensor | None, loss: object, **options: object) -> KernelEngine:
+    settings: dict = {"weight": None, "clip_norm": None, "accumulate": 1, "seed": 0, **options}
+    optimizer = settings.pop("optimizer", None) or torch.optim.SGD(net.parameters(), lr=0.0)
+    weight = settings.pop("weight")
+    return KernelEngine(net, x, y, weight, loss=loss, optimizer=optimizer, **settings)
+
+
+def one_batch(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.arange(n_rows), np.array([0, n_rows]), np.ones(1)
+
+
+def gradients_of(engine: KernelEngine) -> dict[str, np.ndarray]:
+    place = {id(slot.tensor): slot for slot in engine.plan.slots}
+    return {
+        name: engine.grad[place[id(p)].start : place[id(p)].stop].reshape(p.shape)
+        for name, p in engine.net.named_parameters()
+        if p.requires_grad
+    }
+
+
+def by_autograd(
+    net: nn.Module, x: Tensor, y: Tensor | None, loss: Loss, weight: Tensor | None
+) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
+    net.zero_grad()
+    net.train()
+    out = net(x)
+    value = loss(out, y, weight)
+    value.backward()
+    grads = {name: p.grad.numpy().copy() for name, p in net.named_parameters() if p.grad is not None}
+    return float(value.detach()), grads, out.detach().numpy()
+
+
+def double(values: Tensor | None) -> Tensor | None:
+    return values.double() if values is not None and values.is_floating_point() else values
+
+
+def sensitivity(
+    net: nn.Module, x: Tensor, y: Tensor | None, loss: Loss, weight: Tensor | None
+) -> dict[str, float]:
+    """How far gradients (and "prediction", in evaluation mode) move when x and the weights are rounded
+    differently."""
+    base, moved = copy.deepcopy(net), {}
+    _, exact, _ = by_autograd(base, x, y, loss, weight)
+    exact["prediction"] = base.eval()(x).detach().numpy()
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        other = copy.deepcopy(net)
+        with torch.no_grad():
+            for p in other.parameters():
+                p *= 1 + EPS * (torch.rand(p.shape, generator=generator, dtype=p.dtype) - 0.5)
+        near = x * (1 + EPS * (torch.rand(x.shape, generator=generator, dtype=x.dtype) - 0.5))
+        _, grads, _ = by_autograd(other, near, y, loss, weight)
+        grads["prediction"] = other.eval()(near).detach().numpy()
+        moved = {k: max(moved.get(k, 0.0), float(np.abs(grads[k] - exact[k]).max(initial=0))) for k in exact}
+    return moved
+
+
+def assert_as_exact_as_torch(
+    ours: np.ndarray, torchs: np.ndarray, exact: np.ndarray, scale: float, moved: float, what: str
+) -> None:
+    allowed = 8 * np.abs(torchs - exact).max(initial=0) + 16 * moved + 64 * EPS * scale
+    error = np.abs(ours - exact).max(initial=0)
+    assert error <= allowed, (
+        f"{what}: error {error:.3g}, PyTorch's {np.abs(torchs - exact).max(initial=0):.3g}"
+    )
+
+
+def check_one_pass(
+    net: nn.Module, x: Tensor, y: Tensor | None, loss: object, weight: Tensor | None = None
+) -> None:
+    """Loss, gradients and outputs of one batch, against autograd in float32 and in float64."""
+    loss = loss if isinstance(loss, Loss) else Loss(loss, y is not None)
+    plain, exact = copy.deepcopy(net), copy.deepcopy(net).double()
+    exact_loss = Loss(
+        copy.deepcopy(loss.function).double() if loss.module else loss.function, loss.takes_target
+    )
+    engine = make_engine(net, x, y, loss, weight=weight)
+    (value,) = engine.run_epoch(*one_batch(len(x)))
+
+    value32, grads32, _ = by_autograd(plain, x, y, loss, weight)
+    moved = sensitivity(exact, x.double(), double(y), exact_loss, double(weight))
+    value64, grads64, _ = by_autograd(exact, x.double(), double(y), exact_loss, double(weight))
+    assert abs(value - value64) <= 8 * abs(value32 - value64) + 64 * EPS * max(1.0, abs(value64))
+    scale = max(np.abs(g).max(initial=0) for g in grads64.values())
+    ours = gradients_of(engine)
+    assert ours.keys() == grads64.keys()
+    for name, gradient in ours.items():
+        assert_as_exact_as_torch(gradient, grads32[name], grads64[name], scale, max(moved.values()), name)
+    for (name, mine), (_, theirs) in zip(net.named_buffers(), plain.named_buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6, msg=name)
+    with torch.no_grad():
+        out32, out64 = plain.eval()(x).numpy(), exact.eval()(x.double()).numpy()
+    assert_as_exact_as_torch(
+        engine.predict(x), out32, out64, float(np.abs(out64).max()), moved["prediction"], "prediction"
+    )
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> nn.Sequential:
+    """A random plain network without dropout."""
+    torch.manual_seed(draw(st.integers(0, 2**31)))
+    d = draw(st.integers(1, 9))
+    layers: list[nn.Module] = [nn.Flatten()] if draw(st.booleans()) else []
+    for _ in range(draw(st.integers(0, 3))):
+        width = draw(st.sampled_from([1, 2, 3, 8, 17, 33]))
+        part: list[nn.Module] = [
+            nn.Linear(d, width, bias=draw(st.booleans())),
+            draw(st.sampled_from(ACTIVATIONS))(),
+        ]
+        norm = draw(
+            st.sampled_from(
+                [
+                    None,
+                    lambda w: nn.BatchNorm1d(w),
+                    lambda w: nn.BatchNorm1d(w, momentum=None, eps=1e-3),
+                    lambda w: nn.BatchNorm1d(w, affine=False, momentum=0.3),
+                    lambda w: nn.BatchNorm1d(w, track_running_stats=False),
+                    lambda w: nn.LayerNorm(w),
+                    lambda w: nn.LayerNorm(w, elementwise_affine=False, eps=1e-3),
+                    lambda w: nn.LayerNorm(w, bias=False),
+                ]
+            )
+        )
+        if norm is not None and width > 1:
+            part.insert(draw(st.integers(1, 2)), norm(width))
+        if draw(st.booleans()):
+            part.append(Residual(nn.Sequential(nn.Linear(width, 5), nn.ReLU(), nn.Linear(5, width))))
+        layers.append(nn.Sequential(*part) if draw(st.booleans()) else part[0])
+        layers += [] if isinstance(layers[-1], nn.Sequential) else part[1:]
+        d = width
+    layers.append(nn.Linear(d, draw(st.integers(1, 4))))
+    net = nn.Sequential(*layers)
+    for parameter in net.parameters():
+        if parameter.ndim == 1:  # else all norm weights are 1 and biases 0
+            nn.init.uniform_(parameter, -0.5, 1.5)
+    if draw(st.booleans()):
+        draw(st.sampled_from(list(net.parameters())[:-1] or [torch.zeros(0)])).requires_grad_(False)
+    return net
+
+
+def input_width(net: nn.Sequential) -> int:
+    return next(m for m in net.modules() if isinstance(m, nn.Linear)).in_features
+
+
+def output_width(net: nn.Sequential) -> int:
+    return [m for m in net.modules() if isinstance(m, nn.Linear)][-1].out_features
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(networks(), st.integers(3, 70))
+def test_a_pass_through_any_network_equals_autograd(net: nn.Sequential, n_rows: int) -> None:
+    x, y = torch.randn(n_rows, input_width(net)), torch.randn(n_rows, output_width(net))
+
+    check_one_pass(net, x, y, nn.MSELoss())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda make: str(make()))
+def test_activation_equals_autograd_far_from_zero_too(activation: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Identity(), activation(), nn.Linear(1, 1), activation(), nn.Linear(1, 1))
+    first = nn.Linear(1, 1)
+    net = nn.Sequential(first, nn.BatchNorm1d(1), activation(), nn.Linear(1, 1))
+    nn.init.constant_(net[1].weight, 30.0)
+    x = torch.linspace(-4, 4, 1001)[:, None]
+
+    check_one_pass(net, x, torch.randn(1001, 1), nn.MSELoss())
+
+
+def losses() -> list[tuple[str, nn.Module, str]]:
+    found: list[tuple[str, nn.Module, str]] = []
+    for reduction in ("mean", "sum"):
+        for smoothing in (0.0, 0.1):
+            for class_weight in (None, torch.tensor([0.5, 2.0, 1.0])):
+                made = nn.CrossEntropyLoss(class_weight, label_smoothing=smoothing, reduction=reduction)
+                found += [("cross_entropy", made, "labels"), ("cross_entropy", made, "probs")]
+        found += [
+            ("ignored", nn.CrossEntropyLoss(ignore_index=1, reduction=reduction), "labels"),
+            ("binary", nn.BCEWithLogitsLoss(reduction=reduction), "unit"),
+            (
+                "binary",
+                nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 3.0, 0.2]), reduction=reduction),
+                "unit",
+            ),
+            ("binary", nn.BCEWithLogitsLoss(torch.tensor([1.0, 3.0, 0.2]), reduction=reduction), "unit"),
+            ("mse", nn.MSELoss(reduction=reduction), "real"),
+            ("mae", nn.L1Loss(reduction=reduction), "real"),
+            ("huber", nn.HuberLoss(delta=0.6, reduction=reduction), "real"),
+            ("smooth", nn.SmoothL1Loss(beta=0.6, reduction=reduction), "real"),
+            ("poisson", nn.PoissonNLLLoss(reduction=reduction), "count"),
+            ("poisson", nn.PoissonNLLLoss(full=True, reduction=reduction), "count"),
+        ]
+    return found
+
+
+def target_of(kind: str, n: int) -> Tensor:
+    if kind == "labels":
+        return torch.randint(0, 3, (n,))
+    if kind == "probs":
+        return torch.softmax(torch.randn(n, 3), 1)
+    if kind == "unit":
+        return torch.rand(n, 3).round(decimals=1)
+    return torch.randn(n, 3) if kind == "real" else torch.poisson(torch.full((n, 3), 2.0))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("name", "loss", "kind"), losses())
+def test_loss_equals_autograd(name: str, loss: nn.Module, kind: str, weighted: bool) -> None:
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    target = target_of(kind, 40)
+    weight = torch.rand(40) * (torch.rand(40) > 0.2) if weighted else None
+    if weight is not None and name == "ignored":
+        weight[target == 1] = 0  # as PyTorch's own mean leaves them out
+
+    check_one_pass(net, torch.randn(40, 4), target, loss, weight)
+
+
+def test_custom_loss_goes_through_autograd_by_the_output_only() -> None:
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Linear(5, 2), nn.ReLU(), nn.BatchNorm1d(2))
+
+    check_one_pass(
+        copy.deepcopy(net), torch.randn(30, 5), None, Loss(lambda out: (1 - out).abs().mean(), False)
+    )
+    check_one_pass(
+        net, torch.randn(30, 5), torch.randn(30, 2), Loss(lambda out, y: ((y - out) ** 4).mean(), True)
+    )
+
+
+def test_custom_loss_trains_as_the_built_in_one() -> None:
+    x, y = torch.randn(90, 4), torch.randn(90, 2)
+    nets = [trained(nn.MSELoss(), x, y), trained(lambda out, target: ((out - target) ** 2).mean(), x, y)]
+
+    for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def trained(loss: object, x: Tensor, y: Tensor, **options: object) -> nn.Module:
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(0.3), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    engine = make_engine(net, x, y, loss, optimizer=optimizer, **options)
+    for _ in range(3):
+        engine.run_epoch(np.arange(90), np.array([0, 30, 60, 90]), np.ones(3))
+    return net
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.05),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, weight_decay=0.01),
+    "dampened": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, dampening=0.3),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.003),
+    "adam_decayed": lambda p: torch.optim.Adam(p, lr=0.003, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.003, weight_decay=0.1),
+    "groups": lambda p: torch.optim.AdamW(
+        [{"params": p[::2], "lr": 0.01, "weight_decay": 0.0}, {"params": p[1::2], "betas": (0.5, 0.9)}],
+        lr=0.003,
+    ),
+    "some": lambda p: torch.optim.Adam(p[:3], lr=0.003),
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"clip_norm": 0.5}, {"accumulate": 3}, {"accumulate": "forever"}], ids=str
+)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fifty_steps_stay_on_torchs_trajectory(name: str, options: dict) -> None:
+    torch.manual_seed(4)
+    net = nn.Sequential(nn.Linear(6, 16), nn.SiLU(), nn.BatchNorm1d(16), nn.Linear(16, 3))
+    x, y = torch.randn(200, 6), torch.randint(0, 3, (200,))
+    twin, loss = copy.deepcopy(net), Loss(nn.CrossEntropyLoss(), True)
+    base = {"clip_norm": None, "accumulate": 1, **options}
+    ours = make_engine(net, x, y, loss, optimizer=OPTIMIZERS[name](list(net.parameters())), **base)
+    theirs = AutogradEngine(
+        twin, x, y, None, loss=loss, optimizer=OPTIMIZERS[name](list(twin.parameters())), **base
+    )
+    rng, bounds = np.random.default_rng(0), np.append(np.arange(0, 200, 18), 200)[:11]
+
+    for _ in range(5):
+        order, factors = rng.permutation(200), np.linspace(1, 0.3, 10)
+        np.testing.assert_allclose(
+            ours.run_epoch(order, bounds, factors), theirs.run_epoch(order, bounds, factors), rtol=2e-4
+        )
+
+    for (key, a), (_, b) in zip(net.state_dict().items(), twin.state_dict().items(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-4, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_the_optimizers_state_goes_on_in_another_engine_or_in_torch() -> None:
+    torch.manual_seed(5)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    x, y = torch.randn(60, 4), torch.randn(60, 1)
+    twin, loss = copy.deepcopy(net), Loss(nn.MSELoss(), True)
+    mine, other = torch.optim.Adam(net.parameters(), lr=0.01), torch.optim.Adam(twin.parameters(), lr=0.01)
+    batches = np.arange(60), np.array([0, 20, 40, 60]), np.ones(3)
+    options = {"clip_norm": None, "accumulate": 1}
+
+    make_engine(net, x, y, loss, optimizer=mine).run_epoch(*batches)
+    make_engine(net, x, y, loss, optimizer=mine).run_epoch(*batches)
+    AutogradEngine(net, x, y, None, loss=loss, optimizer=mine, **options).run_epoch(*batches)
+    torchs = AutogradEngine(twin, x, y, None, loss=loss, optimizer=other, **options)
+    for _ in range(3):
+        torchs.run_epoch(*batches)
+
+    assert mine.state[net[0].weight]["step"] == 9
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_dropout_zeroes_its_share_and_its_way_back_is_the_same_mask() -> None:
+    p, n = 0.3, 4000
+    net = nn.Sequential(nn.Linear(1, 8, bias=False), nn.Dropout(p), nn.Identity())
+    nn.init.ones_(net[0].weight)
+    engine = make_engine(net, torch.ones(n, 1), None, Loss(lambda out: out.sum(), False))
+    (total,) = engine.run_epoch(*one_batch(n))
+    out = engine.values[engine.plan.v_out * engine.cap :][: n * 8].reshape(n, 8).copy()
+
+    assert set(np.unique(out)) == {np.float32(0), np.float32(1) / (np.float32(1) - np.float32(p))}
+    assert abs((out == 0).mean() - p) < 4 * np.sqrt(p * (1 - p) / out.size)
+    assert np.abs(np.corrcoef((out == 0).T.astype(float)) - np.eye(8)).max() < 5 / np.sqrt(n)
+    np.testing.assert_allclose(gradients_of(engine)["0.weight"][:, 0], out.sum(0), rtol=1e-5)
+    (again,) = engine.run_epoch(*one_batch(n))
+    assert total != again  # another mask in the next step
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_same_seed_gives_the_same_bits_on_any_number_of_threads(n_threads: int) -> None:
+    x, y = torch.randn(90, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(90, dtype=torch.int64)
+    y[::3] = 1
+    alone = [p.detach().clone() for p in trained(nn.CrossEntropyLoss(), x, y, seed=7).parameters()]
+    other = trained(nn.CrossEntropyLoss(), x, y, seed=8)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        engines = [fresh_engine(x, y) for _ in range(5)]
+        list(
+            pool.map(
+                lambda e: [e.run_epoch(np.arange(90), np.array([0, 30, 60, 90]), np.ones(3)) for _ in "123"],
+                engines,
+            )
+        )
+
+    for engine in engines:
+        assert all(torch.equal(a, b) for a, b in zip(alone, engine.net.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(alone, other.parameters(), strict=True))
+
+
+def fresh_engine(x: Tensor, y: Tensor) -> KernelEngine:
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(0.3), nn.Linear(8, 2))
+    return make_engine(
+        net, x, y, nn.CrossEntropyLoss(), optimizer=torch.optim.Adam(net.parameters(), lr=0.01), seed=7
+    )
+
+
+def test_table_embedding_equals_autograd() -> None:
+    torch.manual_seed(6)
+    embedding = TableEmbedding(5, [3, 40, 4], periodic=[0, 3, 4], d_periodic=3, d_category=6)
+    net = nn.Sequential(embedding, nn.Linear(embedding.d_out, 9), nn.ReLU(), nn.Linear(9, 2))
+    codes = torch.stack([torch.randint(0, c, (50,)) for c in (3, 40, 4)], 1)
+    x = torch.cat([torch.randn(50, 5), codes.float()], 1)
+
+    check_one_pass(net, x, torch.randn(50, 2), nn.MSELoss())
+    with pytest.raises(
+        DataError, match="column 6 holds category codes, whole numbers from 0 to 39; got 0 to 40"
+    ):
+        make_engine(
+            net,
+            torch.cat([x[:, :6], torch.tensor([[0.0], [40.0]]).repeat(25, 1), x[:, 7:]], 1),
+            x[:, :2],
+            nn.MSELoss(),
+        )
+
+
+def test_frozen_parameters_stay_and_the_module_holds_the_trained_weights() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    net[0].requires_grad_(False)
+    before = copy.deepcopy(net.state_dict())
+    x, y = torch.randn(20, 3), torch.randn(20, 1)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=0.5)
+    engine = make_engine(net, x, y, nn.MSELoss(), optimizer=optimizer)
+    engine.run_epoch(*one_batch(20))
+
+    assert torch.equal(net[0].weight, before["0.weight"])
+    assert not torch.equal(net[2].weight, before["2.weight"])
+    net.load_state_dict(before)
+    np.testing.assert_allclose(engine.predict(x), net(x).detach(), rtol=1e-5, atol=1e-6)
+    net[2].weight.data = torch.zeros(1, 4)  # taken out of the flat buffer: taken in again
+    assert np.ptp(engine.predict(x)) == 0
+
+
+def test_input_of_several_axes_and_output_without_columns() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(6, 1), nn.Flatten(0))
+
+    check_one_pass(net, torch.randn(20, 2, 3), torch.randn(20), nn.MSELoss())
+
+
+def test_predicts_many_chunks_and_one_row_alike() -> None:
+    net = nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.BatchNorm1d(64), nn.Linear(64, 2))
+    x = torch.randn(9001, 3)
+    engine = make_engine(net, x, torch.randn(9001, 2), nn.MSELoss())
+
+    expected = net.eval()(x).detach().numpy()
+    np.testing.assert_allclose(engine.predict(x), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(engine.predict(x[7:8]), expected[7:8], rtol=1e-4, atol=1e-6)
+    assert engine.predict(x[:0]).shape == (0, 2)
+
+
+def test_flush_to_zero_and_blas_threads_are_as_before() -> None:
+    from threadpoolctl import threadpool_info
+
+    before = [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
+    x = torch.randn(90, 4)
+    trained(nn.MSELoss(), x, torch.randn(90, 2))
+
+    assert not _flushes()
+    assert [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()] == before
+
+
+def test_a_loss_that_is_not_finite_shows() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    x = torch.full((8, 2), float("nan"))
+
+    assert np.isnan(make_engine(net, x, torch.zeros(8, 1), nn.MSELoss()).run_epoch(*one_batch(8))).all()
+
+
+def test_refuses_one_row_with_batch_norm_and_codes_outside_the_outputs() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    engine = make_engine(net, torch.randn(5, 2), torch.zeros(5, 3), nn.MSELoss())
+
+    with pytest.raises(DataError, match="at least 2 rows in a batch"):
+        engine.run_epoch(np.arange(5), np.array([0, 4, 5]), np.ones(2))
+    with pytest.raises(DataError, match="class codes must be from 0 to 2"):
+        make_engine(net, torch.randn(2, 2), torch.tensor([0, 3]), nn.CrossEntropyLoss())
+    with pytest.raises(ConfigError, match=r"do not know the layer Sequential.1 \(Softmax\)"):
+        make_engine(nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)), torch.randn(2, 2), None, nn.MSELoss())
+
+
+def test_says_why_not_for_optimisers() -> None:
+    net = nn.Sequential(nn.Linear(2, 2))
+
+    assert why_not(net, nn.MSELoss(), torch.optim.Adam(net.parameters())) is None
+    assert (
+        why_not(net, nn.MSELoss(), torch.optim.RMSprop(net.parameters()))
+        == "the kernels do not know the optimiser RMSprop."
+    )
+    assert "amsgrad" in str(why_not(net, nn.MSELoss(), torch.optim.Adam(net.parameters(), amsgrad=True)))
+    assert "not the network's" in str(
+        why_not(net, nn.MSELoss(), torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0))
+    )
+    assert "x has shape" in str(
+        why_not(net, nn.MSELoss(), torch.optim.SGD(net.parameters(), lr=1.0), torch.zeros(3, 4, 2))
+    )
+
+
+STARTS = """
+import logging, sys
+import numpy as np, torch
+from torch import nn
+from numba.core import caching
+if sys.argv[1] == "unwritable":
+    caching.CacheImpl._locator_classes = []
+from multilayer.training.kernel_engine import KernelEngine
+net = nn.Linear(2, 1)
+KernelEngine(net, np.ones((4, 2), np.float32), np.ones((4, 1), np.float32), None, loss=nn.MSELoss(),
+    optimizer=torch.optim.SGD(net.parameters(), lr=0.1), clip_norm=None, accumulate=1, seed=0,
+).run_epoch(np.arange(4), np.array([0, 4]), np.ones(1))
+print("trained")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", ["unwritable", "empty"])
+def test_trains_without_a_cache_and_says_that_it_compiles(cache: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", STARTS, cache]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    assert done.stdout == "trained\n", done.stderr
+    assert done.stderr == "Compiling the training kernels, some 10 seconds; this happens once on a machine.\n"
+    if cache == "empty":
+        again = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert (again.stdout, again.stderr) == ("trained\n", "")
+
+
+def test_accumulated_batches_count_by_their_weight_and_one_that_weighs_nothing_counts_for_nothing() -> None:
+    torch.manual_seed(8)
+    net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+    twin = copy.deepcopy(net)
+    x, y, weight = torch.randn(30, 3), torch.randint(0, 2, (30,)), torch.rand(30)
+    weight[10:20] = 0
+    loss, order = Loss(nn.CrossEntropyLoss(), True), np.arange(30)
+    bounds = np.array([0, 10, 20, 30])
+    in_parts = make_engine(
+        net, x, y, loss, weight=weight, accumulate=3, optimizer=torch.optim.SGD(net.parameters(), lr=1.0)
+    )
+    at_once = make_engine(
+        twin, x, y, loss, weight=weight, optimizer=torch.optim.SGD(twin.parameters(), lr=1.0)
+    )
+
+    losses = in_parts.run_epoch(order, bounds, np.ones(3))
+    at_once.run_epoch(order, bounds[[0, 3]], np.ones(1))
+
+    assert losses[1] == 0
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)

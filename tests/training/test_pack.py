@@ -1,0 +1,160 @@
+"""Packs: each member as alone, whatever the threads; interrupts, errors, callbacks."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from multilayer.errors import ConfigError, DataError
+from multilayer.training.loop import train, train_pack
+from multilayer.training.pack import n_cores, run_together
+
+
+def problem(n: int = 120) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(n, 4, generator=generator)
+    return x, x[:, :1] * x[:, 1:2] + x[:, 2:3]
+
+
+def network(seed: int, d: int = 8, dropout: float = 0.0) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(4, d), nn.ReLU(), nn.Dropout(dropout), nn.Linear(d, 1))
+
+
+def weights(net: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_members_come_out_as_train_would_make_them_alone(engine: str, n_threads: int) -> None:
+    x, y = problem()
+    settings = {
+        "loss": "mse",
+        "epochs": 4,
+        "batch_size": 16,
+        "validation": (x[:20], y[:20]),
+        "engine": engine,
+    }
+    nets = [network(i, 4 + i, dropout=0.2) for i in range(5)]
+    histories = train_pack(nets, x, y, seeds=[7, 8, 9, 10, 11], n_threads=n_threads, **settings)
+
+    for i, history in enumerate(histories):
+        alone = network(i, 4 + i, dropout=0.2)
+        expected = train(alone, x, y, seed=7 + i, **settings)
+        assert torch.equal(weights(nets[i]), weights(alone))
+        assert history.step_loss == expected.step_loss
+        assert history.val_loss == expected.val_loss
+        assert history.best_epoch == expected.best_epoch
+        assert history.engine.startswith(engine)
+
+
+def test_members_have_their_own_optimisers_and_rows() -> None:
+    x, y = problem()
+    nets = [network(0), network(0)]
+    optimizers = [
+        torch.optim.SGD(nets[0].parameters(), lr=0.1),
+        torch.optim.Adam(nets[1].parameters(), lr=0.01),
+    ]
+    rows = [np.arange(0, 60), np.arange(60, 120)]
+    histories = train_pack(nets, x, y, loss="mse", optimizer=optimizers, rows=rows, seeds=[0, 0], epochs=3)
+
+    for i, make in enumerate([lambda p: torch.optim.SGD(p, lr=0.1), lambda p: torch.optim.Adam(p, lr=0.01)]):
+        alone = network(0)
+        train(alone, x[rows[i]], y[rows[i]], loss="mse", optimizer=make, epochs=3)
+        assert torch.equal(weights(nets[i]), weights(alone))
+        assert len(histories[i].step_loss) == 3
+
+
+def test_callbacks_are_called_once_an_epoch_and_stop_all() -> None:
+    x, y = problem()
+    seen = []
+
+    def look(progress):
+        seen.append((progress.epoch, len(progress.nets)))
+        return progress.epoch == 2
+
+    histories = train_pack([network(0), network(1)], x, y, loss="mse", epochs=9, callbacks=[look])
+    assert seen == [(1, 2), (2, 2)]
+    assert [h.stopped for h in histories] == ["a callback asked to stop"] * 2
+
+
+def test_ctrl_c_keeps_what_every_member_reached() -> None:
+    x, y = problem()
+
+    def interrupt(progress):
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    nets = [network(0), network(1)]
+    histories = train_pack(
+        nets, x, y, loss="mse", epochs=9, validation=(x, y), callbacks=[interrupt], engine="kernels"
+    )
+    assert [h.stopped for h in histories] == ["interrupted"] * 2
+    assert [h.epochs for h in histories] == [3, 3]
+    assert all(h.best_epoch == 1 + int(np.argmin(h.val_loss)) for h in histories)
+
+
+def test_one_member_that_diverges_does_not_stop_the_others() -> None:
+    x, y = problem()
+    nets = [network(0), network(1)]
+    optimizers = [
+        torch.optim.SGD(nets[0].parameters(), lr=1e30),
+        torch.optim.SGD(nets[1].parameters(), lr=1e-2),
+    ]
+    first, second = train_pack(nets, x, y, loss="mse", optimizer=optimizers, epochs=4, batch_size=16)
+    assert first.stopped.startswith("diverged")
+    assert torch.isfinite(weights(nets[0])).all()
+    assert second.stopped == "all epochs done"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"seeds": [1]}, ConfigError, "seeds must be one for each of the 2 networks; got 1"),
+        ({"optimizer": [torch.optim.SGD]}, ConfigError, "optimizer must be one for each of the 2"),
+        ({"rows": [[0, 1], [0, 999]]}, DataError, "rows must be from 0 to 119; got 0 to 999"),
+        ({"rows": [[0, 1], []]}, DataError, "rows must be row numbers"),
+    ],
+)
+def test_refuses_what_does_not_fit_the_members(settings, error, words) -> None:
+    x, y = problem()
+    with pytest.raises(error, match=words):
+        train_pack([network(0), network(1)], x, y, loss="mse", **settings)
+
+
+def test_refuses_one_optimiser_for_two_and_a_network_that_does_not_fit() -> None:
+    x, y = problem()
+    nets = [network(0), nn.Linear(4, 2)]
+    with pytest.raises(ConfigError, match="one optimizer cannot serve 2 networks"):
+        train_pack(nets, x, y, loss="mse", optimizer=torch.optim.SGD(nets[0].parameters(), lr=0.1))
+    with pytest.raises(DataError, match="same shape"):
+        train_pack(nets, x, y, loss="mse")
+    with pytest.raises(ConfigError, match="at least one network"):
+        train_pack([], x, y, loss="mse")
+
+
+def test_an_error_in_one_task_stops_the_others_and_is_raised() -> None:
+    stop = threading.Event()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    def wait() -> None:
+        for _ in range(200):
+            if stop.is_set():
+                return
+            time.sleep(0.01)
+        raise AssertionError("stop was not set")
+
+    with pytest.raises(ZeroDivisionError):
+        run_together([fail, wait], 2, stop)
+    assert stop.is_set()
+
+
+def test_cores_respect_the_affinity_of_the_process() -> None:
+    assert 1 <= n_cores() <= 1024
