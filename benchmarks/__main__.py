@@ -1,5 +1,8 @@
 """`python -m benchmarks` says what there is to measure."""
 
 print(
-    "python -m benchmarks.spine FOLDER   the command line against HistGradientBoosting, on a suite of tables"
+    "python -m benchmarks.spine FOLDER   the command line against HistGradientBoosting, on many tables\n"
+    "python -m benchmarks.step           a training step against PyTorch, others, its matrix products\n"
+    "python -m benchmarks.pack           sixteen networks at once against one after the other\n"
+    "python -m benchmarks.predict        one row, and 100,000 rows, against PyTorch"
 )

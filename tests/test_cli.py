@@ -625,3 +625,17 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     cli._print_json({"a": np.float64("nan"), "b": np.arange(2), "c": (float("inf"), np.True_), 1: Path("x")})
 
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [0, 1], "c": [None, True], "1": "x"}
+
+
+def test_members_are_trained_and_said(fitted: Path) -> None:
+    result = done(
+        "fit", fitted / "flats.csv", "--target", "rent", "--members", 2, "--epochs", 2, "--out", "two.mlp"
+    )
+
+    assert "networks: 2 of" in result.stdout
+    facts = json.loads(done("inspect", "two.mlp", "--json").stdout)
+    assert facts["model"] == "two.mlp"
+
+
+def test_warmup_says_that_the_kernels_are_compiled() -> None:
+    assert "The training kernels are compiled." in done("warmup").stdout

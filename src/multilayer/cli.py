@@ -123,6 +123,9 @@ def fit(
     epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Passes over the table, at most.")
     ] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Networks to train side by side and average.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on TABLE and save it."""
@@ -134,7 +137,7 @@ def fit(
         _check_out(path, sources=(table,))
         model = recipe.fit(
             table, target=target, task=task, drop=drops, kinds=kinds, groups=group, time=time,
-            epochs=epochs, time_budget=time_budget, seed=seed, callbacks=(after_epoch,),
+            members=members, epochs=epochs, time_budget=time_budget, seed=seed, callbacks=(after_epoch,),
         )  # fmt: skip
         model.save(path)
     if as_json:
@@ -196,6 +199,16 @@ def inspect(model: ModelArgument, as_json: JsonOption = False) -> None:
         _print_json({"model": model, **_facts(loaded), "schema": loaded.schema.to_json()})
     else:
         _print_model(loaded, model)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the training kernels ahead, for images: later runs only load them."""
+    with _progress("compiling the training kernels"):
+        from multilayer.training.kernel_engine import warm_up
+
+        warm_up()
+    _print("The training kernels are compiled.")
 
 
 @app.command()

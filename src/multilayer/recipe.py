@@ -54,22 +54,22 @@ class Config:
     activation: str = "silu"
     norm: str | None = None
     dropout: float = 0.1
-    epochs: int = 32
+    epochs: int = 20
     batch_size: int = 256
     lr: float = 3e-3
     weight_decay: float = 0.03
-    patience: int = 8
+    patience: int = 16
 
     @classmethod
     def for_shape(cls, n_rows: int) -> "Config":
-        """The default for so many training rows: some 3,000 steps, in batches that grow with the table.
+        """The default for so many training rows: some 1,500 steps, in batches that grow with the table.
 
         >>> Config.for_shape(20_000).batch_size, Config.for_shape(20_000).epochs
-        (256, 40)
+        (256, 19)
         """
         sizes = [(1_500, 32), (4_000, 64), (8_000, 128), (50_000, 256), (150_000, 512)]
         batch_size = next((size for limit, size in sizes if n_rows < limit), 1024)
-        epochs = int(np.clip(round(3_125 * batch_size / n_rows), 15, 100))
+        epochs = int(np.clip(round(1_500 * batch_size / n_rows), 12, 60))
         return cls(batch_size=batch_size, epochs=epochs)
 
 

@@ -762,3 +762,61 @@ def test_a_named_loss_is_the_module_of_that_name():
 def test_every_setting_is_described():
     text = inspect.getdoc(train)
     assert [name for name in inspect.signature(train).parameters if f"{name}:" not in text] == []
+
+
+# Which engine runs
+
+
+def test_a_short_run_stays_on_autograd_and_says_why():
+    net, x, y = problem()
+    history = train(net, x, y, loss="mse", steps=999, batch_size=16)
+    assert history.engine == "autograd: a run of 999 steps ends before the kernels are loaded."
+
+
+def test_a_long_run_of_a_plain_network_goes_to_the_kernels_and_gives_the_same_losses():
+    net, x, y = problem()
+    twin = copy.deepcopy(net)
+    how = {"loss": "mse", "steps": 1000, "batch_size": 16, "schedule": "cosine", "clip_norm": 1.0}
+    history = train(net, x, y, **how)
+    expected = train(twin, x, y, engine="autograd", **how)
+
+    assert history.engine == "kernels"
+    assert expected.engine == "autograd: as asked"
+    np.testing.assert_allclose(history.step_loss[:100], expected.step_loss[:100], rtol=1e-3)
+    assert history.lr == expected.lr
+
+
+def test_a_layer_that_the_kernels_do_not_know_is_named():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Softmax(dim=1), nn.Linear(4, 1))
+    x = torch.randn(64, 3)
+    history = train(net, x, x[:, :1], loss="mse", steps=1000, batch_size=64)
+    assert history.engine == "autograd: the kernels do not know the layer Sequential.1 (Softmax)."
+    with pytest.raises(ConfigError, match=r"engine='kernels' cannot run this: .*Softmax.*engine='auto'"):
+        train(net, x, x[:, :1], loss="mse", engine="kernels")
+
+
+def test_an_unknown_engine_is_refused():
+    net, x, y = problem()
+    with pytest.raises(ConfigError, match="engine must be 'auto', 'kernels' or 'autograd'; got 'fast'"):
+        train(net, x, y, loss="mse", engine="fast")
+
+
+def test_after_the_kernels_every_tensor_owns_its_memory():
+    net, x, y = problem()
+    optimizer = torch.optim.Adam(net.parameters())
+    train(net, x, y, loss="mse", optimizer=optimizer, epochs=2, engine="kernels")
+
+    tensors = [*net.parameters(), *(v for state in optimizer.state.values() for v in state.values())]
+    assert all(t.untyped_storage().nbytes() == t.numel() * t.element_size() for t in tensors)
+
+
+def test_kernels_see_a_callback_stop_and_an_early_stop():
+    net, x, y = problem()
+    stopped = train(net, x, y, loss="mse", epochs=9, engine="kernels", callbacks=[lambda p: p.epoch == 2])
+    assert (stopped.epochs, stopped.stopped) == (2, "a callback asked to stop")
+    patient = train(
+        net, x, y, loss="mse", epochs=99, engine="kernels", patience=2, validation=(x, -y),
+        optimizer=lambda p: torch.optim.SGD(p, lr=1e-3),
+    )  # fmt: skip
+    assert patient.stopped == "no better validation loss in 2 epochs"
+    assert patient.epochs == patient.best_epoch + 2
