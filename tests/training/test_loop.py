@@ -820,3 +820,10 @@ def test_kernels_see_a_callback_stop_and_an_early_stop():
     )  # fmt: skip
     assert patient.stopped == "no better validation loss in 2 epochs"
     assert patient.epochs == patient.best_epoch + 2
+
+
+def test_a_budget_of_nothing_still_takes_a_first_piece():
+    net, x, y = problem()
+    history = train(net, x, y, loss="mse", epochs=9, time_budget=1e-9, validation=(x, y))
+    assert (history.epochs, history.best_epoch) == (1, 1)
+    assert history.stopped == "the time budget was used up"

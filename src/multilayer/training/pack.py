@@ -129,6 +129,7 @@ class Clock:
     def __init__(self, budget_s: float) -> None:
         self.budget_s = budget_s
         self.started = time.perf_counter()
+        self.prepared_s = 0.0  # what passed before the first step
         self.stop = Event()  # set when the user interrupts: members end after the piece that they are in
 
     @property
@@ -145,7 +146,8 @@ class Clock:
         """Epochs still to come, fewer than planned where the budget does not reach."""
         left = planned - done
         if done and math.isfinite(self.budget_s):
-            left = min(left, max(1, round((self.budget_s - self.elapsed_s) * done / self.elapsed_s)))
+            epoch_s = (self.elapsed_s - self.prepared_s) / done
+            left = min(left, max(1, round((self.budget_s - self.elapsed_s) / epoch_s)))
         return left
 
 
@@ -206,7 +208,8 @@ class Member:
         n_steps, done, start = len(bounds) - 1, 0, self.progress
         losses: list[float] = []
         lr_factor = 1.0
-        while done < n_steps and not clock.is_over:
+        is_first = not self.history.step_loss  # however small the budget, something is learnt
+        while done < n_steps and (not clock.is_over or (is_first and not done and not clock.stop.is_set())):
             piece = min(n_steps - done, max(1, int(PIECE_S / self.step_s)) if self.step_s else 8)
             piece = _whole_updates(piece, n_steps - done, self.engine.accumulate)
             at = start + share * np.arange(done, done + piece) / n_steps
@@ -233,11 +236,8 @@ class Member:
         """Steps in the epochs still to come, this one included."""
         per_epoch = len(batch_bounds(self.length.n_rows, self.length.batch_size)) - 1
         steps = self.length.steps
-        return (
-            epochs * per_epoch
-            if steps is None
-            else min(epochs * per_epoch, steps - len(self.history.step_loss))
-        )
+        left = epochs * per_epoch
+        return left if steps is None else min(left, steps - len(self.history.step_loss))
 
     def close_epoch(self, clock: Clock) -> None:
         """Judge the epoch that has run: keep its weights or not, go on or stop."""
@@ -301,6 +301,7 @@ def run_pack(
     members: Sequence[Member], clock: Clock, callbacks: Sequence[Callback], *, n_threads: int
 ) -> list[History]:
     """Train all members to their ends, an epoch at a time; Ctrl-C ends all and keeps what was reached."""
+    clock.prepared_s = clock.elapsed_s
     try:
         while running := [member for member in members if member.is_running]:
             done = max(member.history.epochs for member in running)
