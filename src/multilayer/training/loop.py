@@ -22,7 +22,6 @@ from multilayer.training.rows import Rows, hold_out
 __all__ = ["Callback", "Progress", "train", "train_pack"]
 
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-EngineName = Literal["auto", "kernels", "autograd"]
 FEW_STEPS = 1_000  # with fewer, loading the kernels (about a second) would cost more than they save
 LOAD_BUDGET_S, COMPILE_BUDGET_S = 5.0, 60.0  # with less time, kernels are not loaded, or not compiled first
 
@@ -48,7 +47,7 @@ def train(
     time_budget: float | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
-    engine: EngineName = "auto",
+    engine: str = "auto",
     threads: int | None = 1,
     callbacks: Sequence[Callback] = (),
 ) -> History:
@@ -154,7 +153,7 @@ def train_pack(
     seeds: Sequence[int] | None = None,
     rows: Sequence[Any] | None = None,
     device: str | torch.device | None = None,
-    engine: EngineName = "auto",
+    engine: str = "auto",
     threads: int | None = 1,
     n_threads: int | None = None,
     callbacks: Sequence[Callback] = (),
@@ -254,7 +253,7 @@ def _row_numbers(rows: Any, data: Rows) -> NDArray[np.int64]:
 
 
 def make_engine(
-    wanted: EngineName,
+    wanted: str,
     net: nn.Module,
     data: Rows,
     optimizer: torch.optim.Optimizer,
