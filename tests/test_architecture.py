@@ -43,7 +43,7 @@ LAYERS = {
         "training.plan",
         "training.update_kernels",
         "training.loss_kernels",
-        "training.losses",
+        "training.autograd",
     ],
     "training.rows": ["training.autograd"],
     "training.pack": ["training.rows", "training.kernel_engine", "training.optim", "training.history"],

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from multilayer.errors import ConfigError, DataError
 from multilayer.training import kernels as k
 from multilayer.training import loss_kernels, update_kernels
+from multilayer.training.autograd import denormals_flushed
 from multilayer.training.blas import BLAS
 from multilayer.training.layer_kernels import LAYERS
 from multilayer.training.losses import Loss
@@ -601,27 +602,6 @@ def _as_rows(x: Any, plan: Plan) -> NDArray[np.float32]:
                 f"got {codes.min():g} to {codes.max():g}."
             )
     return rows
-
-
-_SMALLEST = 2.0**-1022
-
-
-def _flushes() -> bool:
-    return _SMALLEST * 0.5 == 0.0
-
-
-@contextmanager
-def denormals_flushed() -> Iterator[None]:
-    """Treat numbers too small for full precision as zero in this thread; restored afterwards."""
-    was_on = _flushes()  # torch has no getter
-    if was_on:
-        yield
-        return
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 @contextmanager
