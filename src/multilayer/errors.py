@@ -11,6 +11,8 @@ MultilayerError
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
 
 
 class MultilayerError(Exception):
@@ -51,3 +53,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     found = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def extra(module: str, *, needed_by: str, install: str) -> ModuleType:
+    """An optional package's module, or an error that says who needs it and how to install it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+
+    >>> extra("json", needed_by="this example", install="json").__name__
+    'json'
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingExtraError(
+            f"{needed_by} needs {package}, which is not installed: pip install {install}"
+        ) from error

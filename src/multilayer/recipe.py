@@ -142,13 +142,8 @@ def fit(
     encoder = Encoder.fit(parts.train.features, schema)
     config = _config(parts.train.n_rows, members, hidden, epochs, batch_size, lr, patience)
     network = _network_config(encoder, task_, config)
-    code = task_.encode(parts.train.y)
-    if task_.kind == "regression":  # units of the training rows alone
-        task_ = (
-            Task.from_target(parts.train.y, "regression") if np.ptp(parts.train.y.astype(float)) else task_
-        )
-        code = task_.encode(parts.train.y)
-    valid_code = task_.encode(parts.valid.y)
+    task_ = _in_training_units(task_, parts.train.y)
+    code, valid_code = task_.encode(parts.train.y), task_.encode(parts.valid.y)
     x_valid = network_inputs(encoder.transform(parts.valid.features))
     nets, histories = _train(
         network,
@@ -169,6 +164,13 @@ def fit(
     )
     model.summary |= {"seed": seed, "times": _times(started)}
     return model
+
+
+def _in_training_units(task: Task, y: NDArray[np.generic]) -> Task:
+    """A regression's mean, spread and range from the training rows alone, where these vary at all."""
+    if task.kind != "regression" or np.ptp(y.astype(float)) == 0:
+        return task
+    return Task.from_target(y, "regression")
 
 
 @dataclass(frozen=True)

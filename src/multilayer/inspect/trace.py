@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from multilayer.errors import DataError, MissingExtraError, nearest
+from multilayer.errors import DataError, extra, nearest
 from multilayer.training.arrays import as_input
 
 if TYPE_CHECKING:
@@ -81,12 +81,7 @@ class Trace:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise MissingExtraError(
-                "to_frame needs pandas, which is not installed: pip install pandas"
-            ) from error
+        pd = extra("pandas", needed_by="to_frame", install="pandas")
         rows = [{k: v for k, v in vars(layer).items() if k != "output"} for layer in self.layers]
         return pd.DataFrame(rows).set_index("name")
 

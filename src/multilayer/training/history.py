@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from multilayer.errors import MissingExtraError
+from multilayer.errors import extra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +53,7 @@ class History:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise MissingExtraError(
-                "to_frame needs pandas, which is not installed: pip install pandas"
-            ) from error
+        pd = extra("pandas", needed_by="to_frame", install="pandas")
         columns = {"train_loss": self.train_loss, "val_loss": self.val_loss, "lr": self.lr}
         columns |= {"epoch_time_s": self.epoch_time_s, **self.metrics}
         gap = float("nan")  # in a last epoch that broke off
@@ -71,14 +66,9 @@ class History:
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise MissingExtraError(
-                "plot needs matplotlib, which is not installed: pip install 'multilayer[plot]'"
-            ) from error
+        figure = extra("matplotlib.figure", needed_by="plot", install="'multilayer[plot]'")
         if ax is None:
-            ax = Figure(figsize=(6, 4), layout="constrained").subplots()
+            ax = figure.Figure(figsize=(6, 4), layout="constrained").subplots()
         epochs = range(1, self.epochs + 1)
         ax.plot(epochs, self.train_loss, marker=".", label="train")
         if self.val_loss:

@@ -466,7 +466,7 @@ def _groups(
 @dataclass(frozen=True)
 class _LossSpec:
     """A loss as the kernels see it. ints, real: its options as the kernel wants them; columns: positive
-    weights or quantiles; factors: class or column weights.
+    weights; factors: class or column weights.
     """
 
     kernel: Callable[..., Any]

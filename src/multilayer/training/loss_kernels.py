@@ -8,14 +8,12 @@ from multilayer.training.vector_math import HALF, ONE, TWO, ZERO, exp, f32
 _TINY = 1.1754944e-38  # a batch may weigh nothing: its loss is 0, not 0 / 0
 
 # Kinds of pointwise losses
-BINARY, MSE, L1, HUBER, SMOOTH_L1, POISSON, QUANTILE = range(7)
+BINARY, MSE, L1, HUBER, SMOOTH_L1, POISSON = range(6)
 
 
 @kernel
 def _point_loss(code, o, t, a, column):
-    """Loss of one output and its derivative; a is delta, beta or nothing, column the quantile or positive
-    weight.
-    """
+    """Loss of one output and its derivative; a is delta, beta or nothing, column the positive weight."""
     z = o - t
     if code == MSE:
         return z * z, TWO * z
@@ -32,10 +30,6 @@ def _point_loss(code, o, t, a, column):
     if code == POISSON:
         e = f32(np.exp(np.float64(o)))
         return e - t * o, e - t
-    if code == QUANTILE:
-        return max(-column * z, (ONE - column) * z), (
-            ONE - column if z > ZERO else (-column if z < ZERO else z)
-        )
     factor = ONE + (column - ONE) * t  # binary cross-entropy of a logit
     e = f32(np.exp(-abs(np.float64(o))))
     loss = (ONE - t) * o + factor * (f32(np.log1p(np.float64(e))) + (-o if o < ZERO else ZERO))
@@ -44,7 +38,7 @@ def _point_loss(code, o, t, a, column):
 
 
 def pointwise(out, d_out, rows, n, c, labels, target, weight, columns, factors, ints, reals):
-    """ints: mean, kind of loss. columns: positive weights or quantiles; factors: weights of columns."""
+    """ints: mean, kind of loss. columns: positive weights; factors: weights of columns."""
     mean, code, a = ints[0] == 1, ints[1], f32(reals[0])
     total = 0.0
     norm = 1.0
