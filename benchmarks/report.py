@@ -26,6 +26,12 @@ PACKAGES = (
     "jax",
     "skorch",
     "lightning",
+    "catboost",
+    "lightgbm",
+    "xgboost",
+    "pytabkit",
+    "tabm",
+    "rtdl_num_embeddings",
 )
 
 

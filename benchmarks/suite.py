@@ -54,7 +54,12 @@ class Entry:
 
     def error(self, score: float) -> float:
         """The score as something to make small: 1 - AUC, 1 - accuracy, log loss, RMSE."""
-        return 1 - score if self.metric in ("roc_auc", "accuracy") else score
+        return as_error(self.metric, score)
+
+
+def as_error(metric: str, score: float) -> float:
+    """The score as something to make small: 1 - AUC, 1 - accuracy, log loss, RMSE."""
+    return 1 - score if metric in ("roc_auc", "accuracy") else score
 
 
 def read_suite(folder: Path, only: list[str] | None = None) -> list[Entry]:
