@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -484,6 +486,38 @@ class TestPredict:
         assert regression.task.low <= far.min()
         assert far.max() <= regression.task.high
         assert regression.task.low >= income().min()
+
+    def test_many_rows_at_once_are_predicted_as_few_and_as_by_torch(self, regression: Model) -> None:
+        x = np.random.default_rng(0).normal(size=(5000, regression.config.n_num)).astype(np.float32)
+        x = np.concatenate([x, np.zeros((5000, len(regression.config.cardinalities)), np.float32)], axis=1)
+
+        together = regression.from_inputs(x)
+
+        in_parts = [regression.from_inputs(x[start : start + 100]) for start in range(0, 5000, 100)]
+        np.testing.assert_allclose(together, np.concatenate(in_parts), rtol=1e-5)
+        with torch.inference_mode():
+            outs = [net.eval()(torch.from_numpy(x)).numpy() for net in regression.networks]
+        np.testing.assert_allclose(together, np.mean([*map(regression.task.values, outs)], axis=0), rtol=1e-5)
+
+    def test_a_model_that_is_loaded_to_predict_a_few_rows_loads_no_compiler(self, regression: Model) -> None:
+        regression.save("m.mlp")
+        row = {
+            "age": [41.0],
+            "city": ["Oslo"],
+            "member": [True],
+            "joined": ["2024-01-15"],
+            "planet": ["Earth"],
+        }
+        code = f"""
+import sys
+from multilayer import Model
+print(Model.load("m.mlp").predict({row})[0], "numba" in sys.modules)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+        value, has_compiler = done.stdout.split()
+        np.testing.assert_allclose(float(value), regression.predict(row)[0], rtol=1e-5)
+        assert has_compiler == "False"
 
     def test_leaves_threads_and_random_state(self, binary: Model) -> None:
         threads, state = torch.get_num_threads(), torch.get_rng_state()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from multilayer.table.read import read_table
     from multilayer.training.history import History
     from multilayer.training.loop import train, train_pack
+    from multilayer.training.losses import QuantileLoss
+    from multilayer.training.optim import Muon
 
     __version__: str
 
@@ -43,7 +45,9 @@ __all__ = [
     "Model",
     "ModelFileError",
     "MultilayerError",
+    "Muon",
     "OutputError",
+    "QuantileLoss",
     "SchemaError",
     "block",
     "fit",
@@ -66,7 +70,9 @@ _NAMES = {
     "Model": "multilayer.model",
     "ModelFileError": "multilayer.errors",
     "MultilayerError": "multilayer.errors",
+    "Muon": "multilayer.training.optim",
     "OutputError": "multilayer.errors",
+    "QuantileLoss": "multilayer.training.losses",
     "SchemaError": "multilayer.errors",
     "block": "multilayer.nn.blocks",
     "fit": "multilayer.recipe",

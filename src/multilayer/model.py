@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,8 +24,8 @@ from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.read import Table, listed, read_table
 from multilayer.table.schema import Schema, check
-from multilayer.training.autograd import forward_in_chunks, torch_threads
 from multilayer.training.history import History
+from multilayer.training.predictor import Predictor
 from multilayer.training.task import Label, Task
 
 FORMAT = 1  # every format ever released stays readable
@@ -81,6 +82,9 @@ class Model:
 
     def predict(self, table: Any) -> NDArray[Any]:
         """The most probable label, or the expected value, of each row; shape (n_rows,).
+
+        Compiled kernels predict once they are loaded in the process (by training, 50,000 rows or 100 calls),
+        PyTorch until then: the last digit may differ between the two, within the rounding of float32.
 
         Args:
             table: anything that `read_table` takes, with the columns of the fit, in any order; the target is
@@ -139,14 +143,11 @@ class Model:
 
     def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities or values from encoded rows, averaged over the networks."""
-        with torch_threads(1):
-            each = [self._one(net, torch.from_numpy(x)) for net in self.networks]
-        return np.mean(each, axis=0)
+        return self._predictor(x)
 
-    def _one(self, net: nn.Module, x: torch.Tensor) -> NDArray[np.float64]:
-        device = next(net.parameters()).device
-        out = forward_in_chunks(net, x.to(device)).cpu().numpy()
-        return self.task.values(out) if self.classes is None else self.task.probs(out)
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.networks, self.task.values if self.classes is None else self.task.probs)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file. A crash on the way leaves what stood there before.

@@ -23,11 +23,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.nn.blocks import Residual
+from multilayer.nn.blocks import Residual, mlp
 from multilayer.nn.embeddings import TableEmbedding
+from multilayer.training import kernels as k
+from multilayer.training import vector_math as vm
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.kernel_engine import KernelEngine, why_not
-from multilayer.training.losses import Loss
+from multilayer.training.loop import train
+from multilayer.training.losses import Loss, QuantileLoss
+from multilayer.training.optim import Muon
+from tests.reference.muon import muon
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -225,6 +230,11 @@ def losses() -> list[tuple[str, nn.Module, str]]:
                 found += [("cross_entropy", made, "labels"), ("cross_entropy", made, "probs")]
         found += [
             ("ignored", nn.CrossEntropyLoss(ignore_index=1, reduction=reduction), "labels"),
+            (
+                "ignored",
+                nn.CrossEntropyLoss(torch.tensor([0.5, 2.0, 1.0]), ignore_index=-100, reduction=reduction),
+                "some_labels",
+            ),
             ("binary", nn.BCEWithLogitsLoss(reduction=reduction), "unit"),
             (
                 "binary",
@@ -236,6 +246,8 @@ def losses() -> list[tuple[str, nn.Module, str]]:
             ("mae", nn.L1Loss(reduction=reduction), "real"),
             ("huber", nn.HuberLoss(delta=0.6, reduction=reduction), "real"),
             ("smooth", nn.SmoothL1Loss(beta=0.6, reduction=reduction), "real"),
+            ("quantile", QuantileLoss(0.3, reduction), "real"),
+            ("quantile", QuantileLoss([0.1, 0.5, 0.95], reduction), "one"),
             ("poisson", nn.PoissonNLLLoss(reduction=reduction), "count"),
             ("poisson", nn.PoissonNLLLoss(full=True, reduction=reduction), "count"),
         ]
@@ -245,6 +257,10 @@ def losses() -> list[tuple[str, nn.Module, str]]:
 def target_of(kind: str, n: int) -> Tensor:
     if kind == "labels":
         return torch.randint(0, 3, (n,))
+    if kind == "some_labels":
+        return torch.randint(0, 3, (n,)).where(torch.rand(n) > 0.3, -100)
+    if kind == "one":
+        return torch.randn(n, 1)
     if kind == "probs":
         return torch.softmax(torch.randn(n, 3), 1)
     if kind == "unit":
@@ -259,8 +275,6 @@ def test_loss_equals_autograd(name: str, loss: nn.Module, kind: str, weighted: b
     net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
     target = target_of(kind, 40)
     weight = torch.rand(40) * (torch.rand(40) > 0.2) if weighted else None
-    if weight is not None and name == "ignored":
-        weight[target == 1] = 0  # as PyTorch's own mean leaves them out
 
     check_one_pass(net, torch.randn(40, 4), target, loss, weight)
 
@@ -283,6 +297,53 @@ def test_custom_loss_trains_as_the_built_in_one() -> None:
 
     for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_custom_loss_of_weights_in_double_without_columns() -> None:
+    x, y, weight = torch.randn(90, 4), torch.randn(90, dtype=torch.float64), torch.rand(90)
+    bounds, nets = np.array([0, 32, 64, 90]), []
+    own = Loss(lambda out, target, w: (w * (out - target) ** 2).sum() / w.sum(), True, True)
+    for loss, target in ((Loss(nn.MSELoss(), True), y.float()), (own, y)):
+        torch.manual_seed(5)
+        nets.append(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1), nn.Flatten(0)))
+        optimizer = torch.optim.Adam(nets[-1].parameters(), lr=0.01)
+        engine = make_engine(
+            nets[-1], x, target, loss, weight=weight, optimizer=optimizer, accumulate=2, clip_norm=1.0
+        )
+        for seed in range(3):
+            order = np.random.default_rng(seed).permutation(90)
+            engine.run_epoch(order, bounds, np.ones(3))
+
+    for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "came"), [(lambda out: out.abs(), r"shape \(8, 3\)"), (lambda out: 1.0, "float")]
+)
+def test_refuses_a_custom_loss_that_gives_no_single_number(loss: Callable[..., object], came: str) -> None:
+    engine = make_engine(nn.Linear(2, 3), torch.randn(8, 2), None, Loss(loss, False))
+
+    with pytest.raises(DataError, match=f"must give one number for a batch; got {came}"):
+        engine.run_epoch(*one_batch(8))
+
+
+def test_a_wide_network_may_use_threads_in_a_matrix_product() -> None:
+    from threadpoolctl import threadpool_info
+
+    before = [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
+    x, y, nets = torch.randn(256, 40), torch.randn(256, 1), []
+    for threads in (1, 2):
+        torch.manual_seed(0)
+        nets.append(nn.Sequential(nn.Linear(40, 300), nn.ReLU(), nn.Linear(300, 1)))
+        optimizer = torch.optim.SGD(nets[-1].parameters(), lr=0.01)
+        engine = make_engine(nets[-1], x, y, nn.MSELoss(), threads=threads, optimizer=optimizer)
+        for _ in range(5):
+            engine.run_epoch(np.arange(256), np.array([0, 128, 256]), np.ones(2))
+
+    for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()] == before
 
 
 def trained(loss: object, x: Tensor, y: Tensor, **options: object) -> nn.Module:
@@ -308,6 +369,17 @@ OPTIMIZERS = {
         lr=0.003,
     ),
     "some": lambda p: torch.optim.Adam(p[:3], lr=0.003),
+    "muon": lambda p: Muon(
+        [{"params": p[:1]}, {"params": p[1:], "use_muon": False, "lr": 0.003}], lr=0.02, weight_decay=0.1
+    ),
+    "muon_of_both": lambda p: Muon(
+        [
+            {"params": [p[0], p[4]], "ns_coefficients": (2.0, -1.5, 0.5), "ns_steps": 4},
+            {"params": [*p[1:4], p[5]], "use_muon": False, "betas": (0.8, 0.95), "weight_decay": 0.1},
+        ],
+        *(0.01, 0.0, 0.8, False),
+        adjust_lr_fn="match_rms_adamw",
+    ),
 }
 
 
@@ -335,6 +407,80 @@ def test_fifty_steps_stay_on_torchs_trajectory(name: str, options: dict) -> None
 
     for (key, a), (_, b) in zip(net.state_dict().items(), twin.state_dict().items(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-4, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_torchs_muon_runs_in_the_kernels_but_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(4)
+    net = nn.Sequential(nn.Linear(6, 16, bias=False), nn.SiLU(), nn.Linear(16, 3, bias=False))
+    x, y = torch.randn(60, 6), torch.randn(60, 3)
+    twin, loss = copy.deepcopy(net), Loss(nn.MSELoss(), True)
+    batches, options = (np.arange(60), np.array([0, 20, 40, 60]), np.ones(3)), {"accumulate": 1}
+    ours = make_engine(net, x, y, loss, optimizer=torch.optim.Muon(net.parameters(), lr=0.02))
+    optimizer = torch.optim.Muon(twin.parameters(), lr=0.02)
+    theirs = AutogradEngine(twin, x, y, None, loss=loss, optimizer=optimizer, clip_norm=None, **options)
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+
+    for _ in range(17):
+        np.testing.assert_allclose(ours.run_epoch(*batches), theirs.run_epoch(*batches), rtol=1e-4)
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize(("d_in", "d_out"), [(70, 70), (70, 140), (140, 70), (7, 40), (1, 5)])
+def test_the_kernels_muon_equals_the_published_algorithm(d_in: int, d_out: int, nesterov: bool) -> None:
+    """Two rows a step, so that the matrix needs more scratch than the way back does; the loss is linear."""
+    torch.manual_seed(9)
+    net, x, y = nn.Linear(d_in, d_out, bias=False), torch.randn(40, d_in), torch.randn(40, d_out)
+    start = net.weight.detach().double().numpy().copy()
+    loss = Loss(lambda out, target: (out * target).sum(), True)
+    optimizer = Muon(net.parameters(), lr=0.02, weight_decay=0.0, momentum=0.9, nesterov=nesterov)
+    engine = make_engine(net, x, y, loss, optimizer=optimizer)
+    X, Y = x.double().numpy(), y.double().numpy()
+    gradients = [Y[s : s + 2].T @ X[s : s + 2] for s in range(0, 40, 2)]
+    expected = muon(start, gradients, eta=0.02, mu=0.9, nesterov=nesterov)
+
+    engine.run_epoch(np.arange(40), np.arange(0, 41, 2), np.ones(20))
+
+    # A singular value of rounding's size grows by up to 3.4445^5 = 485 in five Newton-Schulz steps.
+    allowed = 20 * 0.02 * np.sqrt(max(1, d_out / d_in)) * 485 * EPS
+    assert np.abs(net.weight.detach().numpy() - expected[-1]).max() < allowed
+
+
+def test_train_runs_muon_and_quantiles_in_the_kernels() -> None:
+    torch.manual_seed(10)
+    net, x = mlp(1, [16, 16], 3), torch.rand(2000, 1)
+    y = x + torch.rand(2000, 1) * x
+    loss = QuantileLoss([0.1, 0.5, 0.9])
+
+    history = train(
+        net, x, y, loss=loss, optimizer=Muon.for_network(net), epochs=40, schedule="cosine", engine="kernels"
+    )
+
+    assert history.engine == "kernels"
+    below = (y <= net(x)).float().mean(0)
+    torch.testing.assert_close(below, torch.tensor([0.1, 0.5, 0.9]), rtol=0, atol=0.05)
+
+
+def test_muons_state_goes_on_in_another_engine() -> None:
+    torch.manual_seed(5)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+    x, y = torch.randn(60, 4), torch.randn(60, 1)
+    twin, loss = copy.deepcopy(net), Loss(nn.MSELoss(), True)
+    mine, other = Muon.for_network(net), Muon.for_network(twin)
+    batches, options = (np.arange(60), np.array([0, 20, 40, 60]), np.ones(3)), {"accumulate": 1}
+
+    make_engine(net, x, y, loss, optimizer=mine).run_epoch(*batches)
+    make_engine(net, x, y, loss, optimizer=mine).run_epoch(*batches)
+    AutogradEngine(net, x, y, None, loss=loss, optimizer=mine, clip_norm=None, **options).run_epoch(*batches)
+    alone = AutogradEngine(twin, x, y, None, loss=loss, optimizer=other, clip_norm=None, **options)
+    for _ in range(3):
+        alone.run_epoch(*batches)
+
+    assert mine.state[net[0].weight].keys() == {"momentum_buffer"}
+    assert mine.state[net[0].bias]["step"] == 9
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_the_optimizers_state_goes_on_in_another_engine_or_in_torch() -> None:
@@ -482,6 +628,8 @@ def test_refuses_one_row_with_batch_norm_and_codes_outside_the_outputs() -> None
         engine.run_epoch(np.arange(5), np.array([0, 4, 5]), np.ones(2))
     with pytest.raises(DataError, match="class codes must be from 0 to 2"):
         make_engine(net, torch.randn(2, 2), torch.tensor([0, 3]), nn.CrossEntropyLoss())
+    with pytest.raises(DataError, match="column for each of 2 quantiles of each target; got 3 outputs"):
+        make_engine(net, torch.randn(2, 2), torch.zeros(2, 2), QuantileLoss([0.1, 0.9]))
     with pytest.raises(ConfigError, match=r"do not know the layer Sequential.1 \(Softmax\)"):
         make_engine(nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)), torch.randn(2, 2), None, nn.MSELoss())
 
@@ -490,6 +638,8 @@ def test_says_why_not_for_optimisers() -> None:
     net = nn.Sequential(nn.Linear(2, 2))
 
     assert why_not(net, nn.MSELoss(), torch.optim.Adam(net.parameters())) is None
+    assert why_not(net, nn.MSELoss(), Muon.for_network(net)) is None
+    assert why_not(net, nn.MSELoss(), torch.optim.Muon([net[0].weight])) is None
     assert (
         why_not(net, nn.MSELoss(), torch.optim.RMSprop(net.parameters()))
         == "the kernels do not know the optimiser RMSprop."
@@ -519,18 +669,41 @@ print("trained")
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cache", ["unwritable", "empty"])
-def test_trains_without_a_cache_and_says_that_it_compiles(cache: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", STARTS, cache]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+COMPILES = "Compiling the training kernels, some 10 seconds; this happens once on a machine.\n"
 
-    assert done.stdout == "trained\n", done.stderr
-    assert done.stderr == "Compiling the training kernels, some 10 seconds; this happens once on a machine.\n"
-    if cache == "empty":
-        again = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert (again.stdout, again.stderr) == ("trained\n", "")
+
+def start(cache: Path, kind: str = "writable", **environment: str) -> subprocess.Popen[str]:
+    """A process of its own that trains a network, with a cache folder of its own."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment}
+    command = [sys.executable, "-c", STARTS, kind]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+@pytest.mark.slow
+def test_trains_without_a_cache_and_says_that_it_compiles(tmp_path: Path) -> None:
+    assert start(tmp_path, "unwritable").communicate() == ("trained\n", COMPILES)
+
+
+@pytest.mark.slow
+def test_two_processes_compile_at_once_and_another_processor_has_code_of_its_own(tmp_path: Path) -> None:
+    for process in [start(tmp_path), start(tmp_path)]:
+        assert process.communicate() == ("trained\n", COMPILES)
+    assert start(tmp_path).communicate() == ("trained\n", "")
+
+    plain = {"NUMBA_CPU_NAME": "generic"}  # what numba takes for a processor of another kind
+    assert start(tmp_path, **plain).communicate() == ("trained\n", COMPILES)
+    assert start(tmp_path, **plain).communicate() == ("trained\n", "")
+    assert start(tmp_path).communicate() == ("trained\n", "")
+
+
+def test_the_cache_forgets_a_kernel_when_any_kernels_source_changes() -> None:
+    assert k.run._cache._cache_file._source_stamp == vm._all_sources()
+
+
+def test_other_peoples_functions_are_cached_as_numba_wants() -> None:
+    assert vm._CacheLocator.from_function(start, __file__) is None
 
 
 def test_accumulated_batches_count_by_their_weight_and_one_that_weighs_nothing_counts_for_nothing() -> None:

@@ -827,3 +827,19 @@ def test_a_budget_of_nothing_still_takes_a_first_piece():
     history = train(net, x, y, loss="mse", epochs=9, time_budget=1e-9, validation=(x, y))
     assert (history.epochs, history.best_epoch) == (1, 1)
     assert history.stopped == "the time budget was used up"
+
+
+@pytest.mark.parametrize("make", [lambda out: (out, out), lambda out: {"y": out}], ids=["tuple", "dict"])
+def test_a_network_that_gives_no_tensor_is_refused(make):
+    net, x, y = problem()
+    net.register_forward_hook(lambda module, inputs, out: make(out))
+    with pytest.raises(DataError, match=r"must give one tensor.*; got (tuple|dict)\. Wrap it in a module"):
+        train(net, x, y, loss="mse")
+
+
+def test_threads_of_the_kernels_change_rounding_only():
+    net, x, y = problem(200)
+    twin = copy.deepcopy(net)
+    for one, threads in ((net, 1), (twin, 2)):
+        train(one, x, y, loss="mse", engine="kernels", threads=threads, epochs=3, batch_size=64)
+    assert_close(weights_of(net), weights_of(twin), rtol=1e-4, atol=1e-6)

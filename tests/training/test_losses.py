@@ -6,7 +6,14 @@ from torch import nn
 from torch.testing import assert_close
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.losses import LOSSES, as_loss_target, check_class_codes, check_shapes, make_loss
+from multilayer.training.losses import (
+    LOSSES,
+    QuantileLoss,
+    as_loss_target,
+    check_class_codes,
+    check_shapes,
+    make_loss,
+)
 
 
 def made(loss, has_target=True, has_weight=False):
@@ -47,6 +54,22 @@ def test_class_weights_and_row_weights_go_together():
     out, target = batch_for("cross_entropy")
     loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0]))
     assert_close(made(loss, has_weight=True)(out, target, torch.ones(6)), loss(out, target))
+
+
+@pytest.mark.parametrize("kind", [nn.CrossEntropyLoss, nn.NLLLoss])
+@pytest.mark.parametrize("class_weight", [None, torch.tensor([1.0, 2.0, 5.0])])
+@pytest.mark.parametrize("ignored", [1, -100])
+def test_ignored_rows_count_nothing_beside_row_weights(kind, class_weight, ignored):
+    out, target = torch.randn(8, 3).log_softmax(1), torch.tensor([0, 1, 2, 1, 0, 2, 2, 1])
+    loss = kind(class_weight, ignore_index=ignored)
+    target[target == 1] = ignored
+    weight = torch.rand(8)
+    kept = target != ignored
+
+    weighted = made(loss, has_weight=True)
+    assert_close(weighted(out, target, torch.ones(8)), loss(out, target))
+    assert_close(weighted(out, target, weight), weighted(out[kept], target[kept], weight[kept]))
+    assert weighted(out, torch.full((8,), ignored), weight) == 0
 
 
 def test_a_batch_that_weighs_nothing_costs_nothing():
@@ -178,3 +201,61 @@ def test_wrong_label_coding_is_refused():
         DataError, match=r"class codes as whole numbers \(int64\), from 0 up; got torch\.float64"
     ):
         as_loss_target(made("cross_entropy"), torch.tensor([0.0, 1.0], dtype=torch.float64), torch.float32)
+
+
+def test_the_median_is_half_the_absolute_error():
+    out, y = torch.randn(6, 3), torch.randn(6, 3)
+    for reduction in ("mean", "sum", "none"):
+        assert_close(QuantileLoss(0.5, reduction)(out, y), nn.L1Loss(reduction=reduction)(out, y) / 2)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.83])
+def test_the_best_constant_is_the_quantile(q):
+    y = torch.arange(101.0)
+    costs = [QuantileLoss(q)(torch.full((101,), float(c)), y) for c in range(101)]
+    assert min(range(101), key=lambda c: float(costs[c])) == round(100 * q)
+
+
+def test_quantiles_of_one_target_stand_side_by_side():
+    out, y = torch.randn(5, 4), torch.randn(5, 2)
+    loss = QuantileLoss([0.2, 0.7], "none")(out, y)
+    for column, (q, target) in enumerate([(0.2, 0), (0.7, 0), (0.2, 1), (0.7, 1)]):
+        assert_close(loss[:, column], QuantileLoss(q, "none")(out[:, column], y[:, target]))
+
+
+def test_quantiles_of_a_target_without_columns_and_of_no_rows():
+    out, y = torch.randn(5, 3), torch.randn(5)
+    loss = made(QuantileLoss((0.2, 0.5, 0.7)))
+    check_shapes(loss, out, y)
+    assert loss(out, y) == loss(out, y[:, None])
+    assert QuantileLoss([0.2, 0.7], "sum")(torch.zeros(0, 2), torch.zeros(0, 1)) == 0
+
+
+def test_where_the_output_is_the_target_the_quantile_loss_is_flat():
+    out = torch.zeros(1, 2, requires_grad=True)
+    QuantileLoss([0.2, 0.7])(out, torch.zeros(1, 1)).backward()
+    assert torch.equal(out.grad, torch.zeros(1, 2))
+
+
+def test_quantiles_need_an_output_each():
+    loss = made(QuantileLoss([0.1, 0.5, 0.9]))
+    with pytest.raises(
+        DataError,
+        match=r"each of 3 quantiles of each target; got \(rows, 4\) and \(rows, 2\)\. .* 6 outputs",
+    ):
+        check_shapes(loss, torch.zeros(2, 4), torch.zeros(2, 2))
+    with pytest.raises(DataError, match=r"same shape; got \(rows, 1\) and \(rows,\), which broadcast"):
+        check_shapes(made("quantile"), torch.zeros(2, 1), torch.zeros(2))
+    assert as_loss_target(loss, torch.tensor([1, 2]), torch.float32).dtype == torch.float32
+    with pytest.raises(ConfigError, match="QuantileLoss compares output with target; got no target"):
+        made("quantile", has_target=False)
+    with pytest.raises(ConfigError, match="QuantileLoss has reduction='none'"):
+        made(QuantileLoss(0.5, "none"))
+
+
+def test_refuses_quantiles_outside_0_to_1_and_unknown_reductions():
+    for quantiles in ([], [0.5, 1.0], 0.0, [float("nan")]):
+        with pytest.raises(ConfigError, match=r"quantiles must be between 0 and 1, at least one; got"):
+            QuantileLoss(quantiles)
+    with pytest.raises(ConfigError, match="reduction must be 'mean', 'sum' or 'none'; got 'median'"):
+        QuantileLoss(0.5, "median")

@@ -1,14 +1,19 @@
 """Packs: each member as alone, whatever the threads; interrupts, errors, callbacks."""
 
+import gc
+import re
 import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
 
 from multilayer.errors import ConfigError, DataError
+from multilayer.training import loop
+from multilayer.training.kernel_engine import KernelEngine
 from multilayer.training.loop import train, train_pack
 from multilayer.training.pack import n_cores, run_together
 
@@ -158,3 +163,65 @@ def test_an_error_in_one_task_stops_the_others_and_is_raised() -> None:
 
 def test_cores_respect_the_affinity_of_the_process() -> None:
     assert 1 <= n_cores() <= 1024
+
+
+class Watch(threading.Thread):
+    """Looks at the memory of this process every few milliseconds."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.process, self.done = psutil.Process(), threading.Event()
+        self.before = self.most = self.process.memory_info().rss
+
+    def run(self) -> None:
+        while not self.done.wait(0.002):
+            self.most = max(self.most, self.process.memory_info().rss)
+
+
+def test_memory_is_told_before_and_kept(caplog: pytest.LogCaptureFixture) -> None:
+    x, y = problem(60)
+    train(network(0), x, y, loss="mse", engine="kernels", epochs=1, validation=0.5)  # loads the kernels
+    x, y = np.ones((150_000, 50)), np.ones((150_000, 1))  # float64: the pack copies them
+    nets = [
+        nn.Sequential(nn.Linear(50, 700), nn.ReLU(), nn.Linear(700, 700), nn.Linear(700, 1)) for _ in range(8)
+    ]
+
+    gc.collect()
+    watch = Watch()
+    watch.start()
+    with caplog.at_level("INFO", logger="multilayer"):
+        train_pack(
+            nets, x, y, loss="mse", engine="kernels", steps=4, validation=(x[:500], y[:500]), n_threads=2
+        )
+    watch.done.set()
+
+    told_mb = float(re.search(r"8 networks, 2 at a time, in about (\d+) MB", caplog.text)[1])
+    assert 100 < told_mb < 200
+    assert 0.5 * told_mb < (watch.most - watch.before) / 1e6 < 1.5 * told_mb
+
+
+def test_a_waiting_member_has_no_buffers() -> None:
+    x, y = problem()
+    seen = []
+    nets = [network(i) for i in range(3)]
+    made = []
+
+    class Recorder(KernelEngine):
+        def __init__(self, *args: object, **settings: object) -> None:
+            super().__init__(*args, **settings)
+            made.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "KernelEngine", Recorder)
+        train_pack(
+            nets,
+            x,
+            y,
+            loss="mse",
+            engine="kernels",
+            epochs=2,
+            callbacks=[lambda progress: seen.append([engine.values.size for engine in made])],
+        )
+
+    assert seen == [[0, 0, 0]] * 2
+    assert made[0].weight is made[1].weight

@@ -95,7 +95,7 @@ def test_the_engine_makes_the_modules_tensors_views_of_one_buffer_and_keeps_thei
 
     assert all(a is b for a, b in zip(parameters, net.parameters(), strict=True))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-    engine.flat[:] = 7
+    engine.weights.array[:] = 7
     assert all((p == 7).all() for p in net.parameters())
     assert (net[1].running_var == 7).all()
 

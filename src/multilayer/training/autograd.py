@@ -100,6 +100,18 @@ class AutogradEngine:
             yield
             self.random_state = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, cuda)]
 
+    def release(self) -> None:
+        """Nothing to free between epochs."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the parameters, their gradients and two moments."""
+        return 4 * sum(p.numel() * p.element_size() for p in self.net.parameters())
+
+    def running_bytes(self, batch_size: int) -> int:
+        """Memory of one batch of rows; what PyTorch keeps for the way back is not counted."""
+        return batch_size * self.x[:1].numel() * self.x.element_size()
+
     def close(self) -> None:
         """Nothing to give back: module and optimiser own their numbers all the time."""
 
@@ -142,16 +154,35 @@ def _take(values: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if values is None else values[rows]
 
 
+def _output(net: nn.Module, x: Tensor) -> Tensor:
+    out = net(x)
+    if not isinstance(out, Tensor):
+        raise DataError(
+            f"a network must give one tensor, with a row for each row of x; got {type(out).__name__}. "
+            "Wrap it in a module whose forward returns the part that the loss is for."
+        )
+    return out
+
+
 @torch.no_grad()
 def forward_in_chunks(net: nn.Module, x: Tensor, chunk: int = 8192) -> Tensor:
-    """Outputs of a module in evaluation mode, in bounded memory; its mode is as before afterwards."""
+    """Outputs of a module in evaluation mode, in bounded memory; its mode is as before afterwards.
+
+    Raises:
+        DataError: the module gives something else than a tensor.
+    """
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
-        return torch.cat([net(x[start : start + chunk]) for start in range(0, max(len(x), 1), chunk)])
+        return torch.cat(
+            [_output(net, x[start : start + chunk]) for start in range(0, max(len(x), 1), chunk)]
+        )
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+_DENORMAL = 1e-310
 
 
 @contextmanager
@@ -160,7 +191,7 @@ def denormals_flushed() -> Iterator[None]:
 
     Adam's moments of dead units are many such. The thread's setting is restored afterwards.
     """
-    was_on = bool(torch.tensor(1e-39).mul(0.5) == 0)  # torch has no getter
+    was_on = _DENORMAL * 0.5 == 0  # torch has no getter
     torch.set_flush_denormal(True)
     try:
         yield

@@ -24,7 +24,7 @@ SYMBOL = "multilayer_sgemm"
 
 
 class _Blas:
-    """Where sgemm is (Fortran interface, 32-bit integers), and how to hold it at one thread."""
+    """Where sgemm is (Fortran interface, 32-bit integers), and how to hold it at a number of threads."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -40,18 +40,18 @@ class _Blas:
             address = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
         llvmlite.binding.add_symbol(SYMBOL, address)
 
-    def limit_to_one_thread(self) -> Callable[[], None]:
+    def limit(self, n_threads: int) -> Callable[[], None]:
         """Returns what restores the setting before."""
         if self.library is None:
-            self._enter()
+            self._enter(n_threads)
             return self._leave
         set_threads = (
             self.library.MKL_Set_Num_Threads_Local
         )  # of the calling thread only; 0: the global setting
-        before = set_threads(1)
+        before = set_threads(n_threads)
         return lambda: set_threads(before) and None
 
-    def _enter(self) -> None:
+    def _enter(self, n_threads: int) -> None:
         """The first to come sets OpenBLAS, for the whole process; the last to go restores it."""
         from threadpoolctl import ThreadpoolController
 
@@ -59,7 +59,7 @@ class _Blas:
             self.users += 1
             if self.users == 1:
                 self.controller = self.controller or ThreadpoolController().select(user_api="blas")
-                self.limits = self.controller.limit(limits=1)
+                self.limits = self.controller.limit(limits=n_threads)
 
     def _leave(self) -> None:
         with self.lock:

@@ -1,11 +1,11 @@
 """The kernel engine: trains a plain network in compiled loops, with the contract of the autograd engine."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -16,14 +16,23 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.training import kernels as k
 from multilayer.training import loss_kernels, update_kernels
 from multilayer.training.autograd import denormals_flushed
-from multilayer.training.blas import BLAS
+from multilayer.training.forward import (
+    FlatWeights,
+    Forward,
+    arguments,
+    as_rows,
+    blas_threads,
+    chunk_of,
+    compiled_ops,
+    floats,
+    round_up,
+)
 from multilayer.training.layer_kernels import LAYERS
-from multilayer.training.losses import Loss
+from multilayer.training.losses import Loss, QuantileLoss
+from multilayer.training.optim import Muon, lr_scale
 from multilayer.training.plan import Plan, UnknownToKernels, read_plan
 
 logger = logging.getLogger("multilayer")
-
-CHUNK_FLOATS = 1 << 20  # values of one forward pass in `predict`: 4 MB, half of a common last-level cache
 
 
 def why_not(
@@ -53,8 +62,8 @@ class KernelEngine:
 
     Its tensors become views of one flat buffer; frozen parameters (`requires_grad=False`) stay as they are.
     The moments
-    of Adam and SGD are kept in `optimizer.state`, as PyTorch does, so that another run goes on where this
-    one ended.
+    of Adam, SGD and Muon are kept in `optimizer.state`, as PyTorch does, so that another run goes on where
+    this one ended.
 
     Args:
         net: the module; its parameters are trained in place.
@@ -69,6 +78,7 @@ class KernelEngine:
         accumulate: batches for one update, or "forever": an update each batch, and gradients that are never
         cleared.
         seed: of dropout.
+        threads: of one matrix product.
 
     Raises:
         ConfigError: the kernels cannot train this (see `why_not`), or weights with a loss that takes none.
@@ -89,6 +99,7 @@ class KernelEngine:
         clip_norm: float | None,
         accumulate: int | Literal["forever"],
         seed: int,
+        threads: int = 1,
     ) -> None:
         try:
             self.plan = read_plan(net)
@@ -98,30 +109,28 @@ class KernelEngine:
             raise ConfigError(
                 f"the kernel engine cannot train this: {reason} Use the autograd engine."
             ) from None
-        self.net, self.optimizer = net, optimizer
+        self.net, self.optimizer, self.threads = net, optimizer, threads
         self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
         self.loss = loss if isinstance(loss, Loss) else Loss(loss, y is not None, False)
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
-        self.x = _as_rows(x, self.plan)
+        self.x = as_rows(x, self.plan)
         self.y = None if y is None else np.ascontiguousarray(y)
         n_rows = len(self.x)
-        self.weight = (
-            np.ones(n_rows, np.float32) if weight is None else np.ascontiguousarray(weight, np.float32)
-        )
-        self.is_weighted = weight is not None
+        self.row_weights = None if weight is None else np.ascontiguousarray(weight, np.float32)
+        self.weight = _ones(n_rows) if self.row_weights is None else self.row_weights
         self.spec = _loss_spec(self.loss, self.plan.d_out, self.y, n_rows)
-        if self.is_weighted and self.loss.module is None and not self.loss.takes_weight:
+        if self.row_weights is not None and self.loss.module is None and not self.loss.takes_weight:
             raise ConfigError(
                 "sample_weight with a loss of your own needs it to take the weights as last argument."
             )
         self._flatten()
         self.sizes = np.zeros(10, np.int64)
         _announce_compilation()
-        self.ops = _compiled_ops(self.plan)
+        self.ops = compiled_ops(self.plan)
         self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
-        self.cap = 0
+        self.release()
         self.accumulates = accumulate != 1
-        self.total = _floats(self.plan.flat_size if self.accumulates else 1)
+        self.total = floats(self.plan.flat_size if self.accumulates else 1)
 
     def run_epoch(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]
@@ -141,40 +150,38 @@ class KernelEngine:
                 "Change batch_size so that the last batch has more rows."
             )
         self._reserve(int(rows.max(initial=1)))
-        self._attach()
+        self.weights.attach()
         args = self._arguments(order, bounds, lr_factors)
-        with one_blas_thread(), denormals_flushed():
-            losses = self._run_custom(args, len(rows)) if self.spec is None else self._run(args)
+        with blas_threads(self.threads), denormals_flushed():
+            losses = self._run(args)
         for counter, place in self.plan.counters:
-            counter.fill_(int(self.ints[place]))
+            counter.fill_(int(self.weights.ints[place]))
         self._publish_state()
         return losses
+
+    def release(self) -> None:
+        """Free the buffers of batches until the next one comes."""
+        self.cap = 0
+        self.values = self.gradients = self.stats = floats(0)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the weights, their gradient and two moments."""
+        return 4 * (4 * self.plan.flat_size + len(self.total))
+
+    def running_bytes(self, batch_size: int) -> int:
+        """Memory of the buffers while a batch, or a chunk of a prediction, goes through."""
+        plan = self.plan
+        way_back = (2 * plan.width + plan.skip_width) * round_up(batch_size)
+        batch = plan.value_width * round_up(batch_size) + max(way_back, _update_scratch(self.optimizer))
+        return 4 * max(batch, plan.value_width * chunk_of(plan))
 
     def predict(self, x: Any) -> NDArray[np.float32]:
         """Outputs in evaluation mode, in bounded memory: (n_rows, d_out), or (n_rows,) behind
         nn.Flatten(0).
         """
-        plan = self.plan
-        rows = _as_rows(x, plan)
-        self._attach()
-        chunk = max(64, min(4096, CHUNK_FLOATS // plan.value_width))
-        if plan.mixes_rows == "always":
-            chunk = max(1, len(rows))
-        cap = min(chunk, _round_up(max(1, len(rows))))
-        values, stats = _floats(plan.value_width * cap), _floats(plan.stat_size + 1)
-        out = np.empty((len(rows), plan.d_out), np.float32)
-        index = np.arange(cap)
-        sizes = self.sizes.copy()
-        sizes[0], sizes[3] = cap, 0
-        with one_blas_thread(), denormals_flushed():
-            for start in range(0, len(rows), chunk):
-                part = rows[start : start + chunk]
-                self._call(
-                    k.PREDICT, values, _EMPTY, stats, sizes, part, index, bounds=np.array([0, len(part)])
-                )
-                last = values[plan.v_out * cap :][: len(part) * plan.d_out]
-                out[start : start + len(part)] = last.reshape(len(part), plan.d_out)
-        return out[:, 0] if plan.flattens else out
+        self.weights.attach()
+        return Forward(self.plan, self.ops, self.weights)(x)
 
     def close(self) -> None:
         """Give every tensor memory of its own, so that saving one does not carry the whole buffer."""
@@ -185,26 +192,10 @@ class KernelEngine:
             self.optimizer.state[parameter] = state | own
 
     def _flatten(self) -> None:
-        plan = self.plan
-        self.flat, self.grad = _floats(plan.flat_size), _floats(plan.flat_size)
-        self.moment1, self.moment2 = _floats(plan.flat_size), _floats(plan.flat_size)
-        self.flat[plan.ones : 2 * plan.ones] = 1
-        self.ints = plan.ints.copy()
-        self.flat_tensor = torch.from_numpy(self.flat)
-        self._attach()
+        size = self.plan.flat_size
+        self.weights = FlatWeights(self.plan)
+        self.grad, self.moment1, self.moment2 = floats(size), floats(size), floats(size)
         self._adopt_state()
-
-    def _attach(self) -> None:
-        """Make every tensor of the module a view of the flat buffer, where it is not (any more)."""
-        base = self.flat_tensor.data_ptr()
-        for slot in self.plan.slots:
-            tensor = slot.tensor
-            if tensor.data_ptr() != base + 4 * slot.start:
-                view = self.flat_tensor[slot.start : slot.stop].view(tensor.shape)
-                view.copy_(tensor.detach())
-                tensor.data = view
-        for counter, place in self.plan.counters:
-            self.ints[place] = int(counter)
 
     def _moments_of(self, slot_start: int, tensor: Tensor) -> tuple[Tensor, Tensor]:
         stop = slot_start + tensor.numel()
@@ -242,7 +233,7 @@ class KernelEngine:
                         "exp_avg": first,
                         "exp_avg_sq": second,
                     }
-                elif group["momentum"]:
+                elif group["momentum"]:  # SGD's or Muon's
                     self.optimizer.state[parameter] = {"momentum_buffer": first}
 
     def _reserve(self, rows: int) -> None:
@@ -250,10 +241,11 @@ class KernelEngine:
         if rows <= self.cap:
             return
         plan = self.plan
-        self.cap = _round_up(rows)
-        self.values = _floats(plan.value_width * self.cap)
-        self.gradients = _floats((2 * plan.width + plan.skip_width) * self.cap)
-        self.stats = _floats(plan.stat_size + 1)
+        self.cap = round_up(rows)
+        self.values = floats(plan.value_width * self.cap)
+        on_the_way_back = (2 * plan.width + plan.skip_width) * self.cap
+        self.gradients = floats(max(on_the_way_back, _update_scratch(self.optimizer)))
+        self.stats = floats(plan.stat_size + 1)
 
     def _arguments(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]
@@ -282,94 +274,114 @@ class KernelEngine:
             "hyper": hyper,
         }
 
-    def _call(
-        self,
-        mode: int,
-        values: NDArray[np.float32],
-        gradients: NDArray[np.float32],
-        stats: NDArray[np.float32],
-        sizes: NDArray[np.int64],
-        x: NDArray[np.float32],
-        order: NDArray[np.int64],
-        *,
-        bounds: NDArray[np.int64] | None = None,
-        lr_factors: NDArray[np.float64] | None = None,
-        segments: NDArray[np.int64] | None = None,
-        hyper: NDArray[np.float64] | None = None,
-        losses: NDArray[np.float64] | None = None,
-    ) -> None:
+    def _run(self, args: dict[str, Any]) -> NDArray[np.float64]:
+        losses = np.empty(len(args["lr_factors"]))
+        run = self._runner(args, losses)
+        if self.spec is None:
+            self._run_custom(run, args["order"], args["bounds"], losses)
+        else:
+            run(k.TRAIN)
+        return losses
+
+    def _runner(self, args: dict[str, Any], losses: NDArray[np.float64]) -> Callable[[int], None]:
+        """`kernels.run` over these batches, waiting for its mode only."""
         spec = self.spec or _NO_LOSS
         loss_ints = np.array([self.loss.is_mean, *spec.ints], np.int64)
         loss_reals = np.array([spec.real, self.clip_norm or 0.0])
-        k.run(
-            mode,
-            self.ops,
-            self.plan.reals,
-            self.ints,
-            self.flat,
-            self.grad,
-            self.total,
-            self.moment1,
-            self.moment2,
-            values,
-            gradients,
-            stats,
-            _NO_ROWS if segments is None else segments,
-            _NO_HYPER if hyper is None else hyper,
-            x,
-            spec.labels,
-            spec.target,
-            self.weight,
-            order,
-            _NO_LABELS if bounds is None else bounds,
-            _NO_LOSSES if lr_factors is None else lr_factors,
-            loss_ints,
-            loss_reals,
-            spec.columns,
-            spec.factors,
-            sizes,
-            _NO_LOSSES if losses is None else losses,
+        arrays = arguments(
+            ops=self.ops,
+            reals=self.plan.reals,
+            ints=self.weights.ints,
+            P=self.weights.array,
+            G=self.grad,
+            total=self.total,
+            M=self.moment1,
+            V=self.moment2,
+            A=self.values,
+            D=self.gradients,
+            S=self.stats,
+            x=self.x,
+            labels=spec.labels,
+            target=spec.target,
+            weight=self.weight,
+            loss_ints=loss_ints,
+            loss_reals=loss_reals,
+            columns=spec.columns,
+            factors=spec.factors,
+            sizes=self.sizes,
+            losses=losses,
+            **args,
         )
+        in_order = tuple(arrays.values())
+        return lambda mode: k.run(mode, *in_order)
 
-    def _run(self, args: dict[str, Any]) -> NDArray[np.float64]:
-        losses = np.empty(len(args["lr_factors"]))
-        self._call(
-            k.TRAIN, self.values, self.gradients, self.stats, self.sizes, self.x, losses=losses, **args
-        )
-        return losses
+    def _run_custom(
+        self,
+        run: Callable[[int], None],
+        order: NDArray[np.int64],
+        bounds: NDArray[np.int64],
+        losses: NDArray[np.float64],
+    ) -> None:
+        """Kernels forward and backward; the loss, and its derivative by the output, through autograd.
 
-    def _run_custom(self, args: dict[str, Any], n_steps: int) -> NDArray[np.float64]:
-        """Kernels forward and backward; the loss, and its derivative by the output, through autograd."""
-        losses = np.empty(n_steps)
-        order, bounds = args["order"], args["bounds"]
-        y = None if self.y is None else torch.from_numpy(self.y)
-        weight = torch.from_numpy(self.weight) if self.is_weighted else None
-        for step in range(n_steps):
-            self.sizes[3] = step
-            self._call(k.FORWARD, self.values, self.gradients, self.stats, self.sizes, self.x, **args)
-            rows = torch.from_numpy(order[bounds[step] : bounds[step + 1]])
-            losses[step] = self._differentiate(
-                len(rows), None if y is None else y[rows], None if weight is None else weight[rows]
-            )
-            self._call(k.BACKWARD, self.values, self.gradients, self.stats, self.sizes, self.x, **args)
-        return losses
+        Rows of y and weights are taken once for all batches, and one call goes from the gradient of a batch
+        to the output of the next.
+        """
+        rows, sizes = torch.from_numpy(order[bounds[0] : bounds[-1]]), np.diff(bounds).tolist()
+        targets, weights = _split(self.y, rows, sizes), _split(self.row_weights, rows, sizes)
+        places = {n: self._outputs_of(n) for n in set(sizes)}
+        self.sizes[3] = 0
+        run(k.FORWARD)
+        with torch.enable_grad():
+            for step, (n, target, weight) in enumerate(zip(sizes, targets, weights, strict=True)):
+                outputs, gradients = places[n]
+                out = outputs.clone().requires_grad_()
+                value = self._loss_of(out, target, weight)
+                gradients.copy_(_derivative(value, out))
+                losses[step] = float(value.detach())
+                self.sizes[3] = step
+                run(k.BACKWARD)
 
-    def _differentiate(self, n: int, target: Tensor | None, weight: Tensor | None) -> float:
+    def _outputs_of(self, n: int) -> tuple[Tensor, Tensor]:
+        """Where the outputs of n rows stand, and where their gradient is to go."""
         plan = self.plan
         shape = (n,) if plan.flattens else (n, plan.d_out)
-        start = plan.v_out * self.cap
-        out = (
-            torch.from_numpy(self.values[start : start + n * plan.d_out].copy()).view(shape).requires_grad_()
-        )
-        with torch.enable_grad():
-            value = self.loss(out, target, weight)
-        if value.ndim:
-            raise DataError(
-                f"a loss must give one number for a batch; got shape {tuple(value.shape)}. Take its mean."
-            )
-        (gradient,) = torch.autograd.grad(value, out)
-        self.gradients[: n * plan.d_out] = gradient.reshape(-1).numpy()
-        return float(value.detach())
+        start, size = plan.v_out * self.cap, n * plan.d_out
+        outputs, gradients = self.values[start : start + size], self.gradients[:size]
+        return torch.from_numpy(outputs).view(shape), torch.from_numpy(gradients).view(shape)
+
+    def _loss_of(self, out: Tensor, target: Tensor | None, weight: Tensor | None) -> Tensor:
+        value = self.loss(out, target, weight)
+        if not isinstance(value, Tensor) or value.ndim:
+            came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise DataError(f"a loss must give one number for a batch; got {came}. Take its mean.")
+        return value
+
+
+_ONE = torch.ones(())
+
+
+def _derivative(value: Tensor, out: Tensor) -> Tensor:
+    """What `torch.autograd.grad(value, out)` gives, without 60 to 100 microseconds of checks in Python."""
+    engine: Any = torch.autograd.Variable._execution_engine
+    (derivative,) = engine.run_backward((value,), (_ONE,), False, False, (out,), False, accumulate_grad=False)
+    return derivative
+
+
+_ONES: WeakValueDictionary[int, NDArray[np.float32]] = WeakValueDictionary()
+
+
+def _ones(n: int) -> NDArray[np.float32]:
+    """Weights of rows that all count alike, one array for all members of a pack."""
+    ones = _ONES.get(n)
+    if ones is None:
+        ones = _ONES[n] = np.ones(n, np.float32)
+    return ones
+
+
+def _split(values: NDArray[Any] | None, rows: Tensor, sizes: list[int]) -> Sequence[Tensor | None]:
+    """The values of these rows, one tensor a batch."""
+    return [None] * len(sizes) if values is None else torch.from_numpy(values)[rows].split(sizes)
 
 
 @lru_cache(maxsize=1)
@@ -382,9 +394,9 @@ def warm_up() -> None:
     """Compile everything that the kernel engine may ever need, so that no later run waits for it."""
     for kernel in (kernel for pair in LAYERS for kernel in pair):
         k.layer_address(kernel)
-    for loss in (loss_kernels.pointwise, loss_kernels.cross_entropy):
+    for loss in (loss_kernels.pointwise, loss_kernels.cross_entropy, loss_kernels.quantile):
         k.loss_address(loss)
-    for update in (update_kernels.adam, update_kernels.sgd):
+    for update in (update_kernels.adam, update_kernels.sgd, update_kernels.muon):
         k.update_address(update)
     net = nn.Linear(1, 1)
     engine = KernelEngine(
@@ -401,18 +413,12 @@ def warm_up() -> None:
     engine.run_epoch(np.arange(2), np.array([0, 2]), np.ones(1))
 
 
-def _compiled_ops(plan: Plan) -> NDArray[np.int64]:
-    ops = plan.ops.copy()
-    for op, (forward, backward) in zip(ops, plan.kernels, strict=True):
-        op[[k.FORWARD_AT, k.BACKWARD_AT]] = k.layer_address(forward), k.layer_address(backward)
-    return ops
-
-
 _REFUSED_OPTIONS = ("amsgrad", "maximize", "differentiable")
+_KNOWN_OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Muon, Muon)
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, plan: Plan) -> None:
-    if type(optimizer) not in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+    if type(optimizer) not in _KNOWN_OPTIMIZERS:
         raise UnknownToKernels(f"the kernels do not know the optimiser {type(optimizer).__name__}.")
     if getattr(optimizer, "_optimizer_step_pre_hooks", None) or getattr(
         optimizer, "_optimizer_step_post_hooks", None
@@ -432,35 +438,63 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, plan: Plan) -> None:
 def _groups(
     optimizer: torch.optim.Optimizer, plan: Plan, base_lrs: list[float]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Stretches of the flat buffer that train (start, stop, group), and the settings of each group."""
+    """Stretches of the flat buffer that train (start, stop), and the settings of each."""
     group_of = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
     segments: list[list[int]] = []
+    hyper: list[NDArray[np.float64]] = []
+    last = -1
     for slot in plan.slots:
         if not slot.trainable or id(slot.tensor) not in group_of:
             continue
         group = group_of[id(slot.tensor)]
-        if segments and segments[-1][2] == group and slot.start - segments[-1][1] < 16:
+        options = optimizer.param_groups[group]
+        if segments and last == group and slot.start - segments[-1][1] < 16 and not _uses_muon(options):
             segments[-1][1] = slot.stop  # neighbours, but for padding, which stays zero
         else:
-            segments.append([slot.start, slot.stop, group])
-    hyper = np.zeros((len(optimizer.param_groups), 8))
-    for row, options, lr in zip(hyper, optimizer.param_groups, base_lrs, strict=True):
-        row[[k.LR, k.WEIGHT_DECAY]] = lr, float(options["weight_decay"])
-        if "betas" in options:
-            row[k.UPDATE_AT] = k.update_address(update_kernels.adam)
-            row[[k.BETA1, k.BETA2]] = [float(beta) for beta in options["betas"]]
-            row[k.EPS] = options["eps"]
-            row[k.DECOUPLED] = isinstance(optimizer, torch.optim.AdamW) or options.get(
-                "decoupled_weight_decay", False
-            )
-        else:
-            row[k.UPDATE_AT] = k.update_address(update_kernels.sgd)
-            row[[k.BETA1, k.BETA2, k.NESTEROV]] = (
-                options["momentum"],
-                options["dampening"],
-                options["nesterov"],
-            )
-    return np.array(segments, np.int64).reshape(-1, 3), hyper
+            segments.append([slot.start, slot.stop])
+            hyper.append(_hyper(optimizer, options, base_lrs[group], slot.tensor))
+        last = group
+    return np.array(segments, np.int64).reshape(-1, 2), np.array(hyper).reshape(-1, k.N_HYPER)
+
+
+def _uses_muon(options: dict[str, Any]) -> bool:
+    return "ns_steps" in options
+
+
+def _update_scratch(optimizer: torch.optim.Optimizer) -> int:
+    """Floats that an update needs beside parameters and moments."""
+    matrices = [p for group in optimizer.param_groups if _uses_muon(group) for p in group["params"]]
+    return max((update_kernels.muon_scratch(*matrix.shape) for matrix in matrices), default=0)
+
+
+def _hyper(
+    optimizer: torch.optim.Optimizer, options: dict[str, Any], lr: float, tensor: Tensor
+) -> NDArray[np.float64]:
+    """A group's settings as the kernels want them; Muon's hold for one matrix, the tensor."""
+    row = np.zeros(k.N_HYPER)
+    row[[k.LR, k.WEIGHT_DECAY]] = lr, float(options["weight_decay"])
+    if _uses_muon(options):
+        row[k.UPDATE_AT] = k.update_address(update_kernels.muon)
+        row[[k.BETA1, k.EPS, k.NESTEROV]] = options["momentum"], options["eps"], options["nesterov"]
+        row[[k.NS_A, k.NS_B, k.NS_C]] = options["ns_coefficients"]
+        d_out, d_in = tensor.shape
+        row[[k.ROWS, k.COLUMNS, k.NS_STEPS]] = d_out, d_in, options["ns_steps"]
+        row[k.SCALE] = lr_scale((d_out, d_in), options["adjust_lr_fn"])
+    elif "betas" in options:
+        row[k.UPDATE_AT] = k.update_address(update_kernels.adam)
+        row[[k.BETA1, k.BETA2]] = [float(beta) for beta in options["betas"]]
+        row[k.EPS] = options["eps"]
+        row[k.DECOUPLED] = type(optimizer) is not torch.optim.Adam or options.get(
+            "decoupled_weight_decay", False
+        )
+    else:
+        row[k.UPDATE_AT] = k.update_address(update_kernels.sgd)
+        row[[k.BETA1, k.BETA2, k.NESTEROV]] = (
+            options["momentum"],
+            options["dampening"],
+            options["nesterov"],
+        )
+    return row
 
 
 @dataclass(frozen=True)
@@ -489,6 +523,8 @@ def _loss_spec(loss: Loss, d_out: int, y: NDArray[Any] | None, n_rows: int) -> _
     ones = np.ones(d_out, np.float32)
     if kind is nn.CrossEntropyLoss:
         return _cross_entropy_spec(module, d_out, y)
+    if kind is QuantileLoss:
+        return _quantile_spec(module, d_out, y, n_rows)
     code, real = _KNOWN_LOSSES[kind](module)
     if code is None:
         return None
@@ -544,6 +580,19 @@ def _cross_entropy_spec(module: Any, d_out: int, y: NDArray[Any]) -> _LossSpec |
     )
 
 
+def _quantile_spec(module: QuantileLoss, d_out: int, y: NDArray[Any], n_rows: int) -> _LossSpec:
+    n_quantiles = len(module.quantiles)
+    target = np.ascontiguousarray(y, np.float32)
+    if target.size * n_quantiles != n_rows * d_out:
+        raise DataError(
+            f"output must have a column for each of {n_quantiles} quantiles of each target; "
+            f"got {d_out} outputs a row and y {y.shape}."
+        )
+    target = target.reshape(n_rows, d_out // n_quantiles)
+    quantiles = np.array(module.quantiles, np.float32)
+    return _LossSpec(loss_kernels.quantile, (n_quantiles,), _NO_LABELS, target, quantiles, _NO_TARGET[0])
+
+
 def _poisson(module: Any) -> tuple[int | None, float]:
     return (loss_kernels.POISSON if module.log_input and not module.full else None), 0.0
 
@@ -556,24 +605,12 @@ _KNOWN_LOSSES: dict[type[nn.Module], Callable[[Any], tuple[int | None, float]]] 
     nn.MSELoss: lambda m: (loss_kernels.MSE, 0.0),
     nn.PoissonNLLLoss: _poisson,
     nn.SmoothL1Loss: lambda m: (loss_kernels.SMOOTH_L1, float(m.beta)),
+    QuantileLoss: lambda m: (None, 0.0),  # as cross-entropy
 }
 
 
-def _floats(n: int) -> NDArray[np.float32]:
-    """Zeros that start on a cache line."""
-    raw = np.zeros(n + 16, np.float32)
-    skip = (-raw.ctypes.data % 64) // 4
-    return raw[skip : skip + n]
-
-
-def _round_up(rows: int) -> int:
-    return -(-rows // 16) * 16
-
-
-_EMPTY = _floats(1)
 _NO_LABELS = np.zeros(1, np.int64)
 _NO_TARGET = np.zeros((1, 1), np.float32)
-_NO_ROWS, _NO_HYPER, _NO_LOSSES = np.zeros((0, 3), np.int64), np.zeros((0, 8)), np.zeros(0)
 _NO_LOSS = _LossSpec(
     loss_kernels.pointwise, (loss_kernels.MSE,), _NO_LABELS, _NO_TARGET, _NO_TARGET[0], _NO_TARGET[0]
 )
@@ -587,28 +624,3 @@ def _check_columns(net: nn.Module, plan: Plan, shape: tuple[int, ...]) -> None:
         raise UnknownToKernels(
             f"x has shape {shape}; the kernels take rows of several axes only in front of nn.Flatten."
         )
-
-
-def _as_rows(x: Any, plan: Plan) -> NDArray[np.float32]:
-    rows = np.ascontiguousarray(x, np.float32)
-    if int(np.prod(rows.shape[1:])) != plan.d_in:
-        raise DataError(f"the network takes {plan.d_in} inputs a row; got x of shape {rows.shape}.")
-    rows = rows.reshape(len(rows), plan.d_in)
-    for column, n_codes in plan.code_ranges.items():
-        codes = rows[:, column]
-        if len(codes) and not (codes.min() >= 0 and codes.max() < n_codes):
-            raise DataError(
-                f"column {column} holds category codes, whole numbers from 0 to {n_codes - 1}; "
-                f"got {codes.min():g} to {codes.max():g}."
-            )
-    return rows
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """BLAS on one thread for calls from this thread; the setting of others, and of everything else, stays."""
-    restore = BLAS.limit_to_one_thread()
-    try:
-        yield
-    finally:
-        restore()

@@ -10,14 +10,13 @@ P, G, M, V: float32, all parameters and running statistics in one row (see `plan
             optimiser's two moments, at the same places
 A:          float32, every layer's output for one batch; a matrix (cap, d) stands at offset * cap
 D:          float32, two matrices for the gradient on its way back, at `here` and `there`, then one for each
-residual block
+residual block; afterwards scratch of the update
 S:          float32, what normalisation learnt from this batch, for the way back
 op, real:   one row of the plan a layer, columns as named below
 """
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,10 @@ N_FIELDS = 16
 N_REALS = 2
 NEEDS_WEIGHT, NEEDS_INPUT = 1, 2  # bits of NEEDS: gradients that somebody asks for
 
-# Columns of hyper: one row a parameter group
+# Columns of hyper: one row a segment. BETA1: momentum of SGD and Muon; ROWS to SCALE: Muon's
 LR, WEIGHT_DECAY, BETA1, BETA2, EPS, NESTEROV, DECOUPLED, UPDATE_AT = range(8)
+ROWS, COLUMNS, NS_A, NS_B, NS_C, NS_STEPS, SCALE = range(8, 15)
+N_HYPER = 15
 
 # Modes of run
 TRAIN, PREDICT, FORWARD, BACKWARD = range(4)
@@ -52,7 +53,7 @@ _int, _real = types.int64, types.float64
 _ints, _floats, _reals = types.CPointer(_int), types.CPointer(types.float32), types.CPointer(_real)
 _LAYER = types.void(_ints, _floats, _ints, *[_floats] * 5, *[_int] * 8)
 _LOSS = types.float64(*[_floats] * 2, _ints, _int, _int, _ints, *[_floats] * 4, _ints, _reals)
-_UPDATE = types.void(*[_floats] * 4, _int, _reals, _real, _int)
+_UPDATE = types.void(*[_floats] * 5, _int, _reals, _real, _int)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -106,7 +107,7 @@ def _caller(kinds: str, returns: Any) -> Any:
 
 _call_layer_at = _caller("ooaaaaaaiiiiiiii", ir.VoidType())
 _call_loss_at = _caller("ooaiiaaaaaaa", ir.DoubleType())
-_call_update_at = _caller("ooooiodi", ir.VoidType())
+_call_update_at = _caller("ooooaiodi", ir.VoidType())
 
 
 @intrinsic
@@ -252,7 +253,8 @@ def run(
     TRAIN:    steps over all of bounds, losses filled in.
     PREDICT:  forward of batch sizes[3] of bounds, in evaluation mode.
     FORWARD:  the same in training mode.
-    BACKWARD: from the gradient in D through the update, for batch sizes[3] of bounds.
+    BACKWARD: from the gradient in D through the update, for batch sizes[3] of bounds; then FORWARD of the
+              next, if there is one.
 
     sizes:      cap, width, output's place among the values, batch, accumulate (0: an update each batch and
     gradients that
@@ -261,12 +263,12 @@ def run(
     """
     cap, width, accumulate, seed, c = sizes[0], sizes[1], sizes[4], sizes[5], sizes[6]
     zero, n_ops = np.int64(0), ops.shape[0]
-    first, last = (zero, bounds.shape[0] - 1) if mode == TRAIN else (sizes[3], sizes[3] + 1)
-    for s in range(first, last):
+    first = zero if mode == TRAIN else sizes[3]
+    for s in range(first, bounds.shape[0] - 1):
         begin = bounds[s]
         rows = order[begin : bounds[s + 1]]
         n = rows.shape[0]
-        if mode != BACKWARD:
+        if mode != BACKWARD or s > first:
             sizes[7] += 1
             _gather(x, rows, A)
             training = zero if mode == PREDICT else np.int64(1)
@@ -359,9 +361,9 @@ def run(
             _clip(g, segments, loss_reals[1])
         sizes[8] += 1
         for i in range(segments.shape[0]):
-            start, group = segments[i, 0], segments[i, 2]
+            start = segments[i, 0]
             _call_update(
-                np.int64(hyper[group, UPDATE_AT]),
+                np.int64(hyper[i, UPDATE_AT]),
                 (
                     P,
                     start,
@@ -371,18 +373,20 @@ def run(
                     start,
                     V,
                     start,
+                    D,
                     segments[i, 1] - start,
                     hyper,
-                    group * 8,
-                    hyper[group, LR] * lr_factors[s],
+                    i * N_HYPER,
+                    hyper[i, LR] * lr_factors[s],
                     sizes[8],
                 ),
             )
 
 
 def is_compiled() -> bool:
-    """Whether `run` is compiled, in this process or on disk."""
-    if run.signatures:
-        return True
-    folder = run.stats.cache_path
-    return folder is not None and any(Path(folder).glob("kernels.run-*.nbi"))
+    """Whether `run` is compiled for this processor, in this process or on disk."""
+    file = getattr(run._cache, "_cache_file", None)  # None where no folder can be written
+    if run.overloads or file is None:
+        return bool(run.overloads)
+    processor = run.targetctx.codegen().magic_tuple()
+    return any(key[1] == processor for key in file._load_index())

@@ -1,5 +1,6 @@
 """`train` and `train_pack`: networks, rows and settings become engines and members of a pack, which runs."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -16,8 +17,20 @@ from multilayer.training.kernel_engine import KernelEngine, why_not
 from multilayer.training.kernels import is_compiled
 from multilayer.training.losses import LossLike
 from multilayer.training.optim import Schedule, make_schedule
-from multilayer.training.pack import Callback, Clock, Engine, Member, Progress, RunLength, n_cores, run_pack
+from multilayer.training.pack import (
+    Callback,
+    Clock,
+    Engine,
+    Member,
+    Progress,
+    RunLength,
+    n_cores,
+    pack_bytes,
+    run_pack,
+)
 from multilayer.training.rows import Rows, hold_out
+
+logger = logging.getLogger("multilayer")
 
 __all__ = ["Callback", "Progress", "train", "train_pack"]
 
@@ -62,7 +75,8 @@ def train(
         net: the module; its parameters and buffers are trained in place.
         x: inputs (n_rows, ...): NumPy, tensor, DataFrame. Cast to the type of the module's parameters.
         y: targets (n_rows, ...), or None for a loss of the output alone.
-        loss: a name ("mse", "mae", "huber", "cross_entropy", "binary_cross_entropy" (on logits), "poisson"),
+        loss: a name ("mse", "mae", "huber", "quantile" (the median), "cross_entropy", "binary_cross_entropy" (on logits),
+            "poisson"),
             a torch.nn loss, or a callable of output, or of output and target, that gives a scalar.
         optimizer: an instance that holds the module's parameters, or a maker called with them; None is Adam
             at 1e-3.
@@ -85,9 +99,9 @@ def train(
         device: where to train; the module is moved there. None is where it is.
         engine: "kernels", compiled loops for plain networks on the CPU, "autograd", or "auto": the kernels,
             where they know the network and the run has at least 1,000 steps. `History.engine` says which ran.
-        threads: for PyTorch's operations on the CPU. One is fastest up to some 500 units a layer, where
-            threads wait on each other more than they work, and gives the same bits on every machine; None
-            leaves PyTorch's setting.
+        threads: for PyTorch's operations on the CPU, and for a matrix product of the kernels. One is fastest
+            up to some 500 units a layer, and on busy machines above it, where threads wait on each other
+            more than they work, and gives the same bits on every machine; None leaves PyTorch's setting.
         callbacks: called with a `Progress` after each epoch; one that returns True ends the run.
 
     Returns:
@@ -162,7 +176,8 @@ def train_pack(
 
     Networks may differ in architecture, optimiser, seed and rows. Each comes out to the last bit as `train`
     would make it alone, whatever the number of threads. After each epoch all wait for one another, and
-    callbacks are called once.
+    callbacks are called once. Beside the rows a waiting network takes five times the memory of its
+    parameters, a running one its buffers as well; the sum is logged at the start (logger "multilayer", INFO).
 
     Args:
         nets: the modules, each trained in place.
@@ -220,8 +235,11 @@ def train_pack(
         members.append(member)
     if any(isinstance(member.engine, AutogradEngine) for member in members):
         n_threads = 1  # PyTorch's random state and threads belong to the whole process
+    n_threads = n_threads or n_cores()
+    megabytes = pack_bytes(members, data, n_threads) / 1e6
+    logger.info("Training %d networks, %d at a time, in about %.0f MB.", len(nets), n_threads, megabytes)
     try:
-        return run_pack(members, clock, callbacks, n_threads=n_threads or n_cores())
+        return run_pack(members, clock, callbacks, n_threads=n_threads)
     finally:
         for member in members:
             member.engine.close()
@@ -282,7 +300,13 @@ def make_engine(
             raise ConfigError(f"engine='kernels' cannot run this: {reason} Use engine='auto'.")
     if reason is None:
         kernels = KernelEngine(
-            *rows, loss=data.loss, optimizer=optimizer, clip_norm=clip_norm, accumulate=accumulate, seed=seed
+            *rows,
+            loss=data.loss,
+            optimizer=optimizer,
+            clip_norm=clip_norm,
+            accumulate=accumulate,
+            seed=seed,
+            threads=threads or torch.get_num_threads(),
         )
         return kernels, ""
     autograd = AutogradEngine(

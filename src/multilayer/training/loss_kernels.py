@@ -37,16 +37,22 @@ def _point_loss(code, o, t, a, column):
     return loss, (ONE - t) - factor * below
 
 
+@kernel
+def _norm(mean, weight, rows, n, c):
+    """What a batch's sum over rows and c outputs is divided by."""
+    if not mean:
+        return 1.0
+    norm = 0.0
+    for i in range(n):
+        norm += weight[rows[i]]
+    return max(norm * c, _TINY)
+
+
 def pointwise(out, d_out, rows, n, c, labels, target, weight, columns, factors, ints, reals):
     """ints: mean, kind of loss. columns: positive weights; factors: weights of columns."""
-    mean, code, a = ints[0] == 1, ints[1], f32(reals[0])
+    code, a = ints[1], f32(reals[0])
     total = 0.0
-    norm = 1.0
-    if mean:
-        norm = 0.0
-        for i in range(n):
-            norm += weight[rows[i]]
-        norm = max(norm * c, _TINY)
+    norm = _norm(ints[0] == 1, weight, rows, n, c)
     for i in range(n):
         r = rows[i]
         for j in range(c):
@@ -54,6 +60,25 @@ def pointwise(out, d_out, rows, n, c, labels, target, weight, columns, factors, 
             w = weight[r] * factors[j]
             total += w * loss
             d_out[i * c + j] = f32(w / norm) * g
+    return total / norm
+
+
+def quantile(out, d_out, rows, n, c, labels, target, weight, columns, factors, ints, reals):
+    """Pinball loss of output t * m + q: quantile columns[q] of target t. ints: mean, m."""
+    m = ints[1]
+    n_targets = c // m
+    total = 0.0
+    norm = _norm(ints[0] == 1, weight, rows, n, c)
+    for i in range(n):
+        r = rows[i]
+        w = np.float64(weight[r])
+        for t in range(n_targets):
+            for q in range(m):
+                at = i * c + t * m + q
+                z = out[at] - target[r * n_targets + t]
+                slope = ONE - columns[q] if z > ZERO else (-columns[q] if z < ZERO else z)
+                total += w * np.float64(slope * z)
+                d_out[at] = f32(w / norm) * slope
     return total / norm
 
 

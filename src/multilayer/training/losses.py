@@ -2,16 +2,74 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError, nearest
 
 LossLike = str | nn.Module | Callable[..., Tensor]
+
+
+class QuantileLoss(nn.Module):
+    """Quantile (pinball) loss: the output that it is smallest for is the quantile of the target, given x.
+
+    loss = q max(y - out, 0) + (1 - q) max(out - y, 0)
+
+    Shape:   out: (batch, targets * quantiles), the quantiles of one target side by side; y: (batch, targets).
+             Without columns, (batch,), y is one target, and out one quantile of it
+    Source:  Koenker & Bassett 1978, doi:10.2307/1913643
+    Differs: its slope where out is y is 0
+
+    Args:
+        quantiles: one or more, between 0 and 1; 0.5 is the median.
+        reduction: "mean" or "sum" over rows and outputs, or "none".
+
+    Raises:
+        ConfigError: no quantile, one outside (0, 1), an unknown reduction.
+        DataError: another number of outputs than targets times quantiles.
+
+    >>> loss = QuantileLoss([0.1, 0.9], reduction="sum")
+    >>> loss(torch.tensor([[1.0, 1.0]]), torch.tensor([[3.0]]))
+    tensor(2.)
+    """
+
+    def __init__(self, quantiles: float | Sequence[float] = 0.5, reduction: str = "mean") -> None:
+        super().__init__()
+        self.quantiles = (quantiles,) if isinstance(quantiles, int | float) else tuple(map(float, quantiles))
+        self.reduction = reduction
+        if not self.quantiles or not all(0 < q < 1 for q in self.quantiles):
+            raise ConfigError(f"quantiles must be between 0 and 1, at least one; got {quantiles!r}.")
+        if reduction not in ("mean", "sum", "none"):
+            raise ConfigError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
+
+    def forward(self, out: Float[Tensor, "batch ..."], y: Float[Tensor, "batch ..."]) -> Tensor:
+        """The loss of a batch; of every output, in its shape, where reduction is "none"."""
+        self.check_shapes(out, y)
+        q = out.new_tensor(self.quantiles)
+        targets = y.reshape(len(y), math.prod(y.shape[1:]), 1)
+        short = targets - out.reshape(*targets.shape[:2], len(q))  # what out lacks to y
+        loss = (q * short.relu() + (1 - q) * (-short).relu()).reshape(out.shape)
+        return loss if self.reduction == "none" else loss.mean() if self.reduction == "mean" else loss.sum()
+
+    def check_shapes(self, out: Tensor, y: Tensor) -> None:
+        """Refuse another number of outputs than targets times quantiles."""
+        n_outputs = math.prod(y.shape[1:]) * len(self.quantiles)
+        if len(out) != len(y) or math.prod(out.shape[1:]) != n_outputs:
+            raise DataError(
+                f"output must have a column for each of {len(self.quantiles)} quantiles of each target; "
+                f"got {_shape(out)} and {_shape(y)}. Give the network {n_outputs} outputs."
+            )
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"quantiles={self.quantiles}, reduction={self.reduction!r}"
+
 
 LOSSES: dict[str, Callable[[], nn.Module]] = {
     "binary_cross_entropy": nn.BCEWithLogitsLoss,
@@ -20,6 +78,7 @@ LOSSES: dict[str, Callable[[], nn.Module]] = {
     "mae": nn.L1Loss,
     "mse": nn.MSELoss,
     "poisson": nn.PoissonNLLLoss,
+    "quantile": QuantileLoss,
 }
 
 ELEMENTWISE = (
@@ -32,6 +91,7 @@ ELEMENTWISE = (
     nn.BCELoss,
 )
 BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
+CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 
 @dataclass(frozen=True)
@@ -80,9 +140,8 @@ class Loss:
         total = (per_row * weight).sum()
         if not self.is_mean:
             return total
-        class_weight = module.weight if isinstance(module, nn.CrossEntropyLoss) else None
-        if class_weight is not None and target is not None and target.ndim == 1:
-            weight = weight * class_weight[target]
+        if isinstance(module, CLASSES) and target is not None and target.ndim == 1:
+            weight = weight * _class_weight(module, target)
         return total / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)  # a batch may weigh nothing
 
 
@@ -103,7 +162,7 @@ def make_loss(loss: Any, *, has_target: bool, has_weight: bool) -> Loss:
         loss = LOSSES[loss]()
     if not callable(loss):
         raise ConfigError(f"loss must be a name, a torch.nn loss or a callable; got {type(loss).__name__}.")
-    known = type(loss).__module__ == "torch.nn.modules.loss"
+    known = type(loss).__module__ == "torch.nn.modules.loss" or isinstance(loss, QuantileLoss)
     if known and not has_target:
         raise ConfigError(f"loss {type(loss).__name__} compares output with target; got no target. Pass y.")
     if known and getattr(loss, "reduction", "mean") not in ("mean", "sum"):
@@ -129,6 +188,12 @@ def _accepts(function: Callable[..., Tensor], n_arguments: int) -> bool:
     return True
 
 
+def _class_weight(module: nn.CrossEntropyLoss | nn.NLLLoss, codes: Tensor) -> Tensor:
+    """What a row of each class counts in a mean; an ignored row counts nothing."""
+    counted = codes != module.ignore_index
+    return counted if module.weight is None else counted * module.weight[codes.where(counted, 0)]
+
+
 def _without_reduction(module: nn.Module) -> nn.Module:
     twin = copy.copy(module)
     twin.reduction = "none"  # type: ignore[assignment]
@@ -142,7 +207,7 @@ def as_loss_target(loss: Loss, y: Tensor, dtype: torch.dtype) -> Tensor:
         DataError: class labels that are not whole, negative; binary targets outside 0 to 1.
     """
     module = loss.module
-    if isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss):
+    if isinstance(module, CLASSES):
         return _class_target(y, dtype)
     if isinstance(module, BINARY):
         y = y.to(dtype)
@@ -152,7 +217,7 @@ def as_loss_target(loss: Loss, y: Tensor, dtype: torch.dtype) -> Tensor:
                 f"got values from {y.min():g} to {y.max():g}. Code the two classes as 0 and 1."
             )
         return y
-    if isinstance(module, ELEMENTWISE) or y.is_floating_point():
+    if isinstance(module, (*ELEMENTWISE, QuantileLoss)) or y.is_floating_point():
         return y.to(dtype)
     return y.long() if y.dtype != torch.bool else y
 
@@ -183,11 +248,13 @@ def check_shapes(loss: Loss, out: Tensor, target: Tensor | None) -> None:
             f"{tuple(out.shape)}. Keep the first axis in every layer."
         )
     module = loss.module
-    if isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss):
+    if isinstance(module, CLASSES):
         _check_classes(out, target)
         return
     trap = {out.ndim, target.ndim} == {1, 2} and (out.shape[-1] == 1 or target.shape[-1] == 1)
     trap = trap and (target.is_floating_point() or out.numel() == target.numel())
+    if isinstance(module, QuantileLoss) and not trap:
+        module.check_shapes(out, target)
     if trap or (isinstance(module, ELEMENTWISE) and out.shape != target.shape):
         raise DataError(
             f"output and target must have the same shape; got {_shape(out)} and {_shape(target)}, which "
@@ -213,12 +280,7 @@ def _check_classes(out: Tensor, target: Tensor) -> None:
 def check_class_codes(loss: Loss, y: Tensor | None, n_outputs: int) -> None:
     """Refuse class codes that the network has no output for (looks at all rows, once)."""
     module = loss.module
-    if (
-        y is None
-        or not isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss)
-        or y.is_floating_point()
-        or not len(y)
-    ):
+    if y is None or not isinstance(module, CLASSES) or y.is_floating_point() or not len(y):
         return
     low, high = int(y.min()), int(y.max())
     ignored = module.ignore_index

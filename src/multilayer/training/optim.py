@@ -1,8 +1,14 @@
-"""Learning-rate schedules, as plain functions from progress in training to a factor on the learning rate."""
+"""Learning-rate schedules, as plain functions from progress in training to a factor on the learning rate; and
+Muon, an optimiser for hidden weight matrices.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, nearest
 
@@ -78,3 +84,225 @@ SCHEDULES: dict[str, Schedule] = {
     "linear": linear,
     "warmup_cosine": warmup_cosine,
 }
+
+
+# What a group of `Muon` that is AdamW's starts from: the defaults of torch.optim.AdamW
+ADAMW: dict[str, Any] = {
+    "use_muon": False,
+    "lr": 1e-3,
+    "betas": (0.9, 0.999),
+    "eps": 1e-8,
+    "weight_decay": 0.01,
+}
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for weight matrices and AdamW for everything else, in one optimiser.
+
+    B = momentum B + (1 - momentum) G                       G: gradient of the matrix W (d_out, d_in)
+    O = orthogonalise(momentum B + (1 - momentum) G)        Nesterov; else of B
+    W = (1 - lr weight_decay) W - lr scale O
+
+    scale is sqrt(max(1, d_out / d_in)) where adjust_lr_fn is "original" or None; for "match_rms_adamw" it is
+    0.2 sqrt(max(d_out, d_in)), with which rates tuned for AdamW can be kept. `for_network` sorts the
+    parameters of a network. By hand, each group is Muon's, all its parameters matrices, or says
+    `"use_muon": False` and is AdamW's, with lr, betas, eps and weight_decay of its own (those it leaves out
+    are `torch.optim.AdamW`'s).
+
+    Units:   lr of a matrix in spectral norm an update ("original", d_out <= d_in): at 0.02 the output for an
+             input of length 1 moves by at most some 0.02
+    Source:  Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; "match_rms_adamw": Liu et al.
+             2025, arXiv:2502.16982; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101
+    Differs: Newton-Schulz in the type of the parameters, where `torch.optim.Muon` rounds to bfloat16
+
+    Args:
+        params: matrices, or groups of parameters.
+        lr: learning rate of matrices.
+        weight_decay: decoupled weight decay of matrices.
+        momentum: share of the old momentum in the new.
+        nesterov: look ahead along the momentum.
+        ns_coefficients: a, b, c of the Newton-Schulz step.
+        eps: least norm that a gradient is divided by.
+        ns_steps: Newton-Schulz steps.
+        adjust_lr_fn: scale of the update by the matrix's shape: "original", "match_rms_adamw" or None.
+
+    Raises:
+        ConfigError: a setting out of range, or a parameter of Muon's that is no matrix.
+
+    >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+    >>> hidden, rest = [net[0].weight], [net[0].bias, *net[2].parameters()]
+    >>> optimizer = Muon([{"params": hidden}, {"params": rest, "use_muon": False, "lr": 1e-3}], lr=0.02)
+    >>> [group["lr"] for group in optimizer.param_groups]
+    [0.02, 0.001]
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+        eps: float = 1e-7,
+        ns_steps: int = 5,
+        adjust_lr_fn: str | None = None,
+    ) -> None:
+        defaults = {
+            "use_muon": True,
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "ns_coefficients": ns_coefficients,
+            "eps": eps,
+            "ns_steps": ns_steps,
+            "adjust_lr_fn": adjust_lr_fn,
+        }
+        super().__init__(params, defaults)
+
+    @classmethod
+    def for_network(
+        cls,
+        net: nn.Module,
+        *,
+        lr: float = 0.02,
+        weight_decay: float = 0.0,
+        adjust_lr_fn: str | None = None,
+        adamw_lr: float = 1e-3,
+        adamw_weight_decay: float = 0.0,
+        first_layer: bool = True,
+    ) -> "Muon":
+        """Muon for the matrix of every `nn.Linear` but the last, AdamW for all else: biases, norms,
+        embeddings, the output.
+
+        Source:  which parameters, lr and weight_decay: Jordan et al. 2024
+
+        Args:
+            net: the network; frozen parameters are left out.
+            lr, weight_decay, adjust_lr_fn: of the matrices.
+            adamw_lr, adamw_weight_decay: of the rest.
+            first_layer: whether the first Linear's matrix is Muon's too.
+
+        >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> [len(group["params"]) for group in Muon.for_network(net, lr=0.05).param_groups]
+        [2, 4]
+        """
+        linears = [module for module in net.modules() if isinstance(module, nn.Linear)]
+        matrices = {id(module.weight) for module in linears[0 if first_layer else 1 : -1]}
+        trained = [p for p in net.parameters() if p.requires_grad]
+        hidden = {"params": [p for p in trained if id(p) in matrices]}
+        rest = {
+            "params": [p for p in trained if id(p) not in matrices],
+            "use_muon": False,
+            "lr": adamw_lr,
+            "weight_decay": adamw_weight_decay,
+        }
+        groups = [group for group in (hidden, rest) if group["params"]]
+        return cls(groups, lr, weight_decay, adjust_lr_fn=adjust_lr_fn)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own; those left out are the optimiser's, or AdamW's."""
+        uses_muon = param_group.get("use_muon", True)
+        super().add_param_group(param_group if uses_muon else {**ADAMW, **param_group})
+        group = self.param_groups[-1]
+        if uses_muon:
+            _check_muon(group)
+        else:
+            for name in self.defaults.keys() - ADAMW.keys():
+                del group[name]
+        _check_not_negative(group, "lr", "weight_decay", "eps")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            update = _muon_step if group["use_muon"] else _adamw_step
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    update(parameter, parameter.grad, self.state[parameter], group)
+        return loss
+
+
+def _check_muon(group: dict[str, Any]) -> None:
+    for parameter in group["params"]:
+        if parameter.ndim != 2:
+            raise ConfigError(
+                f"Muon trains matrices; got a parameter of shape {tuple(parameter.shape)}. Put it into a "
+                'group with "use_muon": False, for AdamW, or let Muon.for_network(net) sort the parameters.'
+            )
+    _check_not_negative(group, "momentum", "ns_steps")
+    lr_scale((1, 1), group["adjust_lr_fn"])
+
+
+def _check_not_negative(group: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if not group[name] >= 0:
+            raise ConfigError(f"{name} must not be negative; got {group[name]!r}.")
+
+
+def lr_scale(shape: tuple[int, int], adjust_lr_fn: str | None) -> float:
+    """Muon's factor on the learning rate of a matrix of that shape (d_out, d_in).
+
+    Raises:
+        ConfigError: adjust_lr_fn is unknown.
+
+    >>> lr_scale((256, 64), "original")
+    2.0
+    """
+    d_out, d_in = shape
+    if adjust_lr_fn in (None, "original"):
+        return math.sqrt(max(1.0, d_out / d_in))
+    if adjust_lr_fn == "match_rms_adamw":
+        return 0.2 * math.sqrt(max(d_out, d_in))
+    raise ConfigError(f"adjust_lr_fn must be 'original', 'match_rms_adamw' or None; got {adjust_lr_fn!r}.")
+
+
+def orthogonalise(
+    G: Float[Tensor, "rows columns"],
+    coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+    steps: int = 5,
+    eps: float = 1e-7,
+) -> Float[Tensor, "rows columns"]:
+    """U S V^T becomes nearly U V^T: singular values come out between about 0.7 and 1.2, in any order.
+
+    Source:  Jordan et al. 2024 (NewtonSchulz5)
+
+    >>> orthogonalise(torch.diag(torch.tensor([3.0, 1.0]))).diag()
+    tensor([0.7530, 1.1337])
+    """
+    a, b, c = coefficients
+    X = G / G.norm().clamp(min=eps)
+    if X.shape[0] > X.shape[1]:  # the smaller of the two Gram matrices
+        X = X.T
+    for _ in range(steps):
+        A = X @ X.T
+        B = b * A + c * A @ A
+        X = a * X + B @ X
+    return X.T if G.shape[0] > G.shape[1] else X
+
+
+def _muon_step(W: Tensor, G: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    if "momentum_buffer" not in state:
+        state["momentum_buffer"] = torch.zeros_like(W)
+    momentum, lr = group["momentum"], float(group["lr"])
+    B = state["momentum_buffer"].lerp_(G, 1 - momentum)
+    look = G.lerp(B, momentum) if group["nesterov"] else B
+    O = orthogonalise(look, group["ns_coefficients"], group["ns_steps"], group["eps"])  # noqa: E741
+    scale = lr_scale((W.shape[0], W.shape[1]), group["adjust_lr_fn"])
+    W.mul_(1 - lr * group["weight_decay"]).add_(O, alpha=-lr * scale)
+
+
+def _adamw_step(p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    if "step" not in state:
+        state.update(step=torch.tensor(0.0), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+    state["step"] += 1
+    (beta1, beta2), t, lr = group["betas"], float(state["step"]), float(group["lr"])
+    m = state["exp_avg"].lerp_(g, 1 - beta1)
+    v = state["exp_avg_sq"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    root = v.sqrt() / math.sqrt(1 - beta2**t) + group["eps"]
+    p.mul_(1 - lr * group["weight_decay"]).addcdiv_(m, root, value=-lr / (1 - beta1**t))

@@ -178,6 +178,16 @@ class Member:
         self.out: Tensor | None = None  # of the validation rows, after the newest epoch
 
     @property
+    def kept_bytes(self) -> int:
+        """Memory for as long as the pack runs: of weights, gradient, moments and the best weights so far."""
+        return self.engine.kept_bytes + sum(v.numel() * v.element_size() for v in self.kept.values())
+
+    @property
+    def running_bytes(self) -> int:
+        """Memory in addition during its own epochs: of a batch's buffers and the order of the rows."""
+        return self.engine.running_bytes(self.length.batch_size) + 16 * self.length.n_rows
+
+    @property
     def is_running(self) -> bool:
         """Whether another epoch is to come."""
         return not self.history.stopped
@@ -188,6 +198,7 @@ class Member:
         bounds = self._bounds()
         share = (1 - self.progress) * (len(bounds) - 1) / self._steps_left(epochs_left)
         losses, sizes, lr_factor = self._steps(clock, share, self._order(), bounds)
+        self.engine.release()
         if not losses:
             history.stopped = "interrupted" if clock.stop.is_set() else "the time budget was used up"
             return
@@ -295,6 +306,18 @@ class Member:
         elif not self.history.stopped.startswith("diverged"):
             self.history.best_epoch = self.history.epochs
         return self.history
+
+
+def pack_bytes(members: Sequence[Member], data: Rows, n_threads: int) -> int:
+    """Memory that a pack takes at most: its rows, all members, and what those that run at a time add.
+
+    Outputs on the validation rows count for little and are left out, and so is what a loss of one's own or
+    PyTorch's autograd keeps during a batch.
+    """
+    held_out = members[0].held_out
+    rows = data.n_bytes + (0 if held_out is None else held_out.n_bytes)
+    running = sorted((member.running_bytes for member in members), reverse=True)[:n_threads]
+    return rows + sum(member.kept_bytes for member in members) + sum(running)
 
 
 def run_pack(

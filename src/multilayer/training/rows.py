@@ -39,6 +39,12 @@ class Rows:
         """Rows in all."""
         return len(self.x)
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of all of it."""
+        parts = [part for part in (self.x, self.y, self.weight) if part is not None]
+        return sum(part.numel() * part.element_size() for part in parts)
+
     @classmethod
     def make(cls, net: nn.Module, x: Any, y: Any, weight: Any, loss: LossLike) -> "Rows":
         """Check and convert what the user passed, for this network.

@@ -1,15 +1,37 @@
-"""The optimisers' updates of one stretch of the flat buffer; C functions of one signature. t counts from
-1.
+"""The optimisers' updates of one stretch of the flat buffer; C functions of one signature. t counts from 1;
+scratch has `muon_scratch` floats where Muon asks for them.
 """
 
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
-from multilayer.training.kernels import BETA1, BETA2, DECOUPLED, EPS, NESTEROV, WEIGHT_DECAY
+from multilayer.training.blas import sgemm
+from multilayer.training.kernels import (
+    ANY,
+    BETA1,
+    BETA2,
+    COLUMNS,
+    DECOUPLED,
+    EPS,
+    N_HYPER,
+    NESTEROV,
+    NS_A,
+    NS_B,
+    NS_C,
+    NS_STEPS,
+    ROWS,
+    SCALE,
+    WEIGHT_DECAY,
+    kernel,
+    row,
+)
 from multilayer.training.vector_math import ONE, ZERO, f32
 
+N, T = 78, 84  # BLAS's letters for a matrix as it stands, and transposed
+BLOCK = 64  # rows at a time of a symmetric product, of which only one half is computed
 
-def adam(p, g, m, v, n, hyper, lr, t):
+
+def adam(p, g, m, v, scratch, n, hyper, lr, t):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980); AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) where
     decoupled.
     """
@@ -33,7 +55,7 @@ def adam(p, g, m, v, n, hyper, lr, t):
         p[i] = q - size * mi / (np.sqrt(vi) * inv_root + eps)
 
 
-def sgd(p, g, m, v, n, hyper, lr, t):
+def sgd(p, g, m, v, scratch, n, hyper, lr, t):
     """beta1: momentum, beta2: dampening."""
     p, g, m = carray(p, n), carray(g, n), carray(m, n)
     decay, momentum, rest = f32(hyper[WEIGHT_DECAY]), f32(hyper[BETA1]), f32(1.0 - hyper[BETA2])
@@ -50,3 +72,104 @@ def sgd(p, g, m, v, n, hyper, lr, t):
         mi = momentum * m[i] + rest * gi
         m[i] = mi
         p[i] -= size * (look * mi + own * gi)
+
+
+def muon_scratch(rows: int, columns: int) -> int:
+    """Floats that `muon` needs beside the matrix: two of its shape, two of its smaller Gram matrix's."""
+    return 2 * (rows * columns + min(rows, columns) ** 2)
+
+
+@kernel
+def _normalise(x, least):
+    """Divide by the root of the sum of squares, if that is not below least."""
+    squares = 0.0
+    for i in range(x.shape[0]):
+        squares += np.float64(x[i]) * np.float64(x[i])
+    norm = np.sqrt(squares)
+    inverse = f32(1.0 / (least if norm < least else norm))
+    for i in range(x.shape[0]):
+        x[i] *= inverse
+
+
+@kernel
+def _gram(buffer, x, rows, columns, gram):
+    """X X^T of a wide X, X^T X of a tall one; of its two equal halves only that right of the diagonal."""
+    d = min(rows, columns)
+    for s in range(0, d, BLOCK):
+        b, at = min(BLOCK, d - s), gram + s * d + s
+        if rows <= columns:
+            from_s = x + s * columns
+            sgemm(T, N, d - s, b, columns, buffer, from_s, columns, buffer, from_s, columns, buffer, at, d)
+        else:
+            sgemm(N, T, d - s, b, rows, buffer, x + s, columns, buffer, x + s, columns, buffer, at, d)
+
+
+@kernel
+def _mirror(matrix, d):
+    for i in range(d):
+        for j in range(i):
+            matrix[i * d + j] = matrix[j * d + i]
+
+
+@kernel
+def _square(buffer, gram, d, square):
+    """The same half of the symmetric gram times itself."""
+    for s in range(0, d, BLOCK):
+        b, at = min(BLOCK, d - s), square + s * d + s
+        sgemm(N, N, d - s, b, d, buffer, gram + s, d, buffer, gram + s * d, d, buffer, at, d)
+
+
+@kernel
+def _step_matrix(gram, square, d, a, b, c):
+    """square = a I + b gram + c square: what a Newton-Schulz step multiplies by."""
+    for i in range(d):
+        for j in range(i, d):
+            square[i * d + j] = b * gram[i * d + j] + c * square[i * d + j]
+        square[i * d + i] += a
+    _mirror(square, d)
+
+
+@kernel
+def _orthogonalise(buffer, rows, columns, hyper):
+    """Newton-Schulz steps X = (a I + b A + c A A) X, A = X X^T, of the matrix at 0; where the last X stands.
+
+    A tall X is multiplied from the right, with A = X^T X. Both ways A is the smaller of the two.
+    """
+    n, d = rows * columns, min(rows, columns)
+    gram, square = 2 * n, 2 * n + d * d
+    a, b, c = f32(hyper[NS_A]), f32(hyper[NS_B]), f32(hyper[NS_C])
+    x, y = np.int64(0), n
+    _normalise(row(buffer, x, n), hyper[EPS])
+    for _ in range(np.int64(hyper[NS_STEPS])):
+        _gram(buffer, x, rows, columns, gram)
+        _mirror(row(buffer, gram, d * d), d)
+        _square(buffer, gram, d, square)
+        _step_matrix(row(buffer, gram, d * d), row(buffer, square, d * d), d, a, b, c)
+        if rows <= columns:
+            sgemm(N, N, columns, rows, d, buffer, x, columns, buffer, square, d, buffer, y, columns)
+        else:
+            sgemm(N, N, columns, rows, d, buffer, square, d, buffer, x, columns, buffer, y, columns)
+        x, y = y, x
+    return x
+
+
+def muon(p, g, m, v, scratch, n, hyper, lr, t):
+    """Muon (Jordan et al. 2024): momentum, orthogonalised; see `multilayer.Muon`. beta1: momentum."""
+    p, g, m, buffer, hyper = (
+        carray(p, n),
+        carray(g, n),
+        carray(m, n),
+        carray(scratch, ANY),
+        carray(hyper, N_HYPER),
+    )
+    rest = f32(1.0 - hyper[BETA1])
+    look = f32(hyper[BETA1]) if hyper[NESTEROV] > 0 else ONE
+    for i in range(n):
+        mi = m[i] + rest * (g[i] - m[i])
+        m[i] = mi
+        buffer[i] = g[i] + look * (mi - g[i])
+    at = _orthogonalise(buffer, np.int64(hyper[ROWS]), np.int64(hyper[COLUMNS]), hyper)
+    update = row(buffer, at, n)
+    shrink, size = f32(1.0 - lr * hyper[WEIGHT_DECAY]), f32(lr * hyper[SCALE])
+    for i in range(n):
+        p[i] = shrink * p[i] - size * update[i]

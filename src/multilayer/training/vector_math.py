@@ -4,12 +4,16 @@
 Tested against float64: relative error below 4 units of rounding, absolute where the function crosses zero.
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core.caching import CacheImpl
 
 f32 = np.float32
 u32 = np.uint32
@@ -43,6 +47,36 @@ _S0, _S1, _S2, _S3, _S4, _S5 = (
     )
 )
 QUARTER, TURNS = f32(0.25), f32(_TURN)
+
+
+class _CacheLocator:
+    """Has numba keep our kernels where it would anyway, but forget them when any kernel's source changes.
+
+    numba itself looks at a function's own file only; kernels contain functions and constants of other files.
+    """
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> Any:
+        """The place of one function's cache; None for other people's functions, or where none is writable."""
+        if Path(file).parent != Path(__file__).parent:
+            return None
+        others = (other for other in _LOCATORS if other is not cls)
+        locator = next(filter(None, (other.from_function(function, file) for other in others)), None)
+        if locator is not None:
+            locator.get_source_stamp = _all_sources
+        return locator
+
+
+@cache
+def _all_sources() -> str:
+    """Digest of all files that are compiled."""
+    here = Path(__file__)
+    files = [here, here.with_name("blas.py"), *sorted(here.parent.glob("*kernels.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+_LOCATORS: list[Any] = CacheImpl._locator_classes
+_LOCATORS.insert(0, _CacheLocator)
 
 
 def jit(decorator: Callable[..., Any], function: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -1,0 +1,138 @@
+"""What a model predicts with: the mean of several networks' outputs, by compiled kernels or by PyTorch."""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from multilayer.training.autograd import forward_in_chunks, torch_threads
+
+if TYPE_CHECKING:
+    from multilayer.training.forward import Forward
+
+Outputs = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+ROWS_A_TASK = 2048  # rows that one thread takes at a time: fixed, so that results do not depend on threads
+MANY_ROWS, MANY_CALLS = 50_000, 100  # from here on, kernels are worth the time that loading them takes
+
+
+class Predictor:
+    """The weighted mean of what several networks make of encoded rows. Threads may call it at the same time.
+
+    y = sum_i w_i link(net_i(x)) / sum_i w_i
+
+    Kernels predict once they are loaded in this process: by training, by a call with at least 50,000 rows, or
+    by the 100th call. Until then PyTorch predicts, as loading takes about a second; where the kernels are not
+    compiled yet, PyTorch goes on. Networks of which the kernels do not know one stay with PyTorch. Both agree
+    within the rounding of float32. Large tables go through in bounded memory, on as many threads as there are
+    cores, and come out to the last bit as on one.
+
+    Weights are read at every call, layers once: the parameters become views of one buffer a network.
+
+    Shape:   x: (n_rows, columns) -> whatever link gives, (n_rows, ...)
+
+    Args:
+        networks: the trained networks.
+        link: from outputs (n_rows, d_out) to what is averaged, such as probabilities; row by row.
+        weights: one for each network; None weighs all alike.
+
+    >>> networks = [nn.Linear(3, 1), nn.Linear(3, 1)]
+    >>> Predictor(networks, lambda out: out[:, 0].astype(np.float64))(np.zeros((5, 3), np.float32)).shape
+    (5,)
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        link: Callable[[NDArray[np.float32]], NDArray[np.float64]],
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self.networks, self.link = tuple(networks), link
+        self.weights = (1.0,) * len(self.networks) if weights is None else tuple(weights)
+        self.n_calls = 0
+        self._lock = threading.Lock()
+        self._forwards: tuple[Forward, ...] | None = None  # None: not looked at; empty: PyTorch's business
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles carry no buffers and no addresses."""
+        return Predictor, (self.networks, self.link, self.weights)
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The mean for rows that are encoded as the networks want them.
+
+        Raises:
+            DataError: another number of columns, or a category code that a column does not have.
+        """
+        self.n_calls += 1
+        forwards = self._attached() if self._wants_kernels(len(x)) else ()
+        if not forwards:
+            return self._mean([partial(self._by_torch, net) for net in self.networks], x)
+        return self._in_tasks(forwards, x)
+
+    def _wants_kernels(self, n_rows: int) -> bool:
+        if _are_loaded():
+            return True
+        if n_rows < MANY_ROWS and self.n_calls < MANY_CALLS:
+            return False
+        from multilayer.training.kernels import is_compiled  # the import is a part of what loading takes
+
+        return is_compiled()
+
+    def _attached(self) -> "tuple[Forward, ...]":
+        """The networks' forward passes, on their weights of now; none if the kernels do not know them all."""
+        forwards = self._forwards
+        if forwards is None or not all(forward.weights.is_attached for forward in forwards):
+            with self._lock:  # none of PyTorch's forward passes is under way
+                forwards = self._forwards = _forwards(self.networks) if forwards is None else forwards
+                for forward in forwards:
+                    forward.weights.attach()
+        return forwards
+
+    def _by_torch(self, net: nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        device = next(net.parameters()).device
+        with self._lock, torch_threads(1):  # threads belong to the process, modes to the network
+            return forward_in_chunks(net, torch.from_numpy(x).to(device)).cpu().numpy()
+
+    def _mean(self, outputs: Sequence[Outputs], x: NDArray[np.float32]) -> NDArray[np.float64]:
+        total = sum(w * self.link(output(x)) for w, output in zip(self.weights, outputs, strict=True))
+        return np.asarray(total / sum(self.weights))
+
+    def _in_tasks(self, outputs: Sequence[Outputs], x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Pieces of the table side by side, each through all networks."""
+        if len(x) <= ROWS_A_TASK:
+            return self._mean(outputs, x)
+        from multilayer.training.pack import n_cores, run_together
+
+        parts: dict[int, NDArray[np.float64]] = {}
+
+        def predict(start: int) -> None:
+            parts[start] = self._mean(outputs, x[start : start + ROWS_A_TASK])
+
+        starts = range(0, len(x), ROWS_A_TASK)
+        run_together([partial(predict, start) for start in starts], n_cores(), threading.Event())
+        return np.concatenate([parts[start] for start in starts])
+
+
+def _are_loaded() -> bool:
+    """Whether this process has run a kernel; asks without loading them."""
+    kernels = sys.modules.get("multilayer.training.kernels")
+    return kernels is not None and bool(kernels.run.overloads)
+
+
+def _forwards(networks: Sequence[nn.Module]) -> "tuple[Forward, ...]":
+    from multilayer.training.forward import forward_of
+    from multilayer.training.plan import UnknownToKernels, read_plan
+
+    try:
+        plans = [read_plan(net) for net in networks]
+    except UnknownToKernels:
+        return ()
+    if any(plan.mixes_rows == "always" for plan in plans):
+        return ()  # an output depends on the rows beside it: no place for pieces of a table
+    return tuple(forward_of(plan) for plan in plans)

@@ -1,0 +1,158 @@
+"""Kernels or PyTorch: the same mean of networks, by a rule that is simple to state."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from multilayer.errors import DataError
+from multilayer.training import kernels, pack, predictor
+from multilayer.training.predictor import Predictor
+
+
+def network(seed: int, *extra: nn.Module) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Linear(32, 2), *extra).eval()
+
+
+def as_double(out: np.ndarray) -> np.ndarray:
+    return out.astype(np.float64)
+
+
+def rows(n: int) -> np.ndarray:
+    return np.random.default_rng(n).normal(size=(n, 6)).astype(np.float32)
+
+
+def by_torch(net: nn.Module, x: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return net(torch.from_numpy(x)).double().numpy()
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "_are_loaded", lambda: True)
+
+
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "_are_loaded", lambda: False)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 2048, 2049, 10_000])
+def test_is_the_weighted_mean_of_the_networks(loaded: None, n_rows: int) -> None:
+    first, second = network(0), network(1)
+    x = rows(n_rows)
+
+    got = Predictor([first, second], as_double, [1.0, 3.0])(x)
+
+    expected = (by_torch(first, x) + 3 * by_torch(second, x)) / 4
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_kernels_and_torch_agree_within_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    predict, x = Predictor([network(0), network(1)], as_double), rows(300)
+
+    both = []
+    for are_loaded in (False, True, False):
+        monkeypatch.setattr(predictor, "_are_loaded", lambda are_loaded=are_loaded: are_loaded)
+        both.append(predict(x))
+
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-5, atol=1e-6)
+    assert np.array_equal(both[0], both[2])
+
+
+def uses_kernels(predict: Predictor, n_rows: int) -> bool:
+    predict._forwards = None
+    predict(rows(n_rows))
+    return predict._forwards is not None
+
+
+def test_kernels_are_loaded_for_many_rows_or_many_calls_and_never_compiled(
+    unloaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "MANY_ROWS", 400)
+    predict = Predictor([network(0)], as_double)
+
+    monkeypatch.setattr(kernels, "is_compiled", lambda: False)
+    assert not uses_kernels(predict, 400)
+    monkeypatch.setattr(kernels, "is_compiled", lambda: True)
+    assert not uses_kernels(predict, 399)
+    assert uses_kernels(predict, 400)
+    assert not uses_kernels(predict, 1)
+    predict.n_calls = predictor.MANY_CALLS - 2
+    assert not uses_kernels(predict, 1)
+    assert uses_kernels(predict, 1)
+
+
+def test_same_bits_on_any_number_of_threads(loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict, x = Predictor([network(0), network(1)], as_double), rows(9_000)
+
+    results = []
+    for n in (1, 2, 5):
+        monkeypatch.setattr(pack, "n_cores", lambda n=n: n)
+        results.append(predict(x))
+
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("are_loaded", [False, True])
+def test_may_be_called_from_many_threads(are_loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "_are_loaded", lambda: are_loaded)
+    predict = Predictor([network(0), network(1)], as_double)
+    tables = [rows(1 + 150 * (i % 20)) for i in range(60)]
+    threads = torch.get_num_threads()
+
+    with ThreadPoolExecutor(6) as pool:
+        got = list(pool.map(predict, tables))
+
+    assert all(map(np.array_equal, got, map(predict, tables)))
+    assert torch.get_num_threads() == threads
+
+
+OTHERS: dict[str, Callable[[], nn.Module]] = {
+    "unknown layer": lambda: network(0, nn.Softmax(1)),
+    "rows mixed": lambda: nn.Sequential(nn.Linear(6, 2), nn.BatchNorm1d(2, track_running_stats=False)),
+    "frozen": lambda: network(0).requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_networks_go_to_torch(loaded: None, kind: str) -> None:
+    net, x = OTHERS[kind]().eval(), rows(5000)
+
+    np.testing.assert_allclose(Predictor([net], as_double)(x), by_torch(net, x), rtol=1e-5, atol=1e-6)
+
+
+def test_sees_new_weights_in_place_or_in_other_memory(loaded: None) -> None:
+    net, x = network(0), rows(4)
+    predict = Predictor([net], as_double)
+    predict(x)
+
+    for change in (
+        lambda: net[3].bias.data.add_(1),
+        lambda: setattr(net[3].bias, "data", torch.tensor([7.0, 8.0])),
+        lambda: net.load_state_dict(network(5).state_dict()),
+    ):
+        change()
+        np.testing.assert_allclose(predict(x), by_torch(net, x), rtol=1e-5, atol=1e-6)
+
+
+def test_copies_and_pickles_work_on_their_own(loaded: None) -> None:
+    predict, x = Predictor([network(0)], as_double, [2.0]), rows(3)
+    expected = predict(x)
+
+    for twin in (copy.deepcopy(predict), pickle.loads(pickle.dumps(predict))):
+        predict.networks[0][3].bias.data.add_(1)
+        assert np.array_equal(twin(x), expected)
+
+
+def test_refuses_rows_of_another_width(loaded: None) -> None:
+    with pytest.raises(DataError, match=r"takes 6 inputs a row; got x of shape \(3, 5\)"):
+        Predictor([network(0)], as_double)(rows(3)[:, :5])
