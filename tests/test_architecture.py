@@ -20,7 +20,8 @@ LAYERS = {
     "errors": [],
     "table.read": [],
     "table.schema": ["table.read"],  # the Table type
-    "table.encode": ["table.schema"],
+    "table.target": [],
+    "table.encode": ["table.schema", "table.target"],
     "table.split": [],
     "nn.blocks": [],
     "nn.embeddings": ["nn.blocks"],
@@ -43,6 +44,7 @@ LAYERS = {
     "training.kernel_engine": ["training.forward", "training.update_kernels", "training.loss_kernels"],
     "training.rows": ["training.autograd"],
     "training.pack": ["training.rows", "training.kernel_engine", "training.optim", "training.history"],
+    "training.ensemble": ["training.pack"],
     "training.loop": ["training.pack"],
     "training.predictor": ["training.pack"],
     "model": ["training", "nn", "table"],

@@ -560,7 +560,7 @@ def test_ctrl_c_before_training_says_so(fitted: Path, monkeypatch: pytest.Monkey
 def test_a_real_ctrl_c_during_the_progress_bar(tmp_path: Path) -> None:
     import pty
 
-    write_csv("flats.csv", flats(3_000))
+    write_csv("flats.csv", flats(30_000))
     reader, terminal = pty.openpty()
     words = [*PROGRAM, "fit", "flats.csv", "--target", "rent", "--drop", "id,class", "--epochs", "500"]
     with subprocess.Popen(
@@ -568,7 +568,7 @@ def test_a_real_ctrl_c_during_the_progress_bar(tmp_path: Path) -> None:
     ) as child:
         os.close(terminal)
         shown = b""
-        while b"epoch 1 of 500" not in shown:
+        while b" of 500" not in shown:
             chunk = read_or_end(reader)
             assert chunk, shown
             shown += chunk

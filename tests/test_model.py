@@ -170,7 +170,8 @@ class TestFile:
     def test_several_networks_are_averaged_and_come_back(self, binary: Model, multiclass: Model) -> None:
         y = np.array(LABELS["text"], dtype=object)[codes(2)]
         other = fit(people() | {"buys": y}, target="buys", drop=["id"], seed=0, members=1, hidden=8, epochs=1)
-        both = replace(binary, networks=[*binary.networks, *other.networks])
+        weights = (*(binary.weights or ()), *(other.weights or ()))
+        both = replace(binary, networks=[*binary.networks, *other.networks], weights=weights)
         both.save("m.mlp")
 
         mean = (binary.predict_proba(people()) + other.predict_proba(people())) / 2

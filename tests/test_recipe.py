@@ -612,16 +612,60 @@ class TestTraining:
     def test_members_are_trained_from_different_seeds_and_averaged(self) -> None:
         model = fit(table("price"), target="price", **FAST | {"members": 3})
 
-        assert len(model.networks) == len(model.histories) == 3
+        assert len(model.histories) == 3
         assert len({history.train_loss[0] for history in model.histories}) == 3
-        each = [replace(model, networks=[net]).predict(features()) for net in model.networks]
-        np.testing.assert_allclose(model.predict(features()), np.mean(each, axis=0), rtol=1e-12)
+        each = [replace(model, networks=[net], weights=None).predict(features()) for net in model.networks]
+        mean = np.average(each, axis=0, weights=model.weights)
+        np.testing.assert_allclose(model.predict(features()), mean, rtol=1e-12)
 
     def test_the_first_member_is_the_network_of_one_member(self, priced: Model) -> None:
-        model = fit(table("price"), target="price", **FAST | {"members": 2})
+        model = fit(table("price"), target="price", validation=0.2, **FAST | {"members": 2})
 
-        alone = replace(model, networks=model.networks[:1])
-        assert np.array_equal(alone.predict(features()), priced.predict(features()))
+        assert model.histories[0].train_loss == priced.history.train_loss
+        assert model.histories[0].val_loss == priced.history.val_loss
+
+    def test_each_network_validates_on_rows_that_it_did_not_train_on(self) -> None:
+        model = fit(table("price"), target="price", **FAST | {"members": 5})
+
+        assert model.summary["rows"] == {"train": 50, "validation": 50}
+        assert "each of 5 networks validates on its own share of 1/5" in model.summary["decisions"][1]
+        assert len({round(history.val_loss[0], 9) for history in model.histories}) == 5
+        assert model.weights is not None
+        assert sum(model.weights) == pytest.approx(5)  # each fold weighs alike
+
+    def test_a_label_tells_nothing_of_its_own_row(self) -> None:
+        # The score comes from networks that held the row out: random labels give no more than chance.
+        rng = np.random.default_rng(0)
+        noise = {"place": rng.permutation(np.arange(600) // 3).astype(str).astype(object)}
+        labels = rng.permutation(np.arange(600) % 2)
+        model = fit(noise, y=labels, members=4, epochs=8)
+
+        assert abs(model.score["roc_auc"] - 0.5) < 0.1
+
+    def test_target_statistics_of_a_binary_target_are_said_and_stored(self, tmp_path: Path) -> None:
+        model = fit(table("sold"), target="sold", **FAST)
+        model.save(tmp_path / "m.mlp")
+
+        assert "target statistics of" in model.summary["decisions"][2]
+        again = Model.load(tmp_path / "m.mlp")
+        assert np.array_equal(again.predict_proba(features()), model.predict_proba(features()))
+
+    @pytest.mark.parametrize(("quality", "members"), [("fast", 2), ("default", 4), ("best", 12)])
+    def test_quality_decides_how_much_is_trained(self, quality: str, members: int) -> None:
+        model = fit(table("price", 200), target="price", quality=quality, epochs=1)
+
+        assert len(model.histories) == members
+
+    def test_refuses_an_unknown_quality(self) -> None:
+        with pytest.raises(ConfigError, match="quality must be 'fast', 'default' or 'best'; got 'bst'"):
+            fit(table("price"), target="price", quality="bst")
+
+    def test_a_number_that_hardly_varies_is_left_out(self) -> None:
+        columns = table("price", 400) | {"blip": (np.arange(400) == 7).astype(int)}
+        model = fit(columns, target="price", **FAST)
+
+        assert "'blip' (the same in nearly all rows)" in model.summary["decisions"][2]
+        assert model.encoder.unused == ("blip",)
 
     def test_summary_says_what_was_decided(self, priced: Model) -> None:
         decisions = priced.summary["decisions"]

@@ -65,7 +65,7 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "time_budget_s": (_is_positive, "None or a float in the range (0, inf)"),
     "kinds": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to kinds"),
 }
-_NEEDED = frozenset({"batch_size", "validation_fraction"})  # None has no meaning here
+_NEEDED = frozenset({"batch_size"})  # None has no meaning here
 
 
 class _TableEstimator(BaseEstimator):
@@ -80,7 +80,7 @@ class _TableEstimator(BaseEstimator):
         learning_rate_init: float | None = None,
         max_iter: int | None = None,
         n_iter_no_change: int | None = None,
-        validation_fraction: float = 0.2,
+        validation_fraction: float | None = None,
         time_budget_s: float | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -94,7 +94,8 @@ class _TableEstimator(BaseEstimator):
             learning_rate_init: the highest learning rate that the schedule reaches.
             max_iter: most epochs to train.
             n_iter_no_change: epochs without a better validation loss before training stops.
-            validation_fraction: share of the rows held out to stop early and to choose the best epoch.
+            validation_fraction: share of the rows held out to stop early and to choose the best epochs; None:
+                each network holds out its own share.
             time_budget_s: seconds after which training stops and keeps the best weights so far.
             kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong.
                 The columns of a NumPy array are called x0, x1, ...
@@ -128,7 +129,7 @@ class _TableEstimator(BaseEstimator):
             y=_column(y),
             task=task,
             kinds=self.kinds,
-            validation=float(self.validation_fraction),
+            validation=None if self.validation_fraction is None else float(self.validation_fraction),
             sample_weight=weight,
             epochs=self.max_iter,
             batch_size=None if self.batch_size == "auto" else int(self.batch_size),
@@ -196,7 +197,7 @@ class MLPClassifier(ClassifierMixin, _TableEstimator):
              text, dates and missing values as they are.
              y: (n_rows,) labels: text, integers or booleans; `predict` gives them back.
     Source:  names and contract of `sklearn.neural_network.MLPClassifier`
-    Differs: scales and encodes the columns itself; always holds out `validation_fraction` and stops early;
+    Differs: scales and encodes the columns itself; always validates and stops early;
              the settings that it does not have (solver, alpha, momentum, ...) are the recipe's business.
 
     Attributes, after `fit`:

@@ -39,10 +39,11 @@ class Model:
     task:     classes or units of the target
     encoder:  turns raw columns into numbers and codes; `schema` is its part
     config:   the networks' architecture
-    networks: the trained networks; their predictions are averaged
+    networks: the trained networks (snapshots of members); their predictions are averaged
     histories: how each network trained; `history` is the first
     summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
     dropped:  columns that were left out at fit; they may be there at prediction, or not
+    weights:  of the networks in the average; None weighs all alike
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -59,6 +60,7 @@ class Model:
     histories: list[History]
     summary: dict[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    weights: tuple[float, ...] | None = None
 
     @property
     def schema(self) -> Schema:
@@ -147,7 +149,8 @@ class Model:
 
     @cached_property
     def _predictor(self) -> Predictor:
-        return Predictor(self.networks, self.task.values if self.classes is None else self.task.probs)
+        link = self.task.values if self.classes is None else self.task.probs
+        return Predictor(self.networks, link, self.weights)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file. A crash on the way leaves what stood there before.
@@ -173,6 +176,7 @@ class Model:
                 "encoder": encoder,
                 "network": self.config.to_json(),
                 "n_networks": len(self.networks),
+                "weights": self.weights,
                 "histories": [finite(history.to_dict()) for history in self.histories],
                 "summary": finite(self.summary),
             },
@@ -210,6 +214,7 @@ class Model:
             histories=[_history(values) for values in meta["histories"]],
             summary=meta["summary"],
             dropped=tuple(meta["dropped"]),
+            weights=None if meta.get("weights") is None else tuple(meta["weights"]),
         )
 
     def __repr__(self) -> str:

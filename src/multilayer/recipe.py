@@ -7,7 +7,7 @@ import platform
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,10 +17,12 @@ from torch import nn
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
-from multilayer.table.encode import Encoder
-from multilayer.table.read import Table, read_table
-from multilayer.table.schema import CONVERSIONS, Kind, infer_schema
-from multilayer.table.split import split
+from multilayer.table.encode import Batch, Encoder, most_varied
+from multilayer.table.read import Table, listed, read_table
+from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
+from multilayer.table.split import folds, split
+from multilayer.training.autograd import forward_in_chunks
+from multilayer.training.ensemble import Snapshot, Snapshots, select_greedily
 from multilayer.training.history import History
 from multilayer.training.loop import Callback, train_pack
 from multilayer.training.task import Kind as TaskKind
@@ -31,15 +33,20 @@ logger = logging.getLogger("multilayer")
 Whole = int | np.integer[Any]
 Real = float | Whole
 
-# Encoded numbers; periodic embeddings of more would cost more than the rest of the network.
-MOST_PERIODIC = 128
+Quality = Literal["fast", "default", "best"]
+
+MOST_PERIODIC = 128  # numbers with a periodic embedding: those with the most distinct values
+FEWEST_VALUES = 8  # a number with fewer distinct values has no curve to follow
+WIDE = 200  # columns of a table from which on BatchNorm does harm
+ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
+TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 
 
 @dataclass(frozen=True)
 class Config:
     """How to train on a table. `for_shape` chooses from the table's shape alone.
 
-    members:      networks, trained side by side from different seeds; their predictions are averaged
+    members:      networks, trained side by side from different seeds
     hidden:       widths of the hidden layers
     activation, norm, dropout: as in `mlp`
     epochs:       most passes over the training rows; the cosine schedule ends there
@@ -47,30 +54,52 @@ class Config:
     lr:           peak learning rate of AdamW
     weight_decay: of AdamW, on weight matrices
     patience:     epochs without a better validation loss before training stops
+    snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
+    entries:      snapshots that make up the ensemble, at most, repetitions counted
+    target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
     """
 
     members: int = 4
-    hidden: tuple[int, ...] = (256, 256)
-    activation: str = "silu"
+    hidden: tuple[int, ...] = (128, 128)
+    activation: str = "relu"
     norm: str | None = None
-    dropout: float = 0.1
+    dropout: float = 0.0
     epochs: int = 20
     batch_size: int = 256
-    lr: float = 3e-3
-    weight_decay: float = 0.03
-    patience: int = 16
+    lr: float = 1e-2
+    weight_decay: float = 0.1
+    patience: int = 8
+    snapshots: int = 6
+    entries: int = 8
+    target_statistics: bool = False
 
     @classmethod
-    def for_shape(cls, n_rows: int) -> "Config":
-        """The default for so many training rows: some 1,500 steps, in batches that grow with the table.
+    def for_shape(
+        cls, n_rows: int, n_columns: int = 1, kind: TaskKind = "regression", quality: Quality = "default"
+    ) -> "Config":
+        """The default for a table of this shape: some 1,500 steps, in batches that grow with the table.
 
-        >>> Config.for_shape(20_000).batch_size, Config.for_shape(20_000).epochs
-        (256, 19)
+        Classes take more networks, as their validation loss says less of each, and BatchNorm. "fast" trains
+        a quarter as long, "best" some five times.
+
+        >>> config = Config.for_shape(20_000)
+        >>> config.batch_size, config.epochs, config.members
+        (256, 19, 4)
         """
-        sizes = [(1_500, 32), (4_000, 64), (8_000, 128), (50_000, 256), (150_000, 512)]
+        sizes = [(2_000, 32), (5_000, 64), (10_000, 128), (60_000, 256), (200_000, 512)]
         batch_size = next((size for limit, size in sizes if n_rows < limit), 1024)
-        epochs = int(np.clip(round(1_500 * batch_size / n_rows), 12, 60))
-        return cls(batch_size=batch_size, epochs=epochs)
+        epochs = int(np.clip(round(1_500 * batch_size / n_rows), 6, 20))
+        has_classes = kind != "regression"
+        members = 8 if has_classes else 4
+        scale = {"fast": (0.5, 0.5), "default": (1, 1), "best": (3, 1.5)}[quality]
+        return cls(
+            members=round(members * scale[0]),
+            epochs=round(epochs * scale[1]),
+            entries=round(cls.entries * max(1, scale[0])),
+            batch_size=batch_size,
+            norm="batch" if has_classes and n_columns <= WIDE and n_rows >= WIDE else None,
+            target_statistics=kind == "binary",
+        )
 
 
 def fit(
@@ -81,10 +110,11 @@ def fit(
     task: TaskKind | str | None = None,
     drop: Iterable[str] = (),
     kinds: Mapping[str, Kind] | None = None,
-    validation: Any = 0.2,
+    validation: Any = None,
     groups: str | None = None,
     time: str | None = None,
     sample_weight: Any = None,
+    quality: str = "default",
     members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
     epochs: Whole | None = None,
@@ -98,9 +128,9 @@ def fit(
 ) -> Model:
     """Learn to predict a column of a table from the others. No setting is needed beyond the target.
 
-    Kinds of columns are inferred, the encoder is learnt on the training rows only, a network with embeddings
-    is trained with early stopping on the validation rows. `model.summary["decisions"]` says in words what was
-    decided.
+    Kinds of columns are inferred, the encoder is learnt on the training rows only, networks with embeddings
+    are trained side by side, and the epochs of theirs that predict validation rows best together make up the
+    model. `model.summary["decisions"]` says in words what was decided.
     Ctrl-C ends training and gives the model of the best epoch so far (`model.summary["interrupted"]`).
 
     Args:
@@ -111,10 +141,12 @@ def fit(
         drop: columns to leave out.
         kinds: column name -> "number", "boolean", "category" or "date", where the inferred kind is wrong.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
-            (table, y).
+            (table, y). None: each network validates on its own share and trains on all others, so that no row
+            is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
         groups: column whose values must not be on both sides of the split; it is no feature.
         time: column to split by: the latest rows validate.
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
+        quality: "fast" takes a quarter of the time of "default", "best" some five times as much.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
         time_budget: seconds for the whole fit.
@@ -137,30 +169,44 @@ def fit(
     _check_positive("time_budget", time_budget)
     data = _Data.read(table, target, y, drop, groups, time, sample_weight)
     task_ = Task.from_target(data.y, task)
-    parts = _split(data, task_, validation, groups, time, seed)
     schema = infer_schema(data.features, kinds=kinds)
-    encoder = Encoder.fit(parts.train.features, schema)
-    config = _config(parts.train.n_rows, members, hidden, epochs, batch_size, lr, patience)
-    network = _network_config(encoder, task_, config)
+    base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
+    config = _config(base, members, hidden, epochs, batch_size, lr, patience)
+    parts = _split(data, task_, validation, groups, time, seed, config.members)
     task_ = _in_training_units(task_, parts.train.y)
-    code, valid_code = task_.encode(parts.train.y), task_.encode(parts.valid.y)
-    x_valid = network_inputs(encoder.transform(parts.valid.features))
-    nets, histories = _train(
+    code = task_.encode(parts.train.y)
+    encoder, batch = _encode(schema, parts, task_, code, config, seed)
+    network = _network_config(encoder, batch, task_, config)
+    x, weight = network_inputs(batch), parts.train.weight
+    held = (x, code, weight)
+    if parts.valid is not None:
+        x_valid = network_inputs(encoder.transform(parts.valid.features))
+        held = (x_valid, task_.encode(parts.valid.y), parts.valid.weight)
+    nets, histories, snapshots = _train(
         network,
         config,
         task_,
-        (network_inputs(encoder.transform(parts.train.features)), code, parts.train.weight),
-        (x_valid, valid_code, parts.valid.weight),
+        (x, code, weight),
+        held,
+        parts.folds,
         time_budget=_seconds_left(time_budget, started),
         seed=seed,
         device=device,
         callbacks=callbacks,
     )
+    chosen = _choose(nets, snapshots, config, task_, held, parts.folds)
     model = Model(
-        data.target, task_, encoder, network, [n.cpu().eval() for n in nets], histories, dropped=data.dropped
+        data.target,
+        task_,
+        encoder,
+        network,
+        [_restored(network, snapshot.weights) for snapshot in chosen.snapshots],
+        histories,
+        dropped=data.dropped,
+        weights=chosen.weights,
     )
     model.summary = _summary(
-        model, data, parts, config, code, valid_code, x_valid, task is None, validation, groups, time
+        model, data, parts, config, chosen, code, held, task is None, validation, groups, time
     )
     model.summary |= {"seed": seed, "times": _times(started)}
     return model
@@ -251,29 +297,59 @@ def _with_target(table: Table, y: Any) -> Table:
 
 @dataclass(frozen=True)
 class _Parts:
+    """Training and validation rows; or all rows and the fold of each, with a fold for each network."""
+
     train: _Data
-    valid: _Data
+    valid: _Data | None
+    folds: NDArray[np.int64] | None = None
 
 
 def _split(
-    data: _Data, task: Task, validation: Any, groups: str | None, time: str | None, seed: int
+    data: _Data,
+    task: Task,
+    validation: Any,
+    groups: str | None,
+    time: str | None,
+    seed: int,
+    n_networks: int,
 ) -> _Parts:
-    if not isinstance(validation, int | float | np.number):
+    if validation is not None and not isinstance(validation, int | float | np.number):
         return _Parts(data, _given_validation(data, validation))
     if groups is not None and time is not None:
         raise ConfigError("split by groups or by time, not by both.")
     by_class = task.kind != "regression" and groups is None and time is None
-    moments = None if time is None or data.time is None else _moments(time, data.time)
     stratify = task.encode(data.y) if by_class else None
+    if validation is None and groups is None and time is None and n_networks > 1:
+        fold = folds(data.n_rows, n_networks, seed=seed, stratify=stratify)
+        if _can_fold(data, fold, n_networks):
+            return _Parts(data, None, fold)
     rows = split(
         data.n_rows,
-        fraction=float(validation),
+        fraction=0.2 if validation is None else float(validation),
         seed=seed,
         stratify=stratify,
         groups=data.groups,
-        time=moments,
+        time=None if time is None or data.time is None else _moments(time, data.time),
     )
-    return _Parts(*(data.take(part) for part in rows))
+    return _Parts(data.take(rows[0]), data.take(rows[1]))
+
+
+def _can_fold(data: _Data, fold: NDArray[np.int64], n_folds: int) -> bool:
+    """Whether each fold has enough rows, and rows that weigh something."""
+    weight = np.ones(data.n_rows) if data.weight is None else data.weight
+    return data.n_rows >= ROWS_A_FOLD * n_folds and bool((np.bincount(fold, weight, n_folds) > 0).all())
+
+
+def _encode(
+    schema: Schema, parts: _Parts, task: Task, code: NDArray[np.generic], config: Config, seed: int
+) -> tuple[Encoder, Batch]:
+    """The encoder, learnt on the training rows, and what it makes of them."""
+    encoder = Encoder.fit(parts.train.features, schema)
+    batch = encoder.transform(parts.train.features)
+    if not config.target_statistics or parts.train.n_rows < TARGET_FOLDS:
+        return encoder, batch
+    fold = folds(parts.train.n_rows, TARGET_FOLDS, seed=seed) if parts.folds is None else parts.folds
+    return encoder.learn_target(batch, code.astype(np.float64), parts.train.weight, fold)
 
 
 def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
@@ -296,7 +372,7 @@ def _given_validation(data: _Data, validation: Any) -> _Data:
 
 
 def _config(
-    n_rows: int,
+    base: Config,
     members: Whole | None,
     hidden: Whole | Sequence[Whole] | None,
     epochs: Whole | None,
@@ -304,7 +380,6 @@ def _config(
     lr: Real | None,
     patience: Whole | None,
 ) -> Config:
-    base = Config.for_shape(n_rows)
     given: dict[str, Any] = {"members": members, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     given["patience"] = patience
     if hidden is not None:
@@ -314,6 +389,15 @@ def _config(
     for name in ("members", "epochs", "batch_size", "lr", "patience"):
         _check_positive(name, chosen.get(name))
     return replace(base, **chosen)
+
+
+def _checked_quality(quality: str) -> Quality:
+    if quality not in ("fast", "default", "best"):
+        raise ConfigError(
+            f"quality must be 'fast', 'default' or 'best'; got {quality!r}."
+            f"{nearest(str(quality), ('fast', 'default', 'best'))}"
+        )
+    return quality  # type: ignore[return-value]
 
 
 def _checked_seed(seed: Whole) -> int:
@@ -336,12 +420,17 @@ def _check_positive(name: str, value: Real | None) -> None:
         raise ConfigError(f"{name} must be positive; got {value!r}.")
 
 
-def _network_config(encoder: Encoder, task: Task, config: Config) -> NetworkConfig:
-    curved = [i for i, feature in enumerate(encoder.num_features) if feature.channel in ("scaled", "rank")]
+def _network_config(encoder: Encoder, batch: Batch, task: Task, config: Config) -> NetworkConfig:
+    curved = [
+        (i, feature.column)
+        for i, feature in enumerate(encoder.num_features)
+        if feature.channel in ("scaled", "rank") and len(np.unique(batch.num[:, i])) >= FEWEST_VALUES
+    ]
+    curved = most_varied(batch.num, curved, MOST_PERIODIC)
     return NetworkConfig(
         n_num=len(encoder.num_features),
         cardinalities=tuple(encoder.cardinalities),
-        periodic=tuple(curved) if len(curved) <= MOST_PERIODIC else (),
+        periodic=tuple(place for place, _ in curved),
         hidden=tuple(config.hidden),
         d_out=task.n_outputs,
         activation=config.activation,
@@ -358,17 +447,26 @@ def _train(
     config: Config,
     task: Task,
     rows: Rows,
-    valid: Rows,
+    held: Rows,
+    fold: NDArray[np.int64] | None,
     *,
     time_budget: float | None,
     seed: int,
     device: str | None,
     callbacks: Sequence[Callback],
-) -> tuple[list[nn.Sequential], list[History]]:
+) -> tuple[list[nn.Sequential], list[History], list[list[Snapshot]]]:
+    """Networks, how they trained, and the snapshots of each. fold: None, or network i holds out fold i."""
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
     nets = [_build(network, member_seed) for member_seed in seeds]
     x, code, weight = rows
-    x_valid, valid_code, valid_weight = valid
+    snapshots = Snapshots(config.snapshots)
+    validating: dict[str, Any] = {"validation": (held[0], task.as_network_target(held[1]), held[2])}
+    if fold is not None:
+        numbers = range(config.members)
+        validating = {
+            "rows": [np.flatnonzero(fold != number) for number in numbers],
+            "validation_rows": [np.flatnonzero(fold == number) for number in numbers],
+        }
     histories = train_pack(
         nets,
         x,
@@ -377,7 +475,7 @@ def _train(
         optimizer=lambda parameters: _adamw(parameters, config),
         epochs=config.epochs,
         batch_size=config.batch_size,
-        validation=(x_valid, task.as_network_target(valid_code), valid_weight),
+        **validating,
         schedule="warmup_cosine",
         clip_norm=1.0,
         sample_weight=weight,
@@ -385,9 +483,86 @@ def _train(
         time_budget=time_budget,
         seeds=seeds,
         device=device,
-        callbacks=callbacks,
+        callbacks=[snapshots, *callbacks],
     )
-    return nets, histories
+    return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The snapshots that make up the model, their weights, and what they say of the validation rows.
+
+    With a fold for each network, of each row those say it that did not train on it.
+    """
+
+    snapshots: list[Snapshot]
+    weights: tuple[float, ...]
+    prediction: NDArray[np.float64]
+
+
+def _choose(
+    nets: list[nn.Sequential],
+    snapshots: list[list[Snapshot]],
+    config: Config,
+    task: Task,
+    held: Rows,
+    fold: NDArray[np.int64] | None,
+) -> _Chosen:
+    """Greedy choice among snapshots that were validated on the same rows; each fold weighs alike."""
+    if fold is None:
+        groups = [(np.arange(len(held[1])), [s for of_one in snapshots for s in of_one], nets)]
+    else:
+        groups = [
+            (np.flatnonzero(fold == number), of_one, [net])
+            for number, (of_one, net) in enumerate(zip(snapshots, nets, strict=True))
+        ]
+    most = max(1, config.entries // len(groups))
+    chosen: list[Snapshot] = []
+    weights: list[float] = []
+    predictions: dict[int, NDArray[np.float64]] = {}
+    for rows, candidates, networks in groups:
+        candidates = candidates or [_as_it_is(net, held[0][rows]) for net in networks]
+        counts = _select(candidates, task, held[1][rows], None if held[2] is None else held[2][rows], most)
+        share = counts[counts > 0] / counts.sum()
+        kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
+        predictions.update(zip(rows.tolist(), _mean(kept, share, task), strict=True))
+        chosen += kept
+        weights += share.tolist()
+    return _Chosen(chosen, tuple(weights), np.stack([predictions[row] for row in range(len(held[1]))]))
+
+
+def _select(
+    candidates: list[Snapshot],
+    task: Task,
+    code: NDArray[np.generic],
+    weight: NDArray[np.float32] | None,
+    most: int,
+) -> NDArray[np.int64]:
+    """How often each enters, by log loss of the mean probability or squared error of the mean."""
+    if task.kind == "regression":
+        truth = code * task.scale + task.center  # type: ignore[operator]
+        errors = np.stack([task.values(candidate.output) - truth for candidate in candidates])
+        return select_greedily(errors, np.square, weight, most)
+    rows = np.arange(len(code))
+    of_label = np.stack([task.probs(candidate.output)[rows, code] for candidate in candidates])
+    return select_greedily(of_label, lambda p: -np.log(np.maximum(p, 1e-12)), weight, most)
+
+
+def _mean(snapshots: list[Snapshot], shares: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+    link = task.values if task.kind == "regression" else task.probs
+    return np.einsum("s,s...->...", shares, np.stack([link(snapshot.output) for snapshot in snapshots]))
+
+
+def _as_it_is(net: nn.Sequential, x: NDArray[np.float32]) -> Snapshot:
+    """A network that was stopped before its first epoch ended."""
+    output = forward_in_chunks(net.eval(), torch.from_numpy(x)).numpy()
+    return Snapshot(0, 0, np.inf, output, net.state_dict())
+
+
+def _restored(network: NetworkConfig, weights: dict[str, torch.Tensor]) -> nn.Sequential:
+    net = _build(network, 0)
+    net.load_state_dict(weights)
+    return net.eval()
 
 
 def _build(network: NetworkConfig, seed: int) -> nn.Sequential:
@@ -411,17 +586,18 @@ def _summary(
     data: _Data,
     parts: _Parts,
     config: Config,
+    chosen: _Chosen,
     code: NDArray[np.generic],
-    valid_code: NDArray[np.generic],
-    x_valid: NDArray[np.float32],
+    held: Rows,
     guessed: bool,
     validation: Any,
     groups: str | None,
     time: str | None,
 ) -> dict[str, Any]:
     task = model.task
-    scores = task.score(valid_code, model.from_inputs(x_valid), parts.valid.weight)
-    baseline = task.score(valid_code, task.baseline(code, len(valid_code)), parts.valid.weight)
+    _, valid_code, valid_weight = held
+    scores = task.score(valid_code, chosen.prediction, valid_weight)
+    baseline = task.score(valid_code, task.baseline(code, len(valid_code)), valid_weight)
     shares = (
         None
         if model.classes is None
@@ -429,12 +605,12 @@ def _summary(
     )
     decisions = [
         _task_sentence(data, task, guessed),
-        _split_sentence(parts, task, validation, groups, time),
+        _split_sentence(parts, config, task, validation, groups, time),
         _columns_sentence(model, data),
-        _network_sentence(model, config),
+        _network_sentence(model, config, chosen),
     ]
     return {
-        "rows": {"train": parts.train.n_rows, "validation": parts.valid.n_rows},
+        "rows": {"train": parts.train.n_rows, "validation": len(valid_code)},
         "score": scores,
         "baseline": baseline,
         "class_shares": shares,
@@ -446,13 +622,16 @@ def _summary(
     }
 
 
-def _network_sentence(model: Model, config: Config) -> str:
-    kept = ", ".join(f"{history.best_epoch} of {history.epochs}" for history in model.histories)
+def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
+    epochs = ", ".join(str(snapshot.epoch) for snapshot in chosen.snapshots)
+    trained = max(history.epochs for history in model.histories)
+    norm = f", {config.norm} norm" if config.norm else ""
+    drop = f", dropout {config.dropout}" if config.dropout else ""
     return (
-        f"networks: {config.members} of {' x '.join(map(str, config.hidden))}, {config.activation}, "
-        f"dropout {config.dropout}; AdamW, lr {config.lr}, batches of {config.batch_size}, at most "
-        f"{config.epochs} epochs, patience {config.patience}; kept epochs {kept}; "
-        f"engine {model.history.engine}"
+        f"networks: {config.members} of {' x '.join(map(str, config.hidden))}, {config.activation}{norm}"
+        f"{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, {trained} of at most "
+        f"{config.epochs} epochs; "
+        f"predicts with {len(chosen.snapshots)} snapshots, of epochs {epochs}; engine {model.history.engine}"
     )
 
 
@@ -462,13 +641,20 @@ def _task_sentence(data: _Data, task: Task, guessed: bool) -> str:
     return f"task: {task.kind}{classes} of {data.target!r}{reason}"
 
 
-def _split_sentence(parts: _Parts, task: Task, validation: Any, groups: str | None, time: str | None) -> str:
+def _split_sentence(
+    parts: _Parts, config: Config, task: Task, validation: Any, groups: str | None, time: str | None
+) -> str:
     how = "at random" if task.kind == "regression" else "at random within each class"
+    if parts.valid is None:
+        return (
+            f"rows: {parts.train.n_rows:,}; each of {config.members} networks validates on its own share of "
+            f"1/{config.members}, drawn {how}, and trains on the others"
+        )
     if groups is not None:
         how = f"by groups of {groups!r}"
     if time is not None:
         how = f"the latest by {time!r}"
-    if not isinstance(validation, int | float | np.number):
+    if validation is not None and not isinstance(validation, int | float | np.number):
         how = "as given"
     return f"rows: {parts.train.n_rows:,} to train on, {parts.valid.n_rows:,} to validate on, {how}"
 
@@ -477,10 +663,13 @@ def _columns_sentence(model: Model, data: _Data) -> str:
     schema = model.schema
     kinds = [column.kind for column in schema.columns]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    left_out = [f"{name} ({why})" for name, why in schema.ignored.items()] + [
-        f"{name} (asked)" for name in data.dropped
-    ]
-    return f"columns: {counts}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
+    left_out = [f"{name} ({why})" for name, why in schema.ignored.items()]
+    left_out += [f"{name} (asked)" for name in data.dropped]
+    if unused := model.encoder.unused:
+        left_out.append(f"{listed(unused)} (the same in nearly all rows)")
+    by_target = sum(feature.channel == "target" for feature in model.encoder.num_features)
+    statistics = f"; target statistics of {by_target}" if by_target else ""
+    return f"columns: {counts}{statistics}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
 
 
 def _times(started: float) -> dict[str, Any]:

@@ -39,8 +39,8 @@ class PeriodicEmbedding(nn.Module):
         n_features: int,
         d_embedding: int = 4,
         n_frequencies: int = 16,
-        low: float = 0.05,
-        high: float = 3.0,
+        low: float = 0.1,
+        high: float = 6.0,
     ) -> None:
         super().__init__()
         if not 0 < low <= high:

@@ -22,12 +22,15 @@ from multilayer.table.schema import (
     days,
     frequent_levels,
 )
+from multilayer.table.target import TargetStatistics
 
 MISSING, RARE = 0, 1  # category codes; levels follow from 2
 N_QUANTILES = 1024  # knots of the rank channel: RealMLP-like resolution without storing the training column
 CLIP = 3.0  # largest scaled value, as in RealMLP
+FEWEST_ROWS = 10  # a number that is the same in all but fewer rows tells too little to be learnt from
+MOST_STATISTICS = 64  # numbers with target statistics: those with the most distinct values
 
-Channel = Literal["scaled", "rank", "missing", "boolean", "date"]
+Channel = Literal["scaled", "rank", "missing", "boolean", "date", "target"]
 Floats = NDArray[np.float64]
 
 
@@ -71,10 +74,11 @@ class Encoder:
 
     number     "scaled": robust-scaled by median and interquartile range, then smoothly clipped to (-3, 3);
                "rank": place among the training values, from -1 to 1; "missing": 1 where there is no value.
-               With two distinct values: as a boolean
+               With two distinct values: as a boolean. The same in all but a few rows: not at all
     boolean    -1, 1, and 0 where missing
     date       days since 1970 as a number, and sine and cosine of month, weekday and hour
     category   a code: 0 missing, 1 rare or never seen, then the frequent levels
+    and, after `learn_target`, of categories and numbers "target": see `TargetStatistics`
 
     Source:  RealMLP, Holzmüller et al. 2024, arXiv:2407.04491 (robust scaling, smooth clipping)
     Differs: a rank channel stands beside the scaled one
@@ -95,10 +99,17 @@ class Encoder:
     array([2, 2, 1, 0])
     """
 
-    def __init__(self, schema: Schema, coders: Sequence["_Coder"]) -> None:
+    def __init__(
+        self, schema: Schema, coders: Sequence["_Coder"], target: TargetStatistics | None = None
+    ) -> None:
         self.schema = schema
         self._coders = tuple(coders)
-        self.num_features = tuple(feature for coder in self._coders for feature in coder.features)
+        self._target = target
+        self._coded = tuple(feature for coder in self._coders for feature in coder.features)
+        self.num_features = self._coded + tuple(
+            Feature(f"{statistic.column} (target)", statistic.column, "target")
+            for statistic in (target.statistics if target else ())
+        )
         categories = [coder for coder in self._coders if isinstance(coder, _Category)]
         self.cat_names = tuple(coder.column.name for coder in categories)
         self.cardinalities = tuple(len(coder.levels) + 2 for coder in categories)
@@ -112,11 +123,41 @@ class Encoder:
         """
         if table.n_rows == 0:
             raise DataError("An encoder learns from at least one row; got none.")
-        return cls(schema, [_fit_coder(column, table[column.name]) for column in schema.columns])
+        coders = [_fit_coder(column, table[column.name], FEWEST_ROWS) for column in schema.columns]
+        if all(isinstance(coder, _Nothing) for coder in coders):
+            coders = [_fit_coder(column, table[column.name], 0) for column in schema.columns]
+        return cls(schema, coders)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Columns that varied in too few of the rows it was fitted on to be learnt from."""
+        return tuple(coder.column.name for coder in self._coders if isinstance(coder, _Nothing))
+
+    def learn_target(
+        self,
+        batch: Batch,
+        positive: NDArray[np.floating[Any]],
+        weight: NDArray[np.floating[Any]] | None,
+        folds: NDArray[np.int64],
+    ) -> tuple["Encoder", Batch]:
+        """An encoder with target statistics, and the training rows encoded by it, each row out of its fold.
+
+        Args:
+            batch: what `transform` makes of the training rows.
+            positive: 1 for rows of the positive class, 0 for others (n_rows,).
+            weight: of each row; None weighs all alike.
+            folds: fold of each row (n_rows,); a row's own fold does not enter its statistics.
+        """
+        ranks = [(i, f.column) for i, f in enumerate(self._coded) if f.channel == "rank"]
+        ranks = most_varied(batch.num, ranks, MOST_STATISTICS)
+        target, columns = TargetStatistics.fit(
+            batch.num, batch.cat, ranks, self.cat_names, positive.astype(np.float64), weight, folds
+        )
+        return Encoder(self.schema, self._coders, target), Batch(np.hstack([batch.num, columns]), batch.cat)
 
     def transform(self, table: Table) -> Batch:
         """Encode rows; SchemaError if a value is not of its column's kind, DataError for an absent column."""
-        num = np.empty((table.n_rows, len(self.num_features)), dtype=np.float32)
+        num = np.empty((table.n_rows, len(self._coded)), dtype=np.float32)
         cat = np.empty((table.n_rows, len(self.cat_names)), dtype=np.int64)
         num_place, cat_place = iter(range(num.shape[1])), iter(range(cat.shape[1]))
         for coder in self._coders:
@@ -125,6 +166,8 @@ class Encoder:
                     cat[:, next(cat_place)] = encoded
                 else:
                     num[:, next(num_place)] = encoded
+        if self._target is not None:
+            num = np.hstack([num, self._target.transform(num, cat)])
         return Batch(num, cat)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -134,8 +177,14 @@ class Encoder:
             name: np.concatenate([np.zeros(0), *(getattr(number, name) for number in numbers)])
             for name in ("knots", "places")
         }
-        coders = [coder.to_json() for coder in self._coders]
-        return arrays, {"schema": self.schema.to_json(), "coders": coders}
+        rest: dict[str, Any] = {
+            "schema": self.schema.to_json(),
+            "coders": [coder.to_json() for coder in self._coders],
+        }
+        if self._target is not None:
+            target_arrays, rest["target"] = self._target.state()
+            arrays |= target_arrays
+        return arrays, rest
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], rest: Mapping[str, Any]) -> "Encoder":
@@ -148,7 +197,8 @@ class Encoder:
             knots, places = (np.array(arrays[name][start:stop], np.float64) for name in ("knots", "places"))
             coders.append(_coder_from_json(column, plan, knots, places))
             start = stop
-        return cls(schema, coders)
+        target = TargetStatistics.from_state(arrays, rest["target"]) if "target" in rest else None
+        return cls(schema, coders, target)
 
 
 @dataclass(frozen=True)
@@ -294,10 +344,28 @@ class _Category:
         return {"coder": "category", "levels": list(self.levels)}
 
 
-_Coder = _Number | _Flag | _Date | _Category
+@dataclass(frozen=True)
+class _Nothing:
+    """A number that is the same in nearly all rows; it is read and checked, and not used."""
+
+    column: Column
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        return ()
+
+    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        as_numbers(self.column, values)
+        yield from ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"coder": "nothing"}
 
 
-def _fit_coder(column: Column, values: NDArray[Any]) -> _Coder:
+_Coder = _Number | _Flag | _Date | _Category | _Nothing
+
+
+def _fit_coder(column: Column, values: NDArray[Any], fewest_rows: int) -> _Coder:
     if column.kind == "category":
         return _Category.fit(column, values)
     if column.kind == "date":
@@ -305,6 +373,8 @@ def _fit_coder(column: Column, values: NDArray[Any]) -> _Coder:
     if column.kind == "boolean":
         return _Flag(column, 0.0, 1.0)
     numbers = as_numbers(column, values)
+    if _rows_that_differ(numbers) < min(fewest_rows, len(numbers) // 100):
+        return _Nothing(column)
     coder = _Number.fit(column, numbers)
     present = _tamed(numbers[~np.isnan(numbers)])
     if not len(coder.knots) and coder.width:  # two distinct values
@@ -312,9 +382,25 @@ def _fit_coder(column: Column, values: NDArray[Any]) -> _Coder:
     return coder
 
 
+def _rows_that_differ(numbers: Floats) -> int:
+    """Rows without the most frequent value; all missing values count as one."""
+    return len(numbers) - int(np.unique(numbers, return_counts=True)[1].max())
+
+
+def most_varied(num: NDArray[np.float32], places: list[tuple[int, str]], most: int) -> list[tuple[int, str]]:
+    """Of these columns of `num` (place, name), those with the most distinct values, in their order."""
+    if len(places) <= most:
+        return places
+    n_distinct = [len(np.unique(num[:, place])) for place, _ in places]
+    kept = np.sort(np.argsort(n_distinct, kind="stable")[::-1][:most])
+    return [places[i] for i in kept]
+
+
 def _coder_from_json(column: Column, plan: Mapping[str, Any], knots: Floats, places: Floats) -> _Coder:
     if plan["coder"] == "category":
         return _Category(column, tuple(plan["levels"]))
+    if plan["coder"] == "nothing":
+        return _Nothing(column)
     if plan["coder"] == "flag":
         return _Flag(column, plan["low"], plan["high"])
     number = _Number(column, plan["center"], plan["width"], plan["has_missing"], knots, places)

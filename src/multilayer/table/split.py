@@ -140,3 +140,19 @@ def _latest(codes: Rows, n_valid: int) -> NDArray[np.bool_]:
     n_before = np.cumsum(np.bincount(codes))[:-1]  # rows before each change of time
     first = int(np.abs(n_before - (len(codes) - n_valid)).argmin()) + 1
     return codes >= first
+
+
+def folds(
+    n_rows: int, n_folds: int, *, seed: int = 0, stratify: NDArray[np.generic] | None = None
+) -> NDArray[np.int64]:
+    """The fold of each row, 0 to n_folds - 1: at random, of equal sizes, and within each class alike.
+
+    >>> np.bincount(folds(10, 5))
+    array([2, 2, 2, 2, 2])
+    """
+    order = np.random.default_rng(seed).permutation(n_rows)
+    if stratify is not None:
+        order = order[np.argsort(stratify[order], kind="stable")]
+    fold = np.empty(n_rows, np.int64)
+    fold[order] = np.arange(n_rows) % n_folds
+    return fold

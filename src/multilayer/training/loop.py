@@ -76,7 +76,8 @@ def train(
         x: inputs (n_rows, ...): NumPy, tensor, DataFrame. Cast to the type of the module's parameters.
         y: targets (n_rows, ...), or None for a loss of the output alone.
         loss: a name ("mse", "mae", "huber", "quantile" (the median), "poisson", "cross_entropy",
-            "binary_cross_entropy" (on logits)), a torch.nn loss, or a callable of output, or of output and target, that gives a scalar.
+            "binary_cross_entropy" (on logits)), a torch.nn loss, or a callable of output, or of output and
+            target, that gives a scalar.
         optimizer: an instance that holds the module's parameters, or a maker called with them; None is Adam
             at 1e-3.
         epochs: passes over the rows; 10 where neither `epochs` nor `steps` is given.
@@ -165,6 +166,7 @@ def train_pack(
     time_budget: float | None = None,
     seeds: Sequence[int] | None = None,
     rows: Sequence[Any] | None = None,
+    validation_rows: Sequence[Any] | None = None,
     device: str | torch.device | None = None,
     engine: str = "auto",
     threads: int | None = 1,
@@ -185,6 +187,8 @@ def train_pack(
             validation share.
         rows: one array of row numbers for each network, to train on those alone; counted after a validation
             share is taken out.
+        validation_rows: one array of row numbers of x for each network, to validate it on, instead of
+            `validation`: with `rows`, the folds of a cross-validation.
         n_threads: networks at a time; None is the number of cores that the process may use. Networks on the
             autograd engine run one at a time.
         x, y, ...: everything else as in `train`.
@@ -217,16 +221,19 @@ def train_pack(
         if rows is None
         else [_row_numbers(r, data) for r in _one_each("rows", list(rows), len(nets))]
     )
+    held_out_of = _held_out_of(held_out, validation_rows, data, len(nets))
     clock = Clock(math.inf if time_budget is None else time_budget)
     made_schedule = make_schedule(schedule)
     members = []
-    for net, one, seed, subset in zip(nets, optimizers, seeds, subsets, strict=True):
+    for net, one, seed, subset, held_out in zip(nets, optimizers, seeds, subsets, held_out_of, strict=True):
         n_rows = data.n_rows if subset is None else len(subset)
         length = RunLength.make(
             n_rows, epochs, steps, batch_size, accumulate, clip_norm, patience, time_budget, held_out
         )
         made = make_optimizer(one, net)
-        chosen, reason = make_engine(engine, net, data, made, length, clip_norm, accumulate, seed, threads)
+        chosen, reason = make_engine(
+            engine, net, data, made, length, clip_norm, accumulate, seed, threads, len(nets)
+        )
         member = Member(
             chosen, length, made_schedule, held_out, metrics or {}, rows=subset, seed=seed, shuffle=shuffle
         )
@@ -256,6 +263,17 @@ def _one_each(name: str, value: Any, n: int) -> list[Any]:
     return list(value)
 
 
+def _held_out_of(
+    held_out: Rows | None, validation_rows: Sequence[Any] | None, data: Rows, n: int
+) -> Sequence[Rows | None]:
+    """The validation rows of each network; the same object where they are the same."""
+    if validation_rows is None:
+        return [held_out] * n
+    if held_out is not None:
+        raise ConfigError("give validation or validation_rows, not both.")
+    return [data.take(_row_numbers(r, data)) for r in _one_each("validation_rows", list(validation_rows), n)]
+
+
 def _row_numbers(rows: Any, data: Rows) -> NDArray[np.int64]:
     numbers = np.asarray(rows)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
@@ -279,8 +297,9 @@ def make_engine(
     accumulate: int | Literal["forever"],
     seed: int,
     threads: int | None,
+    n_nets: int,
 ) -> tuple[Engine, str]:
-    """The engine for a run, and in words why it is not the kernels, where it is not.
+    """The engine for a run of so many networks, and in words why it is not the kernels, where it is not.
 
     Raises:
         ConfigError: the engine is unknown, or the kernels are wanted and cannot train this.
@@ -294,7 +313,7 @@ def make_engine(
         if data.weight is not None and accumulate not in (1, "forever"):
             reason = "the kernels do not accumulate batches with sample weights."
         if reason is None and wanted == "auto":
-            reason = _why_not_worth_it(length)
+            reason = _why_not_worth_it(length, n_nets)
         if reason is not None and wanted == "kernels":
             raise ConfigError(f"engine='kernels' cannot run this: {reason} Use engine='auto'.")
     if reason is None:
@@ -320,9 +339,10 @@ def make_engine(
     return autograd, reason
 
 
-def _why_not_worth_it(length: RunLength) -> str | None:
-    if length.n_steps < FEW_STEPS:
-        return f"a run of {length.n_steps} steps ends before the kernels are loaded."
+def _why_not_worth_it(length: RunLength, n_nets: int) -> str | None:
+    n_steps = n_nets * length.n_steps
+    if n_steps < FEW_STEPS:
+        return f"a run of {n_steps} steps ends before the kernels are loaded."
     if length.time_budget_s < (LOAD_BUDGET_S if is_compiled() else COMPILE_BUDGET_S):
         return f"a budget of {length.time_budget_s:g} s is too short to load or compile the kernels first."
     return None

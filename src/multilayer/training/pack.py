@@ -38,6 +38,7 @@ class Progress:
     """What a callback sees after each epoch (counted from 1); `epochs` is the number planned now.
 
     Losses and rate are means over the members that ran; `nets` are all members' networks, `net` the first.
+    `val_outputs` and `val_losses` are each member's own on its validation rows; None if it did not run.
     """
 
     epoch: int
@@ -47,6 +48,8 @@ class Progress:
     lr: float
     elapsed_s: float
     nets: tuple[nn.Module, ...] = field(repr=False)
+    val_outputs: tuple[NDArray[np.float32] | None, ...] = field(repr=False, default=())
+    val_losses: tuple[float | None, ...] = field(repr=False, default=())
 
     @property
     def net(self) -> nn.Module:
@@ -314,8 +317,8 @@ def pack_bytes(members: Sequence[Member], data: Rows, n_threads: int) -> int:
     Outputs on the validation rows count for little and are left out, and so is what a loss of one's own or
     PyTorch's autograd keeps during a batch.
     """
-    held_out = members[0].held_out
-    rows = data.n_bytes + (0 if held_out is None else held_out.n_bytes)
+    held_out = {id(member.held_out): member.held_out for member in members if member.held_out is not None}
+    rows = data.n_bytes + sum(part.n_bytes for part in held_out.values())
     running = sorted((member.running_bytes for member in members), reverse=True)[:n_threads]
     return rows + sum(member.kept_bytes for member in members) + sum(running)
 
@@ -357,7 +360,8 @@ def _tell(
     histories = [member.history for member in healthy]
     if not healthy:
         return
-    val_losses = [history.val_loss[-1] for history in histories if history.val_loss]
+    validated = [member for member in healthy if member.history.val_loss]
+    val_losses = [member.history.val_loss[-1] for member in validated]
     progress = Progress(
         epoch=max(history.epochs for history in histories),
         epochs=planned,
@@ -366,6 +370,10 @@ def _tell(
         lr=float(np.mean([history.lr[-1] for history in histories])),
         elapsed_s=clock.elapsed_s,
         nets=tuple(member.engine.net for member in members),
+        val_outputs=tuple(
+            m.out.cpu().numpy() if m in validated and m.out is not None else None for m in members
+        ),
+        val_losses=tuple(m.history.val_loss[-1] if m in validated else None for m in members),
     )
     wants_stop = [callback(progress) is True for callback in callbacks]
     if any(wants_stop):

@@ -1,0 +1,108 @@
+"""Snapshots: networks as they were after each epoch, and the choice of those that predict best together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from multilayer.training.pack import Progress
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A network after an epoch.
+
+    member, epoch: which network, and after which epoch, counted from 1
+    loss, output:  on its validation rows
+    weights:       its `state_dict`, copied
+    """
+
+    member: int
+    epoch: int
+    loss: float
+    output: NDArray[np.float32]
+    weights: dict[str, torch.Tensor]
+
+
+class Snapshots:
+    """A callback of `train_pack` that keeps each network's best epochs, at most so many: memory is bounded.
+
+    Args:
+        most: snapshots kept of each network, those with the lowest validation loss.
+
+    Attributes:
+        of: of each network its snapshots, in the order of their epochs.
+
+    >>> from multilayer.training.loop import train_pack
+    >>> nets, x = [nn.Linear(1, 1), nn.Linear(1, 1)], torch.randn(40, 1)
+    >>> kept = Snapshots(most=3)
+    >>> histories = train_pack(nets, x, x, loss="mse", epochs=5, validation=0.5, callbacks=[kept])
+    >>> [len(snapshots) for snapshots in kept.of]
+    [3, 3]
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.of: list[list[Snapshot]] = []
+
+    def __call__(self, progress: Progress) -> None:
+        """Keep what is among the best of its network."""
+        self.of = self.of or [[] for _ in progress.nets]
+        parts = zip(self.of, progress.nets, progress.val_outputs, progress.val_losses, strict=True)
+        for member, (kept, net, output, loss) in enumerate(parts):
+            if output is None or loss is None or not np.isfinite(loss):
+                continue
+            worst = max(kept, key=lambda snapshot: snapshot.loss, default=None)
+            if worst is not None and len(kept) >= self.most:
+                if worst.loss <= loss:
+                    continue
+                kept.remove(worst)
+            kept.append(Snapshot(member, progress.epoch, loss, output.copy(), _copy_of(net)))
+
+
+def _copy_of(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in net.state_dict().items()}
+
+
+def select_greedily(
+    predictions: Floats, loss: Callable[[Floats], Floats], weight: NDArray[np.floating[Any]] | None, most: int
+) -> NDArray[np.int64]:
+    """How often each candidate enters the mean that scores best: forward selection with repetition.
+
+    Starts from the best candidate, then adds the one with which the mean's loss falls most, until none helps.
+
+    Source:  Caruana et al. 2004, "Ensemble selection from libraries of models"
+
+    Args:
+        predictions: (n_candidates, n_rows): what each says of each row, such as the probability of its label.
+        loss: of the mean prediction, row by row; takes and gives any shape.
+        weight: of each row; None weighs all alike.
+        most: entries at most, repetitions counted.
+
+    Returns:
+        counts (n_candidates,), at least one of them positive.
+
+    >>> truth, candidates = 1.0, np.array([[0.0, 0.0], [2.0, 2.0], [9.0, 9.0]])
+    >>> select_greedily(candidates, lambda mean: (mean - truth) ** 2, None, most=4)
+    array([1, 1, 0])
+    """
+    counts = np.zeros(len(predictions), np.int64)
+    total = np.zeros(predictions.shape[1])
+    best = np.inf
+    for n in range(most):
+        losses = np.average(loss((total + predictions) / (n + 1)), axis=1, weights=weight)
+        chosen = int(losses.argmin())
+        if not losses[chosen] < best:
+            break
+        best = float(losses[chosen])
+        counts[chosen] += 1
+        total += predictions[chosen]
+    if not counts.any():
+        counts[0] = 1  # no loss is a number: the first candidate
+    return counts
