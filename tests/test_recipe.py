@@ -625,10 +625,10 @@ class TestTraining:
         assert model.histories[0].val_loss == priced.history.val_loss
 
     def test_each_network_validates_on_rows_that_it_did_not_train_on(self) -> None:
-        model = fit(table("price"), target="price", **FAST | {"members": 5})
+        model = fit(table("price", 80), target="price", **FAST | {"members": 5})
 
-        assert model.summary["rows"] == {"train": 50, "validation": 50}
-        assert "each of 5 networks validates on its own share of 1/5" in model.summary["decisions"][1]
+        assert model.summary["rows"] == {"train": 80, "validation": 50}
+        assert "each of 5 networks validates on its own share of 1/8" in model.summary["decisions"][1]
         assert len({round(history.val_loss[0], 9) for history in model.histories}) == 5
         assert model.weights is not None
         assert sum(model.weights) == pytest.approx(5)  # each fold weighs alike

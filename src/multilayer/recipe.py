@@ -25,6 +25,7 @@ from multilayer.training.autograd import forward_in_chunks
 from multilayer.training.ensemble import Snapshot, Snapshots, select_greedily
 from multilayer.training.history import History
 from multilayer.training.loop import Callback, train_pack
+from multilayer.training.optim import LeanAdamW
 from multilayer.training.task import Kind as TaskKind
 from multilayer.training.task import Task, guess_kind
 
@@ -38,6 +39,7 @@ Quality = Literal["fast", "default", "best"]
 MOST_PERIODIC = 128  # numbers with a periodic embedding: those with the most distinct values
 FEWEST_VALUES = 8  # a number with fewer distinct values has no curve to follow
 WIDE = 200  # columns of a table from which on BatchNorm does harm
+N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 
@@ -59,7 +61,7 @@ class Config:
     target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
     """
 
-    members: int = 4
+    members: int = 8
     hidden: tuple[int, ...] = (128, 128)
     activation: str = "relu"
     norm: str | None = None
@@ -70,7 +72,7 @@ class Config:
     weight_decay: float = 0.1
     patience: int = 8
     snapshots: int = 6
-    entries: int = 8
+    entries: int = 16
     target_statistics: bool = False
 
     @classmethod
@@ -79,18 +81,18 @@ class Config:
     ) -> "Config":
         """The default for a table of this shape: some 1,500 steps, in batches that grow with the table.
 
-        Classes take more networks, as their validation loss says less of each, and BatchNorm. "fast" trains
-        a quarter as long, "best" some five times.
+        Small tables take more networks, as chance is larger there; classes take BatchNorm. "fast" trains a
+        quarter as long, "best" some five times.
 
         >>> config = Config.for_shape(20_000)
         >>> config.batch_size, config.epochs, config.members
-        (256, 19, 4)
+        (256, 19, 8)
         """
         sizes = [(2_000, 32), (5_000, 64), (10_000, 128), (60_000, 256), (200_000, 512)]
         batch_size = next((size for limit, size in sizes if n_rows < limit), 1024)
         epochs = int(np.clip(round(1_500 * batch_size / n_rows), 6, 20))
         has_classes = kind != "regression"
-        members = 8 if has_classes else 4
+        members = 8 if n_rows < 100_000 else 4
         scale = {"fast": (0.5, 0.5), "default": (1, 1), "best": (3, 1.5)}[quality]
         return cls(
             members=round(members * scale[0]),
@@ -320,8 +322,8 @@ def _split(
     by_class = task.kind != "regression" and groups is None and time is None
     stratify = task.encode(data.y) if by_class else None
     if validation is None and groups is None and time is None and n_networks > 1:
-        fold = folds(data.n_rows, n_networks, seed=seed, stratify=stratify)
-        if _can_fold(data, fold, n_networks):
+        fold = folds(data.n_rows, N_FOLDS, seed=seed, stratify=stratify)
+        if _can_fold(data, fold):
             return _Parts(data, None, fold)
     rows = split(
         data.n_rows,
@@ -334,10 +336,10 @@ def _split(
     return _Parts(data.take(rows[0]), data.take(rows[1]))
 
 
-def _can_fold(data: _Data, fold: NDArray[np.int64], n_folds: int) -> bool:
+def _can_fold(data: _Data, fold: NDArray[np.int64]) -> bool:
     """Whether each fold has enough rows, and rows that weigh something."""
     weight = np.ones(data.n_rows) if data.weight is None else data.weight
-    return data.n_rows >= ROWS_A_FOLD * n_folds and bool((np.bincount(fold, weight, n_folds) > 0).all())
+    return data.n_rows >= ROWS_A_FOLD * N_FOLDS and bool((np.bincount(fold, weight, N_FOLDS) > 0).all())
 
 
 def _encode(
@@ -455,14 +457,14 @@ def _train(
     device: str | None,
     callbacks: Sequence[Callback],
 ) -> tuple[list[nn.Sequential], list[History], list[list[Snapshot]]]:
-    """Networks, how they trained, and the snapshots of each. fold: None, or network i holds out fold i."""
+    """Networks, how they trained, and the snapshots of each; network i holds out fold i % N_FOLDS."""
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
     nets = [_build(network, member_seed) for member_seed in seeds]
     x, code, weight = rows
     snapshots = Snapshots(config.snapshots)
     validating: dict[str, Any] = {"validation": (held[0], task.as_network_target(held[1]), held[2])}
     if fold is not None:
-        numbers = range(config.members)
+        numbers = [number % N_FOLDS for number in range(config.members)]
         validating = {
             "rows": [np.flatnonzero(fold != number) for number in numbers],
             "validation_rows": [np.flatnonzero(fold == number) for number in numbers],
@@ -490,13 +492,14 @@ def _train(
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The snapshots that make up the model, their weights, and what they say of the validation rows.
+    """The snapshots that make up the model, their weights, and what they say of validation rows.
 
-    With a fold for each network, of each row those say it that did not train on it.
+    rows: numbers of those rows; in a fold, the networks that did not train on it say it
     """
 
     snapshots: list[Snapshot]
     weights: tuple[float, ...]
+    rows: NDArray[np.int64]
     prediction: NDArray[np.float64]
 
 
@@ -508,27 +511,28 @@ def _choose(
     held: Rows,
     fold: NDArray[np.int64] | None,
 ) -> _Chosen:
-    """Greedy choice among snapshots that were validated on the same rows; each fold weighs alike."""
-    if fold is None:
-        groups = [(np.arange(len(held[1])), [s for of_one in snapshots for s in of_one], nets)]
-    else:
-        groups = [
-            (np.flatnonzero(fold == number), of_one, [net])
-            for number, (of_one, net) in enumerate(zip(snapshots, nets, strict=True))
-        ]
-    most = max(1, config.entries // len(groups))
+    """Greedy choice among snapshots that were validated on the same rows; each network weighs alike."""
+    numbers = [np.arange(len(held[1]))] if fold is None else _fold_rows(fold, config.members)
+    most = max(1, config.entries // len(numbers))
     chosen: list[Snapshot] = []
     weights: list[float] = []
-    predictions: dict[int, NDArray[np.float64]] = {}
-    for rows, candidates, networks in groups:
-        candidates = candidates or [_as_it_is(net, held[0][rows]) for net in networks]
+    predictions = []
+    for i, rows in enumerate(numbers):
+        candidates = [snapshot for of_one in snapshots[i :: len(numbers)] for snapshot in of_one]
+        members = nets[i :: len(numbers)]
+        candidates = candidates or [_as_it_is(net, held[0][rows]) for net in members]
         counts = _select(candidates, task, held[1][rows], None if held[2] is None else held[2][rows], most)
         share = counts[counts > 0] / counts.sum()
         kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
-        predictions.update(zip(rows.tolist(), _mean(kept, share, task), strict=True))
+        predictions.append(_mean(kept, share, task))
         chosen += kept
-        weights += share.tolist()
-    return _Chosen(chosen, tuple(weights), np.stack([predictions[row] for row in range(len(held[1]))]))
+        weights += (share * len(members)).tolist()
+    return _Chosen(chosen, tuple(weights), np.concatenate(numbers), np.concatenate(predictions))
+
+
+def _fold_rows(fold: NDArray[np.int64], n_networks: int) -> list[NDArray[np.int64]]:
+    """The rows of each fold that networks validate on: network i on fold i, and again from the first."""
+    return [np.flatnonzero(fold == number) for number in range(min(n_networks, N_FOLDS))]
 
 
 def _select(
@@ -578,7 +582,7 @@ def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Op
         {"params": [p for p in every if p.ndim == 2], "weight_decay": config.weight_decay},
         {"params": [p for p in every if p.ndim != 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=(0.9, 0.95), fused=True)
+    return LeanAdamW([g for g in groups if g["params"]], lr=config.lr, betas=(0.9, 0.95), fused=True)
 
 
 def _summary(
@@ -595,7 +599,8 @@ def _summary(
     time: str | None,
 ) -> dict[str, Any]:
     task = model.task
-    _, valid_code, valid_weight = held
+    valid_code = held[1][chosen.rows]
+    valid_weight = None if held[2] is None else held[2][chosen.rows]
     scores = task.score(valid_code, chosen.prediction, valid_weight)
     baseline = task.score(valid_code, task.baseline(code, len(valid_code)), valid_weight)
     shares = (
@@ -648,7 +653,7 @@ def _split_sentence(
     if parts.valid is None:
         return (
             f"rows: {parts.train.n_rows:,}; each of {config.members} networks validates on its own share of "
-            f"1/{config.members}, drawn {how}, and trains on the others"
+            f"1/{N_FOLDS}, drawn {how}, and trains on the others"
         )
     if groups is not None:
         how = f"by groups of {groups!r}"

@@ -55,3 +55,12 @@ def test_direction_of_every_metric():
     assert {name for name in METRICS if lower_is_better(name)} == {"log_loss", "mae", "rmse"}
     with pytest.raises(DataError, match="unknown metric 'f1'; known: accuracy, log_loss"):
         lower_is_better("f1")
+
+
+def test_ties_count_half_as_in_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    y, score, weight = rng.integers(0, 2, 500), rng.integers(0, 7, 500) / 7, rng.uniform(0, 2, 500)
+
+    assert roc_auc(y, score, weight) == pytest.approx(
+        reference.roc_auc_score(y, score, sample_weight=weight), abs=1e-12
+    )

@@ -1,6 +1,9 @@
 import copy
 import math
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,6 +16,7 @@ from multilayer.nn.embeddings import TableEmbedding
 from multilayer.training.optim import (
     ADAMW,
     SCHEDULES,
+    LeanAdamW,
     Muon,
     constant,
     cosine,
@@ -236,3 +240,24 @@ def test_muon_refuses_vectors_and_settings_out_of_range():
         Muon([W], ns_steps=-1)
     with pytest.raises(ConfigError, match=r"lr must not be negative; got -0\.5"):
         Muon([{"params": [b], "use_muon": False, "lr": -0.5}])
+
+
+def test_making_a_lean_adamw_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch; from multilayer.training.optim import LeanAdamW; "
+        "LeanAdamW([torch.nn.Parameter(torch.zeros(2))]); assert 'torch._dynamo' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_lean_adamw_takes_the_steps_of_adamw() -> None:
+    made = []
+    for kind in (LeanAdamW, torch.optim.AdamW):
+        parameter = torch.nn.Parameter(torch.arange(3.0))
+        optimizer = kind([{"params": [parameter], "weight_decay": 0.1}], lr=0.1, betas=(0.9, 0.95))
+        for _ in range(5):
+            optimizer.zero_grad()
+            (parameter**2).sum().backward()
+            optimizer.step()
+        made.append(parameter.detach().numpy())
+    assert np.array_equal(*made)

@@ -29,7 +29,7 @@ from multilayer.training.forward import (
 )
 from multilayer.training.layer_kernels import LAYERS
 from multilayer.training.losses import Loss, QuantileLoss
-from multilayer.training.optim import Muon, lr_scale
+from multilayer.training.optim import LeanAdamW, Muon, lr_scale
 from multilayer.training.plan import Plan, UnknownToKernels, read_plan
 
 logger = logging.getLogger("multilayer")
@@ -414,7 +414,7 @@ def warm_up() -> None:
 
 
 _REFUSED_OPTIONS = ("amsgrad", "maximize", "differentiable")
-_KNOWN_OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Muon, Muon)
+_KNOWN_OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Muon, Muon, LeanAdamW)
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, plan: Plan) -> None:

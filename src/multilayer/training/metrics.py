@@ -36,16 +36,20 @@ def log_loss(y: Array, probs: Array, weight: Array | None = None) -> float:
 def roc_auc(y: Array, score: Array, weight: Array | None = None) -> float:
     """Area under the ROC curve: how often a row of class 1 scores above one of class 0.
 
-    NaN where one of the two classes is absent.
+    A tie counts half; NaN where one of the two classes is absent. Equal to scikit-learn's `roc_auc_score`,
+    without the two seconds that importing it takes.
 
     >>> roc_auc(np.array([0, 0, 1]), np.array([0.1, 0.4, 0.8]))
     1.0
     """
-    from sklearn.metrics import roc_auc_score
-
-    if len(np.unique(y)) < 2:
-        return float("nan")
-    return float(roc_auc_score(y, score, sample_weight=weight))
+    w = np.ones(len(y)) if weight is None else np.asarray(weight, np.float64)
+    is_positive = y == 1
+    _, place = np.unique(score, return_inverse=True)
+    positive = np.bincount(place, w * is_positive)  # weight at each distinct score, ascending
+    negative = np.bincount(place, w * ~is_positive)
+    pairs = positive.sum() * negative.sum()
+    below = np.cumsum(negative) - negative / 2
+    return float(positive @ below / pairs) if pairs > 0 else float("nan")
 
 
 def rmse(y: Array, prediction: Array, weight: Array | None = None) -> float:
