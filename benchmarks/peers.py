@@ -4,8 +4,10 @@ A maker takes a `Case` and returns a function that trains so many steps more, on
 replacement. All learn the same network by Adam at 1e-3 on cross-entropy.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,10 +202,26 @@ def lightning(case: Case) -> Run:
     return run
 
 
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """This thread, and all that it starts, on one core. JAX has no setting that holds it to one thread."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if cores:
+        os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+
 def jax_scan(case: Case) -> Run:
     """All steps in one compiled `scan`. Running statistics of BatchNorm are kept, as PyTorch keeps them."""
-    import jax
-    import jax.numpy as jnp
+    with on_one_core():
+        import jax
+        import jax.numpy as jnp
+
+        jax.devices()  # starts JAX's threads, as many as there are cores to be seen
 
     x, y = (jnp.asarray(part.numpy()) for part in case.rows())
     linear = [m for m in case.network() if isinstance(m, nn.Linear)]

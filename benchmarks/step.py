@@ -4,8 +4,8 @@ python -m benchmarks.step [--rounds N] [--quick] [--compile-all] [--out FILE]
 
 Contestants take turns within one process; figures are medians over the rounds, in microseconds a step, and
 ratios are medians of the ratios within a round. Numbers too small for full precision count as zero for all.
-"one" thread, then "all": the kernels and the matrix products alone stay on one thread in both. JAX is set to
-its threads once a process, so it runs with one.
+"one" thread, then "all": the kernels and the matrix products alone stay on one thread in both. JAX takes
+its threads once a process: it runs on one core.
 """
 
 import argparse
@@ -190,8 +190,6 @@ def main() -> None:
     parser.add_argument("--compile-all", action="store_true", help="torch.compile in every case")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/step.jsonl"))
     options = parser.parse_args()
-    one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    os.environ.setdefault("XLA_FLAGS", one_thread)  # read when JAX is imported
     torch.set_flush_denormal(True)
     started = time.perf_counter()
     report = Report(options.out, COLUMNS, ["Microseconds a step.", *absent()])

@@ -283,6 +283,8 @@ class TestSettings:
             ("max_iter", 2.5),
             ("n_iter_no_change", 0),
             ("validation_fraction", 1.0),
+            ("quality", "good"),
+            ("members", 0),
             ("time_budget_s", -1),
             ("kinds", ["x0"]),
         ],

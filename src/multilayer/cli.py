@@ -126,6 +126,10 @@ def fit(
     members: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Networks to train side by side and average.")
     ] = None,
+    quality: Annotated[
+        Literal["fast", "default", "best"],
+        typer.Option(help="How long to train: fast takes a quarter of the default, best some five times."),
+    ] = "default",
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on TABLE and save it."""
@@ -137,7 +141,8 @@ def fit(
         _check_out(path, sources=(table,))
         model = recipe.fit(
             table, target=target, task=task, drop=drops, kinds=kinds, groups=group, time=time,
-            members=members, epochs=epochs, time_budget=time_budget, seed=seed, callbacks=(after_epoch,),
+            quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
+            callbacks=(after_epoch,),
         )  # fmt: skip
         model.save(path)
     if as_json:

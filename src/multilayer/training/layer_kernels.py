@@ -522,6 +522,37 @@ def look_up_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, t
             d_table[code, j] += d_y[i, op[B1] + j]
 
 
+@kernel
+def _mix_four(mixed, cap, wave, weight):
+    """Add a wave to four outputs, in one pass over the rows."""
+    rows = len(wave)
+    a0, a1, a2, a3 = weight[0], weight[1], weight[2], weight[3]
+    y0, y1 = row(mixed, np.int64(0), rows), row(mixed, cap, rows)
+    y2, y3 = row(mixed, 2 * cap, rows), row(mixed, 3 * cap, rows)
+    for i in range(rows):
+        y0[i] += a0 * wave[i]
+        y1[i] += a1 * wave[i]
+        y2[i] += a2 * wave[i]
+        y3[i] += a3 * wave[i]
+
+
+@kernel
+def _mix_four_back(mixed, cap, wave, d_wave, weight, d_weight):
+    """The wave's gradient, and those of its four weights, from the outputs' gradients in `mixed`."""
+    rows = len(wave)
+    a0, a1, a2, a3 = weight[0], weight[1], weight[2], weight[3]
+    g0, g1 = row(mixed, np.int64(0), rows), row(mixed, cap, rows)
+    g2, g3 = row(mixed, 2 * cap, rows), row(mixed, 3 * cap, rows)
+    t0, t1, t2, t3 = ZERO, ZERO, ZERO, ZERO
+    for i in range(rows):
+        t0 += wave[i] * g0[i]
+        t1 += wave[i] * g1[i]
+        t2 += wave[i] * g2[i]
+        t3 += wave[i] * g3[i]
+        d_wave[i] = (a0 * g0[i] + a1 * g1[i]) + (a2 * g2[i] + a3 * g3[i])
+    d_weight[0], d_weight[1], d_weight[2], d_weight[3] = t0, t1, t2, t3
+
+
 def periodic(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Cosines and their mix, feature by feature; the inner loops run over rows.
 
@@ -543,6 +574,9 @@ def periodic(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, train
             w, shift = frequency[f * n_frequencies + n], phase[f * n_frequencies + n] + QUARTER
             for i in range(rows):
                 wave[i] = sin_turns(xf[i] * w + shift)
+            if d == 4:
+                _mix_four(mixed, cap, wave, weight[(f * n_frequencies + n) * d :])
+                continue
             for e in range(d):
                 a = weight[(f * n_frequencies + n) * d + e]
                 to = row(mixed, e * cap, rows)
@@ -579,15 +613,18 @@ def periodic_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, 
         for n in range(n_frequencies):
             at = f * n_frequencies + n
             wave = row(scratch, at * cap, rows)
-            fill(d_wave, ZERO)
-            for e in range(d):
-                a = weight[at * d + e]
-                g = row(mixed, e * cap, rows)
-                total = ZERO
-                for i in range(rows):
-                    total += wave[i] * g[i]
-                    d_wave[i] += a * g[i]
-                d_weight[at * d + e] = total
+            if d == 4:
+                _mix_four_back(mixed, cap, wave, d_wave, weight[at * d :], d_weight[at * d :])
+            else:
+                fill(d_wave, ZERO)
+                for e in range(d):
+                    a = weight[at * d + e]
+                    g = row(mixed, e * cap, rows)
+                    total = ZERO
+                    for i in range(rows):
+                        total += wave[i] * g[i]
+                        d_wave[i] += a * g[i]
+                    d_weight[at * d + e] = total
             w, shift = frequency[at], phase[at]
             to_phase = ZERO
             to_frequency = ZERO
