@@ -633,6 +633,13 @@ class TestTraining:
         assert model.weights is not None
         assert sum(model.weights) == pytest.approx(5)  # each fold weighs alike
 
+    def test_few_validation_rows_of_a_class_do_not_choose_among_networks(self) -> None:
+        model = fit(table("sold"), target="sold", validation=0.2, **FAST | {"members": 3})
+
+        assert model.weights is not None
+        assert len(model.weights) >= 3  # every network is in it, and weighs alike
+        assert sum(model.weights) == pytest.approx(3)
+
     def test_a_label_tells_nothing_of_its_own_row(self) -> None:
         # The score comes from networks that held the row out: random labels give no more than chance.
         rng = np.random.default_rng(0)

@@ -41,6 +41,7 @@ FEWEST_VALUES = 8  # a number with fewer distinct values has no curve to follow
 WIDE = 200  # columns of a table from which on BatchNorm does harm
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
+FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 
 
@@ -512,7 +513,11 @@ def _choose(
     fold: NDArray[np.int64] | None,
 ) -> _Chosen:
     """Greedy choice among snapshots that were validated on the same rows; each network weighs alike."""
-    numbers = [np.arange(len(held[1]))] if fold is None else _fold_rows(fold, config.members)
+    if fold is not None:
+        numbers = _fold_rows(fold, config.members)
+    else:
+        # A choice among all networks by a few rows of a class would be a matter of chance.
+        numbers = [np.arange(len(held[1]))] * (config.members if _has_few_of_a_class(task, held[1]) else 1)
     most = max(1, config.entries // len(numbers))
     chosen: list[Snapshot] = []
     weights: list[float] = []
@@ -527,7 +532,16 @@ def _choose(
         predictions.append(_mean(kept, share, task))
         chosen += kept
         weights += (share * len(members)).tolist()
+    if fold is None:
+        shares = [len(nets[i :: len(numbers)]) for i in range(len(numbers))]
+        numbers, predictions = numbers[:1], [np.average(predictions, axis=0, weights=shares)]
     return _Chosen(chosen, tuple(weights), np.concatenate(numbers), np.concatenate(predictions))
+
+
+def _has_few_of_a_class(task: Task, code: NDArray[np.generic]) -> bool:
+    if task.kind == "regression":
+        return False
+    return int(np.bincount(code.astype(np.int64), minlength=len(task.classes)).min()) < FEWEST_OF_A_CLASS
 
 
 def _fold_rows(fold: NDArray[np.int64], n_networks: int) -> list[NDArray[np.int64]]:
