@@ -52,11 +52,12 @@ class Cell:
 
 
 def select(rows: Sequence[Row], commit: str | None = None, threads: int | None = None) -> list[Row]:
-    """One line for each set, contestant and seed: the last one, of one commit and number of threads."""
+    """One line for each set, contestant and seed: the last of one commit (or "all") and number of threads."""
     threads = rows[-1]["threads"] if threads is None and rows else threads
     commits = [row["commit"] for row in rows if row["commit"] and row["threads"] == threads]
     commit = commits[-1] if commit is None and commits else commit
-    kept = [row for row in rows if row["threads"] == threads and row["commit"] in (None, commit)]
+    wanted = {*commits, None} if commit == "all" else {commit, None}
+    kept = [row for row in rows if row["threads"] == threads and row["commit"] in wanted]
     return list({(row["table"], row["contestant"], row["seed"]): row for row in kept}.values())
 
 
@@ -372,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the page; write it and the plots."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("file", type=Path)
-    parser.add_argument("--commit", help="of the lines of ours")
+    parser.add_argument("--commit", help="of the lines of ours; 'all' takes the last line of any commit")
     parser.add_argument("--threads", type=int, help="those of the last line if not given")
     options = parser.parse_args(arguments)
     results = Results(select(read_rows(options.file), options.commit, options.threads))
