@@ -5,17 +5,15 @@ python -m benchmarks.pack [--rounds N] [--quick] [--out FILE]
 Times are of whole runs, from networks and rows to trained networks, setting up included.
 """
 
-import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from benchmarks.peers import Case
-from benchmarks.report import Report, alternate, ratio, spread
+from benchmarks.report import Report, alternate, parser_of, ratio, spread
 from multilayer.training.loop import train_pack
 from multilayer.training.pack import n_cores
 
@@ -110,10 +108,7 @@ def draw(figure: Any, results: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Measure, keep, show."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="four members, one epoch")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/pack.jsonl"))
+    parser = parser_of(__doc__, "pack", rounds=7, quick="four members, one epoch")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     members, epochs = (4, 1) if options.quick else (16, 4)

@@ -3,20 +3,18 @@
 python -m benchmarks.predict [--rounds N] [--quick] [--out FILE]
 """
 
-import argparse
 import math
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import Report, alternate, ratio, spread, timed
+from benchmarks.report import Report, alternate, parser_of, ratio, spread, timed
 from multilayer.training.kernel_engine import KernelEngine
 from multilayer.training.losses import Loss
 from multilayer.training.pack import n_cores
@@ -146,10 +144,7 @@ def draw(figure: Any, results: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Measure, keep, show."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--quick", action="store_true", help="10,000 rows instead of 100,000")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/predict.jsonl"))
+    parser = parser_of(__doc__, "predict", rounds=11, quick="10,000 rows instead of 100,000")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     columns = ["rows x contestant", "median us", "least", "most", "over ours", "peak MB"]

@@ -1,5 +1,6 @@
 """What a benchmark leaves behind: JSON lines, a Markdown table and a plot, and on what machine."""
 
+import argparse
 import json
 import os
 import platform
@@ -95,6 +96,15 @@ def spread(values: Sequence[float], scale: float = 1.0) -> dict[str, float]:
 def ratio(over: Sequence[float], under: Sequence[float]) -> float:
     """Median over the rounds of one time over another: what disturbs a whole round cancels out."""
     return statistics.median(a / b for a, b in zip(over, under, strict=True))
+
+
+def parser_of(doc: str, name: str, *, rounds: int, quick: str) -> argparse.ArgumentParser:
+    """The options of a benchmark of speed. quick: what `--quick` leaves of it."""
+    parser = argparse.ArgumentParser(description=doc.split("\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/{name}.jsonl"))
+    return parser
 
 
 class Report:

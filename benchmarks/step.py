@@ -8,7 +8,6 @@ ratios are medians of the ratios within a round. Numbers too small for full prec
 its threads once a process: it runs on one core.
 """
 
-import argparse
 import math
 import os
 import shutil
@@ -16,14 +15,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import peers
 from benchmarks.peers import Case, Run
-from benchmarks.report import Report, alternate, ratio, spread, timed
+from benchmarks.report import Report, alternate, parser_of, ratio, spread, timed
 from multilayer.training.pack import n_cores
 
 SIZES = (  # batch, d_in, width, depth, d_out
@@ -184,11 +182,8 @@ def draw(figure: Any, results: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Measure every case with one thread, then with all."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="three cases")
+    parser = parser_of(__doc__, "step", rounds=7, quick="three cases")
     parser.add_argument("--compile-all", action="store_true", help="torch.compile in every case")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/step.jsonl"))
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     started = time.perf_counter()

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.model import Model
+from multilayer.recipe import QUALITIES
 from multilayer.recipe import fit as fit_recipe
 from multilayer.table.read import Table, read_table
 from multilayer.table.schema import Kind as ColumnKind
@@ -62,7 +63,7 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "max_iter": (_is_count, "None or an int of at least 1"),
     "n_iter_no_change": (_is_count, "None or an int of at least 1"),
     "validation_fraction": (lambda v: _is_positive(v) and v < 1, "None or a float in the range (0, 1)"),
-    "quality": (lambda v: v in ("fast", "default", "best"), "'fast', 'default' or 'best'"),
+    "quality": (lambda v: str(v) in QUALITIES, "'fast', 'default' or 'best'"),
     "members": (_is_count, "None or an int of at least 1"),
     "time_budget_s": (_is_positive, "None or a float in the range (0, inf)"),
     "kinds": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to kinds"),
@@ -100,7 +101,7 @@ class _TableEstimator(BaseEstimator):
             n_iter_no_change: epochs without a better validation loss before training stops.
             validation_fraction: share of the rows held out to stop early and to choose the best epochs; None:
                 each network holds out its own share.
-            quality: "fast" takes a quarter of the time of "default", "best" some five times as much.
+            quality: "fast" takes about a third of the time of "default", "best" some four times as much.
             members: networks to train side by side.
             time_budget_s: seconds after which training stops and keeps the best weights so far.
             kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong.

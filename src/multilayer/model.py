@@ -149,8 +149,7 @@ class Model:
 
     @cached_property
     def _predictor(self) -> Predictor:
-        link = self.task.values if self.classes is None else self.task.probs
-        return Predictor(self.networks, link, self.weights)
+        return Predictor(self.networks, self.task.link, self.weights)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file. A crash on the way leaves what stood there before.

@@ -35,6 +35,8 @@ Whole = int | np.integer[Any]
 Real = float | Whole
 
 Quality = Literal["fast", "default", "best"]
+# quality -> networks, and epochs of each, as multiples of the default's
+QUALITIES: Mapping[str, tuple[float, float]] = {"fast": (0.5, 0.5), "default": (1, 1), "best": (3, 1.5)}
 
 MOST_PERIODIC = 128  # numbers with a periodic embedding: those with the most distinct values
 FEWEST_VALUES = 8  # a number with fewer distinct values has no curve to follow
@@ -82,8 +84,8 @@ class Config:
     ) -> "Config":
         """The default for a table of this shape: some 1,500 steps, in batches that grow with the table.
 
-        Small tables take more networks, as chance is larger there; classes take BatchNorm. "fast" trains a
-        quarter as long, "best" some five times.
+        Small tables take more networks, as chance is larger there; classes take BatchNorm. "fast" trains half
+        as many for half as long, "best" three times as many for half as long again.
 
         >>> config = Config.for_shape(20_000)
         >>> config.batch_size, config.epochs, config.members
@@ -94,11 +96,11 @@ class Config:
         epochs = int(np.clip(round(1_500 * batch_size / n_rows), 6, 20))
         has_classes = kind != "regression"
         members = 8 if n_rows < 100_000 else 4
-        scale = {"fast": (0.5, 0.5), "default": (1, 1), "best": (3, 1.5)}[quality]
+        more_members, more_epochs = QUALITIES[quality]
         return cls(
-            members=round(members * scale[0]),
-            epochs=round(epochs * scale[1]),
-            entries=round(cls.entries * max(1, scale[0])),
+            members=round(members * more_members),
+            epochs=round(epochs * more_epochs),
+            entries=round(cls.entries * max(1, more_members)),
             batch_size=batch_size,
             norm="batch" if has_classes and n_columns <= WIDE and n_rows >= WIDE else None,
             target_statistics=kind == "binary",
@@ -131,9 +133,10 @@ def fit(
 ) -> Model:
     """Learn to predict a column of a table from the others. No setting is needed beyond the target.
 
-    Kinds of columns are inferred, the encoder is learnt on the training rows only, networks with embeddings
-    are trained side by side, and the epochs of theirs that predict validation rows best together make up the
-    model. `model.summary["decisions"]` says in words what was decided.
+    Kinds of columns are inferred, the encoder is learnt on the training rows only (with folds these are all
+    rows; what it tells a row of the target comes from other folds), networks with embeddings are trained
+    side by side, and the epochs of theirs that predict validation rows best together make up the model.
+    `model.summary["decisions"]` says in words what was decided.
     Ctrl-C ends training and gives the model of the best epoch so far (`model.summary["interrupted"]`).
 
     Args:
@@ -149,7 +152,7 @@ def fit(
         groups: column whose values must not be on both sides of the split; it is no feature.
         time: column to split by: the latest rows validate.
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
-        quality: "fast" takes a quarter of the time of "default", "best" some five times as much.
+        quality: "fast" takes about a third of the time of "default", "best" some four times as much.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
         time_budget: seconds for the whole fit.
@@ -395,10 +398,9 @@ def _config(
 
 
 def _checked_quality(quality: str) -> Quality:
-    if quality not in ("fast", "default", "best"):
+    if quality not in QUALITIES:
         raise ConfigError(
-            f"quality must be 'fast', 'default' or 'best'; got {quality!r}."
-            f"{nearest(str(quality), ('fast', 'default', 'best'))}"
+            f"quality must be 'fast', 'default' or 'best'; got {quality!r}.{nearest(str(quality), QUALITIES)}"
         )
     return quality  # type: ignore[return-value]
 
@@ -427,9 +429,9 @@ def _network_config(encoder: Encoder, batch: Batch, task: Task, config: Config) 
     curved = [
         (i, feature.column)
         for i, feature in enumerate(encoder.num_features)
-        if feature.channel in ("scaled", "rank") and len(np.unique(batch.num[:, i])) >= FEWEST_VALUES
+        if feature.channel in ("scaled", "rank")
     ]
-    curved = most_varied(batch.num, curved, MOST_PERIODIC)
+    curved = most_varied(batch.num, curved, MOST_PERIODIC, fewest_values=FEWEST_VALUES)
     return NetworkConfig(
         n_num=len(encoder.num_features),
         cardinalities=tuple(encoder.cardinalities),
@@ -532,9 +534,8 @@ def _choose(
         predictions.append(_mean(kept, share, task))
         chosen += kept
         weights += (share * len(members)).tolist()
-    if fold is None:
-        shares = [len(nets[i :: len(numbers)]) for i in range(len(numbers))]
-        numbers, predictions = numbers[:1], [np.average(predictions, axis=0, weights=shares)]
+    if fold is None:  # all groups were validated on the same rows, and are of one size
+        numbers, predictions = numbers[:1], [np.mean(predictions, axis=0)]
     return _Chosen(chosen, tuple(weights), np.concatenate(numbers), np.concatenate(predictions))
 
 
@@ -567,8 +568,7 @@ def _select(
 
 
 def _mean(snapshots: list[Snapshot], shares: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
-    link = task.values if task.kind == "regression" else task.probs
-    return np.einsum("s,s...->...", shares, np.stack([link(snapshot.output) for snapshot in snapshots]))
+    return np.einsum("s,s...->...", shares, np.stack([task.link(s.output) for s in snapshots]))
 
 
 def _as_it_is(net: nn.Sequential, x: NDArray[np.float32]) -> Snapshot:

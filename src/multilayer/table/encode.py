@@ -387,13 +387,18 @@ def _rows_that_differ(numbers: Floats) -> int:
     return len(numbers) - int(np.unique(numbers, return_counts=True)[1].max())
 
 
-def most_varied(num: NDArray[np.float32], places: list[tuple[int, str]], most: int) -> list[tuple[int, str]]:
-    """Of these columns of `num` (place, name), those with the most distinct values, in their order."""
-    if len(places) <= most:
+def most_varied(
+    num: NDArray[np.float32], places: list[tuple[int, str]], most: int, *, fewest_values: int = 0
+) -> list[tuple[int, str]]:
+    """Of these columns of `num` (place, name), those with the most distinct values, in their order.
+
+    fewest_values: columns with fewer are left out, however few there are
+    """
+    if len(places) <= most and not fewest_values:
         return places
-    n_distinct = [len(np.unique(num[:, place])) for place, _ in places]
+    n_distinct = np.array([len(np.unique(num[:, place])) for place, _ in places], np.int64)
     kept = np.sort(np.argsort(n_distinct, kind="stable")[::-1][:most])
-    return [places[i] for i in kept]
+    return [places[i] for i in kept if n_distinct[i] >= fewest_values]
 
 
 def _coder_from_json(column: Column, plan: Mapping[str, Any], knots: Floats, places: Floats) -> _Coder:

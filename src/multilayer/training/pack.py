@@ -360,10 +360,11 @@ def _tell(
     histories = [member.history for member in healthy]
     if not healthy:
         return
-    validated = [member for member in healthy if member.history.val_loss]
+    epoch = max(history.epochs for history in histories)
+    validated = [member for member in healthy if len(member.history.val_loss) == epoch]  # in this epoch
     val_losses = [member.history.val_loss[-1] for member in validated]
     progress = Progress(
-        epoch=max(history.epochs for history in histories),
+        epoch=epoch,
         epochs=planned,
         train_loss=float(np.mean([history.train_loss[-1] for history in histories])),
         val_loss=float(np.mean(val_losses)) if val_losses else None,

@@ -107,6 +107,10 @@ class Task:
         """Network outputs (n_rows, 1) to numbers in the target's units, kept inside the range seen at fit."""
         return np.clip(output[:, 0].astype(np.float64) * self.scale + self.center, self.low, self.high)
 
+    def link(self, output: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Network outputs to what a model averages and predicts with: probabilities, or values."""
+        return self.values(output) if self.kind == "regression" else self.probs(output)
+
     def labels(self, probs: NDArray[np.float64]) -> NDArray[np.generic]:
         """The most probable class of each row, as the label that came in."""
         return self.label_array()[probs.argmax(axis=1)]
