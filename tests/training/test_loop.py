@@ -822,6 +822,13 @@ def test_kernels_see_a_callback_stop_and_an_early_stop():
     assert patient.epochs == patient.best_epoch + 2
 
 
+def test_a_budget_of_three_seconds_is_worth_loading_the_kernels_for():
+    net, x, y = problem()
+    train(net, x, y, loss="mse", epochs=1, engine="kernels")  # compiled from here on
+    history = train(net, x, y, loss="mse", epochs=500, batch_size=6, patience=1, validation=(x, y), time_budget=3)
+    assert history.engine == "kernels"
+
+
 def test_a_budget_of_nothing_still_takes_a_first_piece():
     net, x, y = problem()
     history = train(net, x, y, loss="mse", epochs=9, time_budget=1e-9, validation=(x, y))

@@ -36,7 +36,7 @@ __all__ = ["Callback", "Progress", "train", "train_pack"]
 
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 FEW_STEPS = 1_000  # with fewer, loading the kernels (about a second) would cost more than they save
-LOAD_BUDGET_S, COMPILE_BUDGET_S = 5.0, 60.0  # with less time, kernels are not loaded, or not compiled first
+LOAD_BUDGET_S, COMPILE_BUDGET_S = 2.0, 60.0  # with less time, kernels are not loaded, or not compiled first
 
 
 def train(
