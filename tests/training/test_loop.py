@@ -726,6 +726,7 @@ def test_weights_that_break_in_the_last_step_count_as_diverged():
 
 def test_the_time_budget_is_roughly_kept():
     net, x, y = problem()
+    train(net, x, y, loss=slow_mse, epochs=1)  # the first run of a process imports what it needs
     began = time.perf_counter()
     history = train(net, x, y, loss=slow_mse, epochs=10_000, batch_size=6, schedule="linear", time_budget=0.4)
     assert 0.2 < time.perf_counter() - began < 2
@@ -825,7 +826,7 @@ def test_kernels_see_a_callback_stop_and_an_early_stop():
 def test_a_budget_of_three_seconds_is_worth_loading_the_kernels_for():
     net, x, y = problem()
     train(net, x, y, loss="mse", epochs=1, engine="kernels")  # compiled from here on
-    history = train(net, x, y, loss="mse", epochs=500, batch_size=6, patience=1, validation=(x, y), time_budget=3)
+    history = train(net, x, y, loss="mse", epochs=500, batch_size=6, patience=1, validation=(x, y), time_budget=3.0)
     assert history.engine == "kernels"
 
 
