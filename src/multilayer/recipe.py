@@ -22,7 +22,7 @@ from multilayer.table.read import Table, listed, read_table
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
 from multilayer.table.split import folds, split
 from multilayer.training.autograd import forward_in_chunks
-from multilayer.training.ensemble import Snapshot, Snapshots, select_greedily
+from multilayer.training.ensemble import Snapshot, Snapshots, mean_weights, select_greedily
 from multilayer.training.history import History
 from multilayer.training.loop import Callback, train_pack
 from multilayer.training.optim import LeanAdamW
@@ -47,6 +47,7 @@ WIDE = 200  # columns of a table from which on BatchNorm does harm
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
+MERGED_LOSS = 1.005  # a mean of weights may predict this much worse than the mean of predictions
 ESSENCE_MB = 512  # what snapshots may remember of validation rows, all networks together
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 
@@ -583,14 +584,51 @@ def _choose(
         counts = _select(candidates, task, held[1][rows], None if held[2] is None else held[2][rows], most)
         share = counts[counts > 0] / counts.sum()
         kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
-        restored = [_restored(network, snapshot.weights) for snapshot in kept]
-        predictions.append(Predictor(restored, task.link, share.tolist())(held[0][rows]))
-        networks += restored
+        of_rows = (held[0][rows], held[1][rows], None if held[2] is None else held[2][rows])
+        merged, merged_share = _merged(kept, share, network, task, of_rows)
+        predictions.append(Predictor(merged, task.link, merged_share.tolist())(held[0][rows]))
+        networks += merged
         epochs += [snapshot.epoch for snapshot in kept]
-        weights += (share * len(members)).tolist()
+        weights += (merged_share * len(members)).tolist()
     if fold is None:  # all groups were validated on the same rows, and are of one size
         numbers, predictions = numbers[:1], [np.mean(predictions, axis=0)]
     return _Chosen(networks, epochs, tuple(weights), np.concatenate(numbers), np.concatenate(predictions))
+
+
+def _merged(
+    kept: list[Snapshot], share: NDArray[np.float64], network: NetworkConfig, task: Task, rows: Rows
+) -> tuple[list[nn.Module], NDArray[np.float64]]:
+    """One network for all snapshots of a member, the mean of their weights, and the share of each.
+
+    Its epochs lie close together as the learning rate falls, so the mean predicts as the snapshots' mean
+    does, in a fraction of the time. Where it does not, the snapshots stay apart.
+
+    Source:  Wortsman et al. 2022, "Model soups", arXiv:2203.05482
+    """
+    separate: list[nn.Module] = [_restored(network, snapshot.weights) for snapshot in kept]
+    members = np.array([snapshot.member for snapshot in kept])
+    of_member = [np.flatnonzero(members == member) for member in dict.fromkeys(members.tolist())]
+    if len(of_member) == len(kept):
+        return separate, share
+    merged: list[nn.Module] = [
+        _restored(network, mean_weights([kept[i].weights for i in places], share[places]))
+        for places in of_member
+    ]
+    merged_share = np.array([share[places].sum() for places in of_member])
+    loss, merged_loss = (
+        _loss_of_mean(nets, shares, task, rows)
+        for nets, shares in ((separate, share), (merged, merged_share))
+    )
+    return (merged, merged_share) if merged_loss <= MERGED_LOSS * loss else (separate, share)
+
+
+def _loss_of_mean(nets: list[nn.Module], share: NDArray[np.float64], task: Task, rows: Rows) -> float:
+    """Of the mean prediction of the networks, over rows."""
+    x, code, weight = rows
+    outputs = [forward_in_chunks(net, torch.from_numpy(x)).numpy() for net in nets]
+    essences = np.stack([task.essence(output, code) for output in outputs])
+    mean = np.einsum("n,n...->...", share, essences)
+    return float(np.average(task.row_losses(mean[None], code)[0], weights=weight))
 
 
 def _has_few_of_a_class(task: Task, code: NDArray[np.generic]) -> bool:
@@ -692,7 +730,7 @@ def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
         f"networks: {config.members} of {' x '.join(map(str, config.hidden))}, {config.activation}{norm}"
         f"{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, {trained} of at most "
         f"{config.epochs} epochs; "
-        f"predicts with {len(chosen.networks)} snapshots, of epochs {epochs}; engine {model.history.engine}"
+        f"predicts with {len(chosen.networks)} networks, of epochs {epochs}; engine {model.history.engine}"
     )
 
 

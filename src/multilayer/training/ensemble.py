@@ -1,6 +1,6 @@
 """Snapshots: networks as they were after each epoch, and the choice of those that predict best together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,28 @@ class Snapshots:
 
 def _copy_of(net: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in net.state_dict().items()}
+
+
+def mean_weights(states: Sequence[Mapping[str, torch.Tensor]], share: Floats) -> dict[str, torch.Tensor]:
+    """The weighted mean of state dicts, summed in float64; whole numbers, such as counters, are the last's.
+
+    share: of each state dict (n,); they need not sum to one
+
+    >>> mean_weights([{"w": torch.tensor([0.0])}, {"w": torch.tensor([4.0])}], np.array([3.0, 1.0]))
+    {'w': tensor([1.])}
+    """
+    total = float(share.sum())
+    return {
+        name: sum(
+            (weight * state[name].double() for weight, state in zip(share.tolist(), states, strict=True)),
+            start=torch.zeros_like(last, dtype=torch.float64),
+        )
+        .div(total)
+        .to(last.dtype)
+        if last.is_floating_point()
+        else last.clone()
+        for name, last in states[-1].items()
+    }
 
 
 def select_greedily(
