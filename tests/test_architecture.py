@@ -28,6 +28,7 @@ LAYERS = {
     "table.files": ["table.delimited", "table.frames", "table.notation"],
     "table.read": ["table.files"],
     "table.schema": ["table.read"],  # the Table type
+    "table.nested": ["table.schema"],
     "table.target": [],
     "table.encode": ["table.schema", "table.target"],
     "table.split": [],

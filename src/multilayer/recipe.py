@@ -5,8 +5,8 @@ import importlib.metadata
 import logging
 import platform
 import time as clock
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,10 @@ from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder, most_varied
-from multilayer.table.read import Table, listed, read_table
+from multilayer.table.names import column_name
+from multilayer.table.nested import as_at_fit
+from multilayer.table.notation import Notation
+from multilayer.table.read import Table, listed, read_source, read_table
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
 from multilayer.table.split import folds, split
 from multilayer.training.autograd import forward_in_chunks
@@ -110,14 +113,18 @@ class Config:
 def fit(
     table: Any,
     *,
-    target: str | None = None,
+    target: Hashable = None,
     y: Any = None,
     task: TaskKind | str | None = None,
-    drop: Iterable[str] = (),
-    kinds: Mapping[str, Kind] | None = None,
+    drop: Iterable[Hashable] = (),
+    kinds: Mapping[Any, Kind] | None = None,
+    query: str | None = None,
+    missing: Any = (),
+    thousands: str | None = None,
+    decimal: str = ".",
     validation: Any = None,
-    groups: str | None = None,
-    time: str | None = None,
+    groups: Hashable = None,
+    time: Hashable = None,
     sample_weight: Any = None,
     quality: str = "default",
     members: Whole | None = None,
@@ -140,12 +147,19 @@ def fit(
     Ctrl-C ends training and gives the model of the best epoch so far (`model.summary["interrupted"]`).
 
     Args:
-        table: a file (CSV, Parquet), a pandas, polars or Arrow frame, a mapping of columns, a NumPy matrix.
+        table: a file or several (CSV, Parquet, JSON, Arrow, a database), a pandas, polars or Arrow frame, a
+            mapping of columns, a list of dicts, a NumPy or sparse matrix: anything that `read_table` takes.
         target: name of the column to predict; or pass its values as `y`.
         y: values to predict (n_rows,), where the table does not hold them.
         task: "binary", "multiclass" or "regression"; None decides from the target.
-        drop: columns to leave out.
+        drop: columns to leave out; they may hold anything.
         kinds: column name -> "number", "boolean", "category" or "date", where the inferred kind is wrong.
+        query: SQL that gives the rows, where the table is a database, a connection or a file to query; see
+            `read_table`.
+        missing: marks of missing values, such as ("?", -999), in all columns; or a mapping of columns to
+            marks.
+        thousands, decimal: separators of numbers in text: "," and "." of 1,234.5. These and `missing` are
+            kept in the model, which reads tables to predict in the same way.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on its own share and trains on all others, so that no row
             is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
@@ -173,8 +187,11 @@ def fit(
     started = clock.perf_counter()
     seed = _checked_seed(seed)
     _check_positive("time_budget", time_budget)
-    data = _Data.read(table, target, y, drop, groups, time, sample_weight)
+    notation = Notation.declare(missing, thousands, decimal)
+    target, groups, time = (None if name is None else column_name(name) for name in (target, groups, time))
+    data = _Data.read(table, target, y, drop, groups, time, sample_weight, notation, query)
     task_ = Task.from_target(data.y, task)
+    kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
     schema = infer_schema(data.features, kinds=kinds)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
@@ -210,6 +227,7 @@ def fit(
         histories,
         dropped=data.dropped,
         weights=chosen.weights,
+        notation=notation,
     )
     model.summary = _summary(
         model, data, parts, config, chosen, code, held, task is None, validation, groups, time
@@ -236,6 +254,8 @@ class _Data:
     groups: NDArray[np.generic] | None = None
     time: NDArray[np.generic] | None = None
     dropped: tuple[str, ...] = ()
+    notation: Notation = field(default_factory=Notation)
+    notes: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -247,17 +267,20 @@ class _Data:
         source: Any,
         target: str | None,
         y: Any,
-        drop: Iterable[str],
+        drop: Iterable[Hashable],
         groups: str | None,
         time: str | None,
         sample_weight: Any,
+        notation: Notation,
+        query: str | None,
     ) -> "_Data":
         if (target is None) == (y is None):
             raise ConfigError("fit needs either the name of the target column (target=) or its values (y=).")
-        table = read_table(source)
-        drop = [drop] if isinstance(drop, str) else list(drop)
-        weight_column = sample_weight if isinstance(sample_weight, str) else None
-        not_features = [*drop, *(name for name in (groups, weight_column) if name is not None)]
+        dropped = [column_name(name) for name in ([drop] if isinstance(drop, str) else drop)]
+        weight_column = column_name(sample_weight) if isinstance(sample_weight, str) else None
+        unread = set(dropped) - {target, groups, time, weight_column}
+        table = read_source(source, notation, query=query, unread=unread)
+        not_features = [*dropped, *(name for name in (groups, weight_column) if name is not None)]
         _require(table, [*not_features, *(name for name in (time, target) if name is not None)])
         if target in not_features:
             raise ConfigError(f"the target {target!r} cannot be dropped, or be the groups or weights.")
@@ -277,6 +300,8 @@ class _Data:
             groups=None if groups is None else table[groups],
             time=None if time is None else table[time],
             dropped=tuple(dict.fromkeys(not_features)),
+            notation=notation,
+            notes=table.notes,
         )
 
     def take(self, rows: NDArray[np.int64]) -> "_Data":
@@ -369,12 +394,18 @@ def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
 def _given_validation(data: _Data, validation: Any) -> _Data:
     if data.target == "target" and isinstance(validation, tuple):
         table, y = validation
-        held = _with_target(read_table(table), y)
+        held = _with_target(_read_validation(data, table), y)
         _require(held, list(data.features.names))
         return _Data(held.select(data.features.names), held["__target__"], None, "target")
-    table = read_table(validation)
+    table = _read_validation(data, validation)
     _require(table, [data.target, *data.features.names])
     return _Data(table.select(data.features.names), table[data.target], None, data.target)
+
+
+def _read_validation(data: _Data, source: Any) -> Table:
+    """A table to validate on, in the notation of the training rows."""
+    table = read_source(source, data.notation, unread=data.dropped)
+    return as_at_fit(table, [*data.features.names, *data.dropped, data.target])
 
 
 def _config(
@@ -622,7 +653,9 @@ def _summary(
         if model.classes is None
         else (np.bincount(code, minlength=len(task.classes)) / len(code)).tolist()
     )
+    reading = [f"read: {'; '.join(data.notes)}"] if data.notes else []
     decisions = [
+        *reading,
         _task_sentence(data, task, guessed),
         _split_sentence(parts, config, task, validation, groups, time),
         _columns_sentence(model, data),

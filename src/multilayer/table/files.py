@@ -151,9 +151,9 @@ class Files:
         relation = connection.sql(f"SELECT * FROM read_parquet({paths}, {options})")
         if not folders:
             return relation, names[0]
-        n_own = len(names[0])
-        kept = [*relation.columns[:n_own], *(name for name in relation.columns[n_own:] if name in folders)]
-        return relation.project(", ".join(map(sql_name, kept))), [*names[0], *kept[n_own:]]
+        added = [name for name in folders if name not in names[0]]  # and none of folders above the root
+        kept = [*relation.columns[: len(names[0])], *added]
+        return relation.project(", ".join(map(sql_name, kept))), [*names[0], *added]
 
     def _partitions(self) -> list[str]:
         """Names of columns in names of folders, as `year` in year=2024, below the root."""
