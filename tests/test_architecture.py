@@ -18,8 +18,17 @@ SRC = ROOT / "src" / "multilayer"
 # errors.py. A folder's __init__.py may import the files of its folder.
 LAYERS = {
     "errors": [],
-    "table.read": [],
+    "table.names": [],
+    "table.sparse": [],
+    "table.values": ["table.names", "table.sparse"],
+    "table.notation": ["table.names", "table.sparse"],
+    "table.frames": ["table.values"],
+    "table.database": ["table.values"],
+    "table.delimited": ["table.database"],
+    "table.files": ["table.delimited", "table.frames", "table.notation"],
+    "table.read": ["table.files"],
     "table.schema": ["table.read"],  # the Table type
+    "table.nested": ["table.schema"],
     "table.target": [],
     "table.encode": ["table.schema", "table.target"],
     "table.split": [],

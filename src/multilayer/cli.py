@@ -56,7 +56,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="A .csv, .tsv, .gz or .parquet file.")]
+TableArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="A .csv, .tsv, .parquet, .jsonl, .arrow or .duckdb file, a folder, or a quoted pattern.",
+    ),
+]
+QueryOption = Annotated[
+    str | None,
+    typer.Option(metavar="SQL", help="The rows to read; TABLE is a database, or the table `self`."),
+]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` saved.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
@@ -128,6 +138,17 @@ def fit(
         list[str] | None,
         typer.Option(metavar="COL=KIND", help="Read a column as number, boolean, category, date."),
     ] = None,
+    query: QueryOption = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MARK,MARK", help="What stands for a missing value; COL=MARK in one column. Repeatable."
+        ),
+    ] = None,
+    thousands: Annotated[
+        str | None, typer.Option(metavar="SIGN", help="What separates thousands: , of 1,234.5.")
+    ] = None,
+    decimal: Annotated[str, typer.Option(metavar="SIGN", help="The decimal sign: , of 2,5.")] = ".",
     group: Annotated[
         str | None, typer.Option(metavar="COL", help="Rows of one group stay on one side of the split.")
     ] = None,
@@ -154,8 +175,9 @@ def fit(
 
         _check_out(path, sources=(table,))
         model = recipe.fit(
-            table, target=target if len(target) > 1 else target[0], task=task, objective=objective,
-            quantiles=_numbers("--quantiles", quantiles), drop=drops, kinds=kinds, groups=group, time=time,
+            table, query=query, target=target if len(target) > 1 else target[0], task=task,
+            objective=objective, quantiles=_numbers("--quantiles", quantiles), drop=drops, kinds=kinds,
+            missing=_marks(missing or []), thousands=thousands, decimal=decimal, groups=group, time=time,
             quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
             callbacks=(after_epoch,),
         )  # fmt: skip
@@ -174,6 +196,7 @@ def fit(
 def predict(
     model: ModelArgument,
     table: TableArgument,
+    query: QueryOption = None,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="A .csv or .parquet file; without it, CSV on stdout.")
     ] = None,
@@ -185,7 +208,7 @@ def predict(
         _check_ending(path)
         _check_out(path, sources=(model, table))
     with _progress(f"predicting {table}"):
-        columns = _predictions(_load(model), table)
+        columns = _predictions(_load(model), table, query)
     n_rows = len(next(iter(columns.values())))
     if path:
         _write_predictions(columns, path)
@@ -199,11 +222,13 @@ def predict(
 
 
 @app.command()
-def evaluate(model: ModelArgument, table: TableArgument, as_json: JsonOption = False) -> None:
+def evaluate(
+    model: ModelArgument, table: TableArgument, query: QueryOption = None, as_json: JsonOption = False
+) -> None:
     """Score a model on TABLE, which must hold the target column."""
     with _progress(f"evaluating {table}"):
         loaded = _load(model)
-        score = loaded.evaluate(table)
+        score = loaded.evaluate(table, query=query)
     if as_json:
         _print_json({"model": model, "table": table, "target": loaded.target, "score": score})
     else:
@@ -255,10 +280,13 @@ def demo(
 def _stem(table: str) -> str:
     """The table's file name without its endings.
 
-    >>> _stem("data/houses.csv.gz"), _stem("sales.2024.parquet")
-    ('houses', 'sales.2024')
+    >>> _stem("data/houses.csv.gz"), _stem("sales.2024.parquet"), _stem("sales/*.csv")
+    ('houses', 'sales.2024', 'sales')
     """
-    return Path(Path(table).name.removesuffix(".gz")).stem
+    path = Path(table)
+    while any(sign in path.name for sign in "*?["):
+        path = path.parent
+    return Path(path.name.removesuffix(".gz").removesuffix(".zst")).stem or "model"
 
 
 def _names(lists: Sequence[str]) -> list[str]:
@@ -297,15 +325,34 @@ def _kinds(pairs: Sequence[str]) -> dict[str, Any]:
     return {name: kind for name, _, kind in (pair.rpartition("=") for pair in pairs)}
 
 
+def _marks(lists: Sequence[str]) -> Any:
+    """Marks of missing values from comma lists: for all columns, or of COL=MARK for one.
+
+    >>> _marks(["?,-999"]), _marks(["age=-1", "age=0"])
+    (['?', '-999'], {'age': ['-1', '0']})
+    """
+    marks = _names(lists)
+    pairs = [mark.rpartition("=") for mark in marks]
+    if not any(name for name, _, _ in pairs):
+        return marks
+    if not all(name for name, _, _ in pairs):
+        raise ConfigError(
+            f"--missing takes marks for all columns, or COL=MARK throughout; got both: {', '.join(marks)}."
+        )
+    return {name: [mark for other, _, mark in pairs if other == name] for name, _, _ in pairs}
+
+
 def _load(path: str) -> "multilayer.model.Model":
     from multilayer.model import Model
 
     return Model.load(path)
 
 
-def _predictions(model: "multilayer.model.Model", table: str) -> dict[str, "numpy.ndarray"]:
+def _predictions(
+    model: "multilayer.model.Model", table: str, query: str | None
+) -> dict[str, "numpy.ndarray"]:
     """The columns that `predict` writes, by name, in their order."""
-    return model.predict_columns(table)
+    return model.predict_columns(table, query=query)
 
 
 def _check_out(path: Path, *, sources: Sequence[str]) -> None:

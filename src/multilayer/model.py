@@ -22,7 +22,9 @@ from torch import nn
 from multilayer.errors import DataError, ModelFileError, OutputError, SchemaError, nearest
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder
-from multilayer.table.read import Table, listed, read_table
+from multilayer.table.nested import as_at_fit
+from multilayer.table.notation import Notation
+from multilayer.table.read import Table, listed, read_source
 from multilayer.table.schema import Schema, check
 from multilayer.training.history import History
 from multilayer.training.predictor import Predictor
@@ -46,6 +48,7 @@ class Model:
     summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
     dropped:  columns that were left out at fit; they may be there at prediction, or not
     weights:  of the networks in the average; None weighs all alike
+    notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -63,6 +66,7 @@ class Model:
     summary: dict[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     weights: tuple[float, ...] | None = None
+    notation: Notation = field(default_factory=Notation)
 
     @property
     def schema(self) -> Schema:
@@ -89,7 +93,7 @@ class Model:
         """Metrics on the validation rows; NaN where one is not defined, such as roc_auc of a single class."""
         return {name: _nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
 
-    def predict(self, table: Any) -> NDArray[Any]:
+    def predict(self, table: Any, *, query: str | None = None) -> NDArray[Any]:
         """The most probable label, or the expected value, of each row; (n_rows,).
 
         With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
@@ -101,13 +105,14 @@ class Model:
         Args:
             table: anything that `read_table` takes, with the columns of the fit, in any order; the target is
                 optional.
+            query: the rows to predict, where the table is a database, a connection or a file to query.
 
         Raises:
             SchemaError: missing or unknown columns, or values that are not of their column's kind.
         """
-        return self.task.decide(self._predictions(read_table(table)))
+        return self.task.decide(self._predictions(self._read(table, query)))
 
-    def predict_proba(self, table: Any) -> NDArray[np.float64]:
+    def predict_proba(self, table: Any, *, query: str | None = None) -> NDArray[np.float64]:
         """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
 
         With several labels the probability of each, (n_rows, n_labels), in the order of `targets`: of 1 or
@@ -120,9 +125,9 @@ class Model:
             raise SchemaError(
                 f"predict_proba needs classes; this model predicts {self._in_words}. Use predict."
             )
-        return self._predictions(read_table(table))
+        return self._predictions(self._read(table, query))
 
-    def predict_quantiles(self, table: Any) -> NDArray[np.float64]:
+    def predict_quantiles(self, table: Any, *, query: str | None = None) -> NDArray[np.float64]:
         """Quantiles of each row, ascending; (n_rows, n_quantiles), or (n_rows, n_targets, n_quantiles).
 
         Raises:
@@ -133,15 +138,15 @@ class Model:
                 f"predict_quantiles needs a model of quantiles; this one predicts {self._in_words}. "
                 "Fit with quantiles=(0.1, 0.5, 0.9)."
             )
-        return self._predictions(read_table(table))
+        return self._predictions(self._read(table, query))
 
-    def predict_columns(self, table: Any) -> dict[str, NDArray[Any]]:
+    def predict_columns(self, table: Any, *, query: str | None = None) -> dict[str, NDArray[Any]]:
         """All that there is to say of each row, by name: probabilities or quantiles, then the prediction.
 
         Raises:
             SchemaError: as `predict`.
         """
-        return self.task.columns(self._predictions(read_table(table)))
+        return self.task.columns(self._predictions(self._read(table, query)))
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
@@ -153,7 +158,9 @@ class Model:
         what = "the number" if self.task.kind == "regression" else "the label"
         return f"{what if len(self.targets) == 1 else what + 's'} {listed(self.targets)}"
 
-    def evaluate(self, table: Any, *, sample_weight: Any = None) -> dict[str, float]:
+    def evaluate(
+        self, table: Any, *, query: str | None = None, sample_weight: Any = None
+    ) -> dict[str, float]:
         """Metrics on a table that has the target, and the same for a baseline that knows no features.
 
         Returns:
@@ -165,7 +172,7 @@ class Model:
             SchemaError: the target column is absent; otherwise as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
-        read = read_table(table)
+        read = self._read(table, query)
         code = self.task.encode(self._target_of(read))
         weight = None if sample_weight is None else check_weights(sample_weight, read.n_rows)
         prediction = self._predictions(read)
@@ -190,6 +197,23 @@ class Model:
         """What the baseline says of any row; in files of before, class shares or the mean."""
         constant = self.summary.get("constant", self.summary.get("class_shares"))
         return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
+
+    def _read(self, table: Any, query: str | None) -> Table:
+        """A raw table in the notation of the fit; columns that were dropped there may hold anything."""
+        read = read_source(table, self.notation, query=query, unread=self.dropped, numbers=self._numbers)
+        return as_at_fit(read, self._known)
+
+    @cached_property
+    def _known(self) -> dict[str, None]:
+        """Names of all columns at fit, in order."""
+        return dict.fromkeys((*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets))
+
+    @cached_property
+    def _numbers(self) -> frozenset[str]:
+        """Columns whose text is read as numbers."""
+        names = {column.name for column in self.schema.columns if column.kind == "number"}
+        of_numbers = not any(isinstance(label, str) for label in self.task.classes)
+        return frozenset({*names, *self.targets} if of_numbers else names)
 
     def _predictions(self, table: Table) -> NDArray[np.float64]:
         check(table, self.schema, allowed_extra=(*self.targets, *self.dropped))
@@ -228,6 +252,7 @@ class Model:
                 "network": self.config.to_json(),
                 "n_networks": len(self.networks),
                 "weights": self.weights,
+                "notation": self.notation.to_json(),
                 "histories": [finite(history.to_dict()) for history in self.histories],
                 "summary": finite(self.summary),
             },
@@ -266,6 +291,7 @@ class Model:
             summary=meta["summary"],
             dropped=tuple(meta["dropped"]),
             weights=None if meta.get("weights") is None else tuple(meta["weights"]),
+            notation=Notation.from_json(meta.get("notation", {})),
         )
 
     def __repr__(self) -> str:
@@ -283,6 +309,8 @@ def _history(values: dict[str, Any]) -> History:
 
 def network_inputs(batch: Batch) -> NDArray[np.float32]:
     """Encoded rows as one matrix for a network: numbers, then codes (whole, exact in float32 below 2^24)."""
+    if not batch.cat.shape[1]:
+        return batch.num  # of a wide table a copy would be gigabytes
     return np.concatenate([batch.num, batch.cat.astype(np.float32)], axis=1)
 
 

@@ -5,8 +5,8 @@ import importlib.metadata
 import logging
 import platform
 import time as clock
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,10 @@ from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder, most_varied
-from multilayer.table.read import Table, listed, read_table
+from multilayer.table.names import column_name
+from multilayer.table.nested import as_at_fit
+from multilayer.table.notation import Notation
+from multilayer.table.read import Table, listed, read_source, read_table
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
 from multilayer.table.split import folds, split
 from multilayer.training.autograd import forward_in_chunks
@@ -115,16 +118,20 @@ class Config:
 def fit(
     table: Any,
     *,
-    target: str | Sequence[str] | None = None,
+    target: Hashable | Sequence[Hashable] = None,
     y: Any = None,
     task: TaskKind | str | None = None,
     objective: str | None = None,
     quantiles: Sequence[float] | float | None = None,
-    drop: Iterable[str] = (),
-    kinds: Mapping[str, Kind] | None = None,
+    drop: Iterable[Hashable] = (),
+    kinds: Mapping[Any, Kind] | None = None,
+    query: str | None = None,
+    missing: Any = (),
+    thousands: str | None = None,
+    decimal: str = ".",
     validation: Any = None,
-    groups: str | None = None,
-    time: str | None = None,
+    groups: Hashable = None,
+    time: Hashable = None,
     sample_weight: Any = None,
     quality: str = "default",
     members: Whole | None = None,
@@ -147,8 +154,10 @@ def fit(
     Ctrl-C ends training and gives the model of the best epoch so far (`model.summary["interrupted"]`).
 
     Args:
-        table: a file (CSV, Parquet), a pandas, polars or Arrow frame, a mapping of columns, a NumPy matrix.
-        target: name of the column to predict, or several names; or pass the values as `y`.
+        table: a file or several (CSV, Parquet, JSON, Arrow, a database), a pandas, polars or Arrow frame, a
+            mapping of columns, a list of dicts, a NumPy or sparse matrix: anything that `read_table` takes.
+        target: name of the column to predict, or a list of names (also of one name that is a tuple); or pass
+            the values as `y`.
         y: values to predict (n_rows,), or (n_rows, n_targets), where the table does not hold them.
         task: "binary", "multiclass", "regression", or, with several targets of two values each, "multilabel";
             None decides from the target.
@@ -156,8 +165,14 @@ def fit(
             "huber" (the mean without outliers), "quantile"; None is "quantile" where there are quantiles,
             else "squared_error".
         quantiles: of the target, ascending, such as (0.1, 0.5, 0.9), for `Model.predict_quantiles`.
-        drop: columns to leave out.
+        drop: columns to leave out; they may hold anything.
         kinds: column name -> "number", "boolean", "category" or "date", where the inferred kind is wrong.
+        query: SQL that gives the rows, where the table is a database, a connection or a file to query; see
+            `read_table`.
+        missing: marks of missing values, such as ("?", -999), in all columns; or a mapping of columns to
+            marks.
+        thousands, decimal: separators of numbers in text: "," and "." of 1,234.5. These and `missing` are
+            kept in the model, which reads tables to predict in the same way.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on its own share and trains on all others, so that no row
             is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
@@ -185,8 +200,11 @@ def fit(
     started = clock.perf_counter()
     seed = _checked_seed(seed)
     _check_positive("time_budget", time_budget)
-    data = _Data.read(table, target, y, drop, groups, time, sample_weight)
+    notation = Notation.declare(missing, thousands, decimal)
+    groups, time = (None if name is None else column_name(name) for name in (groups, time))
+    data = _Data.read(table, target, y, drop, groups, time, sample_weight, notation, query)
     task_ = make_task(data.y, task, objective=objective, quantiles=quantiles, weight=data.weight)
+    kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
     schema = infer_schema(data.features, kinds=kinds)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
@@ -226,6 +244,7 @@ def fit(
         histories,
         dropped=data.dropped,
         weights=chosen.weights,
+        notation=notation,
     )
     model.summary = _summary(
         model, data, parts, config, chosen, code, held, task is None, validation, groups, time
@@ -251,6 +270,8 @@ class _Data:
     groups: NDArray[np.generic] | None = None
     time: NDArray[np.generic] | None = None
     dropped: tuple[str, ...] = ()
+    notation: Notation = field(default_factory=Notation)
+    notes: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -260,20 +281,23 @@ class _Data:
     def read(
         cls,
         source: Any,
-        target: str | Sequence[str] | None,
+        target: Hashable | Sequence[Hashable],
         y: Any,
-        drop: Iterable[str],
+        drop: Iterable[Hashable],
         groups: str | None,
         time: str | None,
         sample_weight: Any,
+        notation: Notation,
+        query: str | None,
     ) -> "_Data":
         if (target is None) == (y is None):
             raise ConfigError("fit needs either the name of the target column (target=) or its values (y=).")
-        table = read_table(source)
-        drop = [drop] if isinstance(drop, str) else list(drop)
-        weight_column = sample_weight if isinstance(sample_weight, str) else None
-        not_features = [*drop, *(name for name in (groups, weight_column) if name is not None)]
+        dropped = [column_name(name) for name in ([drop] if isinstance(drop, str) else drop)]
+        weight_column = column_name(sample_weight) if isinstance(sample_weight, str) else None
         names = _target_names(target)
+        unread = set(dropped) - {*names, groups, time, weight_column}
+        table = read_source(source, notation, query=query, unread=unread)
+        not_features = [*dropped, *(name for name in (groups, weight_column) if name is not None)]
         _require(table, [*not_features, *([time] if time is not None else []), *names])
         for name in names:
             if name in not_features:
@@ -293,6 +317,8 @@ class _Data:
             groups=None if groups is None else table[groups],
             time=None if time is None else table[time],
             dropped=tuple(dict.fromkeys(not_features)),
+            notation=notation,
+            notes=table.notes,
         )
 
     def take(self, rows: NDArray[np.int64]) -> "_Data":
@@ -309,9 +335,10 @@ def _require(table: Table, names: list[str]) -> None:
             )
 
 
-def _target_names(target: str | Sequence[str] | None) -> tuple[str, ...]:
+def _target_names(target: Hashable | Sequence[Hashable]) -> tuple[str, ...]:
     """Names of the targets in the table; none where they come as y."""
-    names = (target,) if isinstance(target, str) else tuple(target or ())
+    given = () if target is None else target if isinstance(target, list | tuple) else (target,)
+    names = tuple(map(column_name, given))
     if target is not None and (not names or len(set(names)) < len(names)):
         raise ConfigError(f"target must be a column, or several different ones; got {list(names)}.")
     return names
@@ -322,11 +349,12 @@ def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
     if isinstance(y, list | tuple) and y and isinstance(y[0], list | tuple | np.ndarray):
         y = np.asarray(y)
     if isinstance(y, Table | Mapping) or len(getattr(y, "shape", ())) == 2:
-        columns = read_table(y).columns
+        table = read_table(y)
+        columns = {name: table[name] for name in table.names}
         if isinstance(y, np.ndarray) and y.dtype.names is None:
             columns = {f"target{i}": column for i, column in enumerate(columns.values())}
     else:
-        columns = read_table({"target": y}).columns
+        columns = {"target": read_table({"target": y})["target"]}
     n = len(next(iter(columns.values())))
     if n != n_rows:
         raise DataError(f"y must have as many rows as the table; got {n} and {n_rows}.")
@@ -401,17 +429,24 @@ def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
 def _given_validation(data: _Data, validation: Any) -> _Data:
     names = (data.target,) if isinstance(data.target, str) else data.target
     if data.beside and isinstance(validation, tuple):
-        table = read_table(validation[0])
+        table = _read_validation(data, validation[0])
         targets = list(_columns_of(validation[1], table.n_rows).values())
         if len(targets) != len(names):
             raise DataError(f"validation must have {len(names)} targets, as the table; got {len(targets)}.")
     else:
-        table = read_table(validation)
+        table = _read_validation(data, validation)
         _require(table, list(names))
         targets = [table[name] for name in names]
     _require(table, list(data.features.names))
     y = targets[0] if len(targets) == 1 else side_by_side(dict(zip(names, targets, strict=True)))
     return replace(data, features=table.select(data.features.names), y=y, weight=None, groups=None, time=None)
+
+
+def _read_validation(data: _Data, source: Any) -> Table:
+    """A table to validate on, in the notation of the training rows."""
+    table = read_source(source, data.notation, unread=data.dropped)
+    targets = (data.target,) if isinstance(data.target, str) else data.target
+    return as_at_fit(table, [*data.features.names, *data.dropped, *targets])
 
 
 def _config(
@@ -701,7 +736,9 @@ def _summary(
     scores = task.score(valid_code, chosen.prediction, valid_weight)
     constant = task.constant(code, parts.train.weight)
     baseline = task.score(valid_code, np.broadcast_to(constant, chosen.prediction.shape), valid_weight)
+    reading = [f"read: {'; '.join(data.notes)}"] if data.notes else []
     decisions = [
+        *reading,
         _task_sentence(data, task, guessed),
         _split_sentence(parts, config, task, validation, groups, time),
         _columns_sentence(model, data),

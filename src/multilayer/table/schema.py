@@ -147,8 +147,8 @@ def infer_schema(table: Table, *, kinds: Mapping[str, str] | None = None) -> Sch
     kinds = kinds or {}
     _check_kinds(table, kinds)
     columns, ignored = [], {}
-    for name, values in table.columns.items():
-        column = _describe(name, values, cast(Kind | None, kinds.get(name)))
+    for name in table.names:
+        column = _describe(name, table[name], cast(Kind | None, kinds.get(name)))
         if column.n_missing == table.n_rows:
             ignored[name] = "all missing"
         elif column.n_unique == 1 and column.n_missing == 0:
@@ -274,11 +274,8 @@ def check(table: Table, schema: Schema, *, allowed_extra: Collection[str] = ()) 
     ...
     multilayer.errors.SchemaError: The model was fitted with the column 'rooms', which this table lacks. ...
     """
-    extra = [
-        name
-        for name in table.names
-        if name not in schema.names and name not in schema.ignored and name not in allowed_extra
-    ]
+    known = {*schema.names, *schema.ignored, *allowed_extra}
+    extra = [name for name in table.names if name not in known]
     missing = [name for name in schema.names if name not in table.columns]
     if missing:
         many = len(missing) > 1

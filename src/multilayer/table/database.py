@@ -1,0 +1,219 @@
+"""Rows of databases: a query of DuckDB, SQLite or any DB-API connection; and what DuckDB makes of a file."""
+
+import re
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from multilayer.errors import DataError
+from multilayer.table.names import column_names, listed, unusable
+from multilayer.table.sparse import SparseColumn
+from multilayer.table.values import Columns, from_numpy, from_objects, merged
+
+DATABASE_EXTENSIONS = (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
+_INTEGERS = [f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")]
+_AS_THEY_ARE = {*_INTEGERS, "BOOLEAN", "DOUBLE", "VARCHAR"}
+_TOO_WIDE = re.compile(r"(FLOAT|HUGEINT|UHUGEINT|BIGNUM|DECIMAL(\(\d+,\d+\))?)((\[\d*\])*)")
+
+
+def connect(path: str | Path = ":memory:") -> Any:
+    """A DuckDB connection that reads only, loads no extension, and sees no variable of the program."""
+    import duckdb
+
+    connection = duckdb.connect(
+        str(path),
+        read_only=str(path) != ":memory:",
+        config={
+            "autoinstall_known_extensions": False,  # both would reach for the network
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+            "preserve_insertion_order": True,
+        },
+    )
+    return connection
+
+
+def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> Columns:
+    """The rows of a query in a database file, which is opened to read only.
+
+    Raises:
+        DataError: there is no query (the message lists the tables), it fails, or the file is no database.
+    """
+    if path.read_bytes()[:15] == b"SQLite format 3":
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
+            _need_query(query, path, [row[0] for row in connection.execute(names)])
+            return of_connection(connection, query, unread)
+    with _opening(path) as connection:
+        tables = connection.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()
+        _need_query(query, path, [row[0] for row in tables])
+        return of_connection(connection, query, unread)
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[Any]:
+    import duckdb
+
+    try:
+        connection = connect(path)
+    except duckdb.Error as error:
+        raise DataError(
+            f"{str(path)!r} cannot be opened as a database of DuckDB or SQLite: {reason_of(error)}. "
+            "Close the program that has it open for writing, or check the file."
+        ) from None
+    with connection:
+        yield connection
+
+
+def _need_query(query: str | None, path: Path, tables: list[str]) -> None:
+    if query is None:
+        example = '"' + tables[0] + '"' if tables else "..."
+        held = f"its tables: {listed(tables)}" if tables else "it has no tables"
+        raise DataError(
+            f"{str(path)!r} is a database: say which rows to read; {held}. "
+            f"Pass for example query='SELECT * FROM {example}' (--query on the command line)."
+        )
+
+
+def of_connection(connection: Any, query: str | None, unread: Collection[str] = ()) -> Columns:
+    """The rows of a query over an open connection of DuckDB, or of any driver that follows DB-API 2.0.
+
+    Raises:
+        DataError: there is no query, it fails, or it gives no rows and columns.
+    """
+    if not query:
+        raise DataError(
+            "A connection needs a query that says which rows to read. Pass query='SELECT ... FROM ...'."
+        )
+    if _is_duckdb(connection):
+        with _reading(query):
+            return of_relation(_a_relation(connection.sql(query), query), unread)
+    cursor = connection.cursor()
+    try:
+        cursor.execute(query)
+        header, rows = cursor.description, cursor.fetchall() if cursor.description else []
+    except Exception as error:
+        raise DataError(f"The query {_short(query)} failed: {error}. Mend the query.") from error
+    finally:
+        cursor.close()
+    if not header:
+        raise _no_rows(query)
+    names = column_names(column[0] for column in header)
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return merged(
+        {name: SparseColumn.missing(len(rows))} if name in unread else from_objects(name, list(values))
+        for name, values in zip(names, columns, strict=True)
+    )
+
+
+def of_query(query: str, unread: Collection[str] = ()) -> Columns:
+    """The rows of a query that names its own files, as in SELECT * FROM 'sales.parquet'."""
+    with connect() as connection:
+        return of_connection(connection, query, unread)
+
+
+def is_connection(source: Any) -> bool:
+    """Whether it is a connection of DuckDB or of a driver that follows DB-API 2.0, such as sqlite3."""
+    return all(callable(getattr(source, name, None)) for name in ("cursor", "commit", "close"))
+
+
+def is_relation(source: Any) -> bool:
+    """Whether it is what `duckdb.sql` gives."""
+    return type(source).__name__ == "DuckDBPyRelation"
+
+
+def _is_duckdb(connection: Any) -> bool:
+    return type(connection).__name__ == "DuckDBPyConnection"
+
+
+def _a_relation(relation: Any, query: str) -> Any:
+    if relation is None:
+        raise _no_rows(query)
+    return relation
+
+
+def _no_rows(query: str) -> DataError:
+    return DataError(f"A query must give rows: SELECT ...; {_short(query)} gives none.")
+
+
+@contextmanager
+def _reading(query: str) -> Iterator[None]:
+    """Turn an error of DuckDB into one sentence about the query."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise DataError(f"The query {_short(query)} failed: {reason_of(error)}. Mend the query.") from None
+
+
+def reason_of(error: Exception) -> str:
+    """What DuckDB says is wrong, without the kind of error, the piece of SQL and the final stop."""
+    text = re.sub(r"^[\w ]+ Error: ", "", str(error)).split("\nLINE ")[0]
+    return " ".join(text.split()).rstrip(". ")
+
+
+def _short(query: str) -> str:
+    query = " ".join(query.split())
+    return repr(query if len(query) <= 80 else query[:79] + "…")
+
+
+def of_relation(relation: Any, unread: Collection[str] = (), names: Collection[str] | None = None) -> Columns:
+    """The columns of a DuckDB relation, in types that NumPy has.
+
+    unread: columns to leave out: missing values stand in their place
+    names:  what to call the columns; None takes the relation's own names
+
+    >>> import duckdb
+    >>> of_relation(duckdb.sql("SELECT 3::HUGEINT AS rooms, [1, 2] AS size"))
+    {'rooms': array([3.]), 'size[0]': array([1]), 'size[1]': array([2])}
+    """
+    names = column_names(relation.columns if names is None else names)
+    unique = [name.casefold() for name in relation.columns]
+    if len(set(unique)) < len(unique):  # SQL knows no capitals: "A" and "a" would both be the first
+        numbered = ", ".join(f"n{i}" for i in range(len(names)))
+        relation = relation.query("source", f"SELECT * FROM source AS t({numbered})")
+    selected = [
+        "CAST(NULL AS DOUBLE)" if name in unread else _sql_column(source, str(sql_type), name)
+        for source, sql_type, name in zip(relation.columns, relation.types, names, strict=True)
+    ]
+    numbered = relation.project(", ".join(f"{sql} AS c{i}" for i, sql in enumerate(selected)))
+    arrays: dict[str, Any] = numbered.fetchnumpy()
+    return merged(
+        {name: SparseColumn.missing(len(arrays["c0"]))}
+        if name in unread
+        else from_numpy(name, arrays[f"c{i}"])
+        for i, name in enumerate(names)
+    )
+
+
+def sql_name(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_text(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _sql_column(source: str, sql_type: str, name: str) -> str:
+    """SQL that gives a column as a type which arrives in NumPy as one of Table's."""
+    column = sql_name(source)
+    if sql_type in _AS_THEY_ARE:
+        return column
+    if wide := _TOO_WIDE.fullmatch(sql_type):
+        return f"CAST({column} AS DOUBLE{wide[3]})"
+    if sql_type == "UUID" or sql_type.startswith("ENUM"):
+        return f"CAST({column} AS VARCHAR)"
+    if sql_type == "DATE" or sql_type.startswith("TIMESTAMP"):
+        return f"make_timestamp(epoch_us({column}))"  # of a time with zone: UTC
+    if sql_type.startswith("TIME") or sql_type == "INTERVAL":
+        return f"CAST(epoch({column}) AS DOUBLE)"
+    if sql_type in ('"NULL"', "NULL"):
+        return "CAST(NULL AS DOUBLE)"
+    if sql_type.endswith("]") or sql_type.startswith(("STRUCT", "MAP")):
+        return column  # arrives as lists and dicts
+    raise unusable(name, f"values of type {sql_type}")

@@ -1,0 +1,196 @@
+"""Text files of delimited fields (CSV, TSV): separator, header and types are found, DuckDB reads the rows."""
+
+import csv
+import gzip
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO, TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from multilayer.errors import DataError, extra
+from multilayer.table.database import connect, of_relation, reason_of, sql_text
+from multilayer.table.names import column_names
+from multilayer.table.values import Columns
+
+MISSING_MARKERS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")  # in text files only
+COMPRESSIONS = ("", ".gz", ".zst")
+CSV_EXTENSIONS = tuple(
+    f"{kind}{compression}" for compression in COMPRESSIONS for kind in (".csv", ".tsv", ".txt")
+)
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """A file of delimited text and what its head tells: how to read it, and the names of its columns.
+
+    n_blank:   blank lines before the header
+    delimiter: of , ; tab and | the one that cuts the header most often
+    decimals:  decimal signs that its numbers may have
+    marks:     what stands for missing values, beside `MISSING_MARKERS`
+    """
+
+    path: Path
+    n_blank: int
+    delimiter: str
+    names: tuple[str, ...]
+    decimals: str
+    marks: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, path: Path, decimal: str = ".", marks: tuple[str, ...] = ()) -> "Delimited":
+        """Read the head of a file.
+
+        Raises:
+            DataError: it is no text in UTF-8, or two columns have one name.
+        """
+        n_blank, delimiter, header = _read_header(path)
+        decimals = ".," if delimiter == ";" and decimal == "." else decimal  # beside ; a number may be 2,5
+        return cls(path, n_blank, delimiter, tuple(column_names(header)), decimals, marks)
+
+    def read(self, unread: Collection[str] = (), as_text: Collection[str] = ()) -> Columns:
+        """All rows. Types hold for the whole file; columns in `as_text` stay text."""
+        with connect() as connection, self.errors():
+            return of_relation(self.relation(connection, as_text), unread, self.names)
+
+    def relation(self, connection: Any, as_text: Collection[str] = ()) -> Any:
+        """The file as a relation of DuckDB, with columns c0, c1, ... of numbers and text."""
+        sniffing = {
+            "names": "[" + ", ".join(f"'c{i}'" for i in range(len(self.names))) + "]",
+            "auto_type_candidates": "['BIGINT', 'DOUBLE', 'VARCHAR']",  # booleans and dates stay text
+            "sample_size": "-1",  # types hold for the whole file
+        }
+        found = [(mark, self._source(connection, mark, sniffing).types) for mark in self.decimals]
+        decimal, types = min(found, key=lambda pair: sum(str(kind) == "VARCHAR" for kind in pair[1]))
+        kinds = [
+            "VARCHAR" if name in as_text else str(kind) for name, kind in zip(self.names, types, strict=True)
+        ]
+        columns = "{" + ", ".join(f"'c{i}': '{kind}'" for i, kind in enumerate(kinds)) + "}"
+        return self._source(connection, decimal, {"columns": columns, "auto_detect": "false"})
+
+    def _source(self, connection: Any, decimal: str, more: dict[str, str]) -> Any:
+        options = {
+            "header": "true",
+            "skip": str(self.n_blank),
+            "comment": "''",
+            "delim": sql_text(self.delimiter),
+            "quote": "'\"'",
+            "escape": "'\"'",
+            "nullstr": "[" + ", ".join(map(sql_text, dict.fromkeys((*MISSING_MARKERS, *self.marks)))) + "]",
+            "hive_partitioning": "false",
+            "decimal_separator": sql_text(decimal),
+        } | more
+        arguments = ", ".join(f"{key} = {value}" for key, value in options.items())
+        return connection.sql(f"SELECT * FROM read_csv({literal_path(self.path)}, {arguments})")
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn an error of duckdb into one short sentence about the file."""
+        import duckdb
+
+        with file_errors(self.path, f"text with fields separated by {self.delimiter!r}"):
+            try:
+                yield
+            except duckdb.Error:
+                self._refuse_ragged()
+                raise
+
+    def _refuse_ragged(self) -> None:
+        """Find the line that has too many or too few fields; only called when reading has failed."""
+        with opened(self.path, errors="replace") as file:
+            reader = csv.reader(file, delimiter=self.delimiter)
+            for fields in reader:
+                if fields and len(fields) != len(self.names):
+                    raise DataError(
+                        "Every line of a table needs as many fields as its header; line "
+                        f"{reader.line_num} of {str(self.path)!r} has {len(fields)} and the header "
+                        f"{len(self.names)}, separated by {self.delimiter!r}. Mend that line: a field that "
+                        "contains the separator must stand in double quotes."
+                    )
+
+
+def _read_header(path: Path) -> tuple[int, str, list[str]]:
+    """Blank lines before the header, the delimiter (which cuts the header most often), the column names."""
+    text = head_of(path)
+    if "\0" in text or not text.strip():
+        held = "binary data" if text.strip() else "no text"
+        raise DataError(f"{str(path)!r} is not a table: it holds {held}. Save it as CSV or Parquet.")
+    delimiters = "\t" if re.search(r"\.tsv(\.gz|\.zst)?$", path.name.lower()) else ",;\t|"
+    start = len(text) - len(text.lstrip("\r\n"))
+    headers = {
+        delimiter: next(csv.reader(StringIO(text[start:], newline=""), delimiter=delimiter))
+        for delimiter in delimiters
+    }
+    delimiter = max(headers, key=lambda key: len(headers[key]))
+    return len(text[:start].splitlines()), delimiter, headers[delimiter]
+
+
+def head_of(path: Path) -> str:
+    """The first million letters of a text file in UTF-8.
+
+    Raises:
+        DataError: it is of another encoding, or cannot be decompressed.
+    """
+    try:
+        with opened(path) as file:
+            return file.read(1 << 20)
+    except (UnicodeDecodeError, OSError, EOFError) as error:
+        raise DataError(not_text(path, error)) from None
+
+
+def opened(path: Path, errors: str = "strict") -> TextIOWrapper:
+    """A text file in UTF-8, with or without a byte order mark, plain, .gz or .zst."""
+    name = path.name.lower()
+    raw: Any
+    if name.endswith(".gz"):
+        raw = gzip.GzipFile(path)
+    elif name.endswith(".zst"):
+        pyarrow = extra("pyarrow", needed_by="reading a .zst file", install="pyarrow")
+        raw = pyarrow.input_stream(str(path), compression="zstd")
+    else:
+        raw = path.open("rb")
+    return TextIOWrapper(raw, encoding="utf-8-sig", errors=errors, newline="")
+
+
+def not_text(path: Path, error: Exception) -> str:
+    """Why a file is no text in UTF-8, and what to do."""
+    if not isinstance(error, UnicodeDecodeError):
+        return f"{str(path)!r} cannot be read: {error}. Check the file, or copy it again."
+    start = error.object[:2]
+    if start in (b"\xff\xfe", b"\xfe\xff"):
+        found, encoding = "begins like UTF-16", "utf-16"
+    else:
+        found, encoding = f"holds the byte 0x{error.object[error.start]:02x}, which is not", "latin-1"
+    return (
+        f"A text table must be UTF-8; {str(path)!r} {found}. Save it again as CSV UTF-8, or pass "
+        f"pandas.read_csv(..., encoding={encoding!r}) in place of the file."
+    )
+
+
+@contextmanager
+def file_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn an error of duckdb into one short sentence about the file."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        lines = re.sub(r"^[\w ]+ Error: ", "", str(error)).splitlines()
+        at_line = re.match(r"CSV Error on Line: (\d+)", lines[0])
+        if at_line:
+            reason = f"line {at_line[1]}: {lines[1]}"
+        elif lines[0].startswith("Error when sniffing"):
+            reason = "its lines do not form a table"
+        else:
+            reason = reason_of(error) if len(lines) == 1 else lines[0]
+        raise DataError(
+            f"{str(path)!r} cannot be read as {what}: {reason.rstrip('. ')}. "
+            "Mend the file, or read it with pandas or polars and pass the frame."
+        ) from None
+
+
+def literal_path(path: Path) -> str:
+    """The path as SQL text, with what duckdb would take for a pattern of file names escaped."""
+    return sql_text(re.sub(r"([*?\[])", r"[\1]", str(path)))

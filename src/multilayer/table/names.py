@@ -1,0 +1,68 @@
+"""Names of columns: text, without blanks around it, all different."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from multilayer.errors import DataError
+
+
+def column_name(name: Any) -> str:
+    """The text that a column is called by, whatever its source calls it.
+
+    A tuple, as in the MultiIndex of pandas, is joined by dots; a whole float is written as an integer.
+
+    >>> column_name(" age "), column_name(3), column_name(3.0), column_name(("size", "", "width"))
+    ('age', '3', '3', 'size.width')
+    """
+    if isinstance(name, tuple):
+        return ".".join(part for part in map(column_name, name) if part)
+    if name is None or name != name:
+        return ""
+    if isinstance(name, float) and name.is_integer():
+        name = int(name)
+    return str(name).strip()
+
+
+def column_names(names: Iterable[Any]) -> list[str]:
+    """`column_name` of each; one without a name is called by its place.
+
+    Raises:
+        DataError: two columns have the same name.
+
+    >>> column_names(["a", "", None])
+    ['a', 'column1', 'column2']
+    """
+    texts = [column_name(name) or f"column{place}" for place, name in enumerate(names)]
+    refuse_duplicates(texts)
+    return texts
+
+
+def refuse_duplicates(names: Sequence[str]) -> None:
+    """DataError if a name occurs twice: which of the two is meant later could only be guessed."""
+    repeated = {name: count for name, count in Counter(names).items() if count > 1}
+    if repeated:
+        name, count = next(iter(repeated.items()))
+        raise DataError(
+            f"Column names must differ; {listed(repeated)} occurs more than once: {name!r} {count} times "
+            "(blanks around names do not count). Rename one or leave it out; in pandas, "
+            "frame.loc[:, ~frame.columns.duplicated()] keeps the first of each."
+        )
+
+
+def listed(names: Collection[str], limit: int = 12) -> str:
+    """Names for an error message, cut short when there are many.
+
+    >>> listed(["a", "b", "c"], limit=2)
+    "'a', 'b' and 1 more"
+    """
+    shown = ", ".join(repr(name) for name in list(names)[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def unusable(name: str, what: str) -> DataError:
+    """The error of a column whose values a table cannot hold."""
+    return DataError(
+        f"Column {name!r} holds {what}; a column must hold numbers, booleans, text, dates, lists of numbers "
+        f"or dicts of these. Leave it out (drop=[{name!r}]), or turn it into such columns."
+    )
