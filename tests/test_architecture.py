@@ -23,6 +23,7 @@ LAYERS = {
     "table.target": [],
     "table.encode": ["table.schema", "table.target"],
     "table.split": [],
+    "table.repeats": [],
     "nn.blocks": [],
     "nn.embeddings": ["nn.blocks"],
     "nn.networks": ["nn.embeddings"],

@@ -11,6 +11,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from multilayer import ConfigError, DataError, Model, SchemaError, fit
 from multilayer.training.loop import Progress
@@ -455,10 +457,108 @@ class TestWeights:
 
         assert np.array_equal(models[0].predict_proba(features()), models[1].predict_proba(features()))
 
-    def test_refuses_validation_rows_that_all_weigh_nothing(self) -> None:
+    def test_rows_of_weight_zero_do_not_validate(self) -> None:
         columns = table("price") | {"day": houses()["day"], "w": houses()["day"] < 40}
+        weighted = fit(columns, target="price", time="day", sample_weight="w", **FAST)
+        rows = np.flatnonzero(houses()["day"] < 40)
+        kept = fit(rows_of(columns, rows), target="price", time="day", sample_weight="w", **FAST)
+
+        assert np.array_equal(weighted.predict(columns), kept.predict(columns))
+        assert weighted.summary["rows"] == {"train": 32, "validation": 8}
+
+    @settings(max_examples=4, deadline=None)
+    @given(
+        weight=st.lists(st.integers(0, 3), min_size=N_ROWS, max_size=N_ROWS).filter(lambda w: sum(w) > 20),
+        seed=st.integers(0, 99),
+        exponent=st.integers(-9, 9),
+        target=st.sampled_from(["price", "sold"]),
+    )
+    def test_two_is_twice_to_the_bit(self, weight: list[int], seed: int, exponent: int, target: str) -> None:
+        rng = np.random.default_rng(seed)
+        columns = table(target) | {"w": np.array(weight)}
+        copies = rng.permutation(np.repeat(np.arange(N_ROWS), weight))
+        options = FAST | {"target": target, "members": 2, "sample_weight": "w"}
+        shuffled = rows_of(columns, rng.permutation(N_ROWS))
+        models = [
+            fit(columns, **options),
+            fit(rows_of(columns, copies) | {"w": np.ones(len(copies))}, **options),
+            fit(rows_of(table(target), copies), **options | {"sample_weight": None}),
+            fit(shuffled | {"w": np.ldexp(shuffled["w"].astype(float), exponent)}, **options),
+        ]
+
+        assert len({str(model.score) for model in models}) == 1
+        assert len({str(model.summary["baseline"]) for model in models}) == 1
+        probs = [
+            model.predict(features()) if target == "price" else model.predict_proba(features())
+            for model in models
+        ]
+        assert all(np.array_equal(p, probs[0]) for p in probs)
+
+    def test_two_is_twice_in_a_validation_table(self) -> None:
+        columns = table("sold") | {"w": np.arange(N_ROWS) % 3}
+        copies = np.repeat(np.arange(N_ROWS), columns["w"])
+        models = [
+            fit(columns, target="sold", sample_weight="w", validation=validation, **FAST)
+            for validation in (columns, rows_of(table("sold"), copies[::-1]))
+        ]
+
+        assert models[0].score == models[1].score
+        assert np.array_equal(models[0].predict_proba(features()), models[1].predict_proba(features()))
+
+    def test_the_kernels_see_the_same_rows(self) -> None:
+        columns = table("price", 200) | {"w": np.arange(200) % 4}
+        copies = np.repeat(np.arange(200), columns["w"])
+        options = FAST | {"target": "price", "batch_size": 4, "epochs": 40}
+        weighted = fit(columns, sample_weight="w", **options)
+        repeated = fit(rows_of(table("price", 200), copies), **options)
+
+        assert weighted.history.engine == "kernels"
+        assert np.array_equal(weighted.predict(features()), repeated.predict(features()))
+
+    def test_rows_that_are_there_twice_are_said(self) -> None:
+        columns = table("price")
+        model = fit({name: np.tile(values, 2) for name, values in columns.items()}, target="price", **FAST)
+
+        assert "100 were given; equal ones count by their number" in model.summary["decisions"][1]
+        assert np.array_equal(model.predict(columns), fit(columns, target="price", **FAST).predict(columns))
+
+    def test_mean_and_scale_of_the_target_are_weighted(self) -> None:
+        columns = table("price") | {"w": np.linspace(1, 1.9, N_ROWS)}  # none is heavy enough to be split
+        task = fit(columns, target="price", sample_weight="w", validation=columns, **FAST).task
+        mean = np.average(columns["price"], weights=columns["w"])
+
+        assert task.center == pytest.approx(mean, rel=1e-6)
+        assert task.scale == pytest.approx(
+            np.sqrt(np.average((columns["price"] - mean) ** 2, weights=columns["w"])), rel=1e-6
+        )
+
+    def test_baseline_is_weighted(self) -> None:
+        w = np.where(houses()["sold"] == "yes", 1.5, 1.0)
+        columns = table("sold") | {"w": w}
+        model = fit(columns, target="sold", sample_weight="w", validation=columns, **FAST)
+        share = float(w[houses()["sold"] == "yes"].sum() / w.sum())
+
+        assert model.summary["class_shares"] == pytest.approx([1 - share, share])
+        assert model.summary["baseline"]["log_loss"] == pytest.approx(
+            -share * np.log(share) - (1 - share) * np.log(1 - share)
+        )
+
+    def test_errors_name_the_row_that_was_given(self) -> None:
+        columns = table("price")
+        columns["size"][6] = np.inf
+        with pytest.raises(DataError, match="in row 7"):
+            fit(columns, target="price", **FAST)
+        with pytest.raises(DataError, match=r"first: row 3\)"):
+            fit(features(), y=[1.0, 2.0, None, *range(N_ROWS - 3)], **FAST)
+        with pytest.raises(DataError, match="groups must have no missing values; row 5"):
+            streets = houses()["street"]
+            streets[4] = None
+            fit(table("price") | {"street": streets}, target="price", groups="street", **FAST)
+
+    def test_refuses_a_validation_table_that_weighs_nothing(self) -> None:
+        columns = table("price") | {"w": np.ones(N_ROWS)}
         with pytest.raises(DataError, match="not all zero"):
-            fit(columns, target="price", time="day", sample_weight="w")
+            fit(columns, target="price", validation=columns | {"w": np.zeros(N_ROWS)}, sample_weight="w")
 
     @pytest.mark.parametrize(
         "weight",

@@ -234,7 +234,7 @@ def network_inputs(batch: Batch) -> NDArray[np.float32]:
     return np.concatenate([batch.num, batch.cat.astype(np.float32)], axis=1)
 
 
-def check_weights(weight: Any, n_rows: int) -> NDArray[np.float32]:
+def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Weights of rows, checked.
 
     Raises:
@@ -247,7 +247,7 @@ def check_weights(weight: Any, n_rows: int) -> NDArray[np.float32]:
             f"sample_weight must be {n_rows} finite numbers, none negative and not all zero; "
             f"got shape {w.shape}, type {w.dtype}{f', from {w.min()} to {w.max()}' if right else ''}."
         )
-    return w.astype(np.float32)
+    return w.astype(np.float64)
 
 
 def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.errors import ConfigError, DataError, nearest
+from multilayer.errors import ConfigError, DataError, MultilayerError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.read import Table, listed, read_table
+from multilayer.table.repeats import by_content
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
-from multilayer.table.split import folds, split
+from multilayer.table.split import check_complete, folds, group_folds, split
 from multilayer.training.autograd import forward_in_chunks
 from multilayer.training.ensemble import Snapshot, Snapshots, select_greedily
 from multilayer.training.history import History
@@ -173,13 +174,13 @@ def fit(
     started = clock.perf_counter()
     seed = _checked_seed(seed)
     _check_positive("time_budget", time_budget)
-    data = _Data.read(table, target, y, drop, groups, time, sample_weight)
-    task_ = Task.from_target(data.y, task)
-    schema = infer_schema(data.features, kinds=kinds)
+    given = _Data.read(table, target, y, drop, groups, time, sample_weight)
+    data = given.by_content()
+    task_, schema = _task_and_schema(given, data, task, kinds)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
     parts = _split(data, task_, validation, groups, time, seed, config.members)
-    task_ = _in_training_units(task_, parts.train.y)
+    task_ = _in_training_units(task_, parts.train.y, parts.train.weight)
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
     network = _network_config(encoder, batch, task_, config)
@@ -187,7 +188,7 @@ def fit(
     held = (x, code, weight)
     if parts.valid is not None:
         x_valid = network_inputs(encoder.transform(parts.valid.features))
-        held = (x_valid, task_.encode(parts.valid.y), parts.valid.weight)
+        held = _merged(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
     nets, histories, snapshots = _train(
         network,
         config,
@@ -212,17 +213,44 @@ def fit(
         weights=chosen.weights,
     )
     model.summary = _summary(
-        model, data, parts, config, chosen, code, held, task is None, validation, groups, time
+        model, given, data, parts, config, chosen, code, held, task is None, validation, groups, time
     )
     model.summary |= {"seed": seed, "times": _times(started)}
     return model
 
 
-def _in_training_units(task: Task, y: NDArray[np.generic]) -> Task:
+def _task_and_schema(
+    given: "_Data", data: "_Data", task: TaskKind | str | None, kinds: Mapping[str, Kind] | None
+) -> tuple[Task, Schema]:
+    """What target and columns are; errors name the rows as they were given."""
+    try:
+        return Task.from_target(data.y, task), infer_schema(data.features, kinds=kinds)
+    except MultilayerError:
+        Task.from_target(given.y, task)
+        infer_schema(given.features, kinds=kinds)
+        raise
+
+
+def _in_training_units(task: Task, y: NDArray[np.generic], weight: NDArray[np.float32] | None) -> Task:
     """A regression's mean, spread and range from the training rows alone, where these vary at all."""
     if task.kind != "regression" or np.ptp(y.astype(float)) == 0:
         return task
-    return Task.from_target(y, "regression")
+    own = Task.from_target(y, "regression")
+    if weight is None:
+        return own
+    values, w = y.astype(np.float64), weight.astype(np.float64)
+    center = float(np.average(values, weights=w))
+    return replace(own, center=center, scale=float(np.sqrt(np.average((values - center) ** 2, weights=w))))
+
+
+def _merged(x: NDArray[np.float32], code: NDArray[np.generic], weight: NDArray[Any] | None) -> "Rows":
+    """Encoded rows by their content, as the training rows are."""
+    merged = by_content([*x.T, code], weight)
+    return x[merged.rows], code[merged.rows], _as_float32(merged.weight)
+
+
+def _as_float32(weight: NDArray[np.float64] | None) -> NDArray[np.float32] | None:
+    return None if weight is None else weight.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -231,11 +259,12 @@ class _Data:
 
     features: Table
     y: NDArray[np.generic]
-    weight: NDArray[np.float32] | None
+    weight: NDArray[np.floating[Any]] | None
     target: str
     groups: NDArray[np.generic] | None = None
     time: NDArray[np.generic] | None = None
     dropped: tuple[str, ...] = ()
+    weight_column: str | None = None
 
     @property
     def n_rows(self) -> int:
@@ -269,6 +298,9 @@ class _Data:
         if not set(table.names) - {*not_features, name}:
             raise DataError("fit needs at least one column beside the target; got none. Add or keep columns.")
         weight = table[weight_column] if weight_column else sample_weight
+        for role, column in (("groups", groups), ("time", time)):
+            if column is not None:
+                check_complete(role, table[column])
         return cls(
             features=table.drop([*dict.fromkeys(not_features), name]),
             y=table[name],
@@ -277,11 +309,22 @@ class _Data:
             groups=None if groups is None else table[groups],
             time=None if time is None else table[time],
             dropped=tuple(dict.fromkeys(not_features)),
+            weight_column=weight_column,
         )
 
     def take(self, rows: NDArray[np.int64]) -> "_Data":
-        weight = None if self.weight is None else self.weight[rows]
-        return replace(self, features=self.features.take(rows), y=self.y[rows], weight=weight)
+        weight, groups, time = (
+            None if values is None else values[rows] for values in (self.weight, self.groups, self.time)
+        )
+        return replace(
+            self, features=self.features.take(rows), y=self.y[rows], weight=weight, groups=groups, time=time
+        )
+
+    def by_content(self) -> "_Data":
+        """The distinct rows, with the weights of their repetitions, in an order of their own."""
+        more = [values for values in (self.groups, self.time) if values is not None]
+        merged = by_content([*self.features.columns.values(), self.y, *more], self.weight)
+        return replace(self.take(merged.rows), weight=_as_float32(merged.weight))
 
 
 def _require(table: Table, names: list[str]) -> None:
@@ -325,9 +368,9 @@ def _split(
         raise ConfigError("split by groups or by time, not by both.")
     by_class = task.kind != "regression" and groups is None and time is None
     stratify = task.encode(data.y) if by_class else None
-    if validation is None and groups is None and time is None and n_networks > 1:
-        fold = folds(data.n_rows, N_FOLDS, seed=seed, stratify=stratify)
-        if _can_fold(data, fold):
+    if validation is None and time is None and n_networks > 1:
+        fold = _folds(data, N_FOLDS, seed, stratify)
+        if fold is not None and _can_fold(data, fold):
             return _Parts(data, None, fold)
     rows = split(
         data.n_rows,
@@ -340,6 +383,16 @@ def _split(
     return _Parts(data.take(rows[0]), data.take(rows[1]))
 
 
+def _folds(
+    data: _Data, n_folds: int, seed: int, stratify: NDArray[np.generic] | None = None
+) -> NDArray[np.int64] | None:
+    """Of whole groups, where there are groups: None where these are fewer than folds."""
+    if data.groups is None:
+        return folds(data.n_rows, n_folds, seed=seed, stratify=stratify)
+    n_groups = len(set(data.groups.tolist()))
+    return group_folds(data.groups, n_folds, seed=seed) if n_groups >= n_folds else None
+
+
 def _can_fold(data: _Data, fold: NDArray[np.int64]) -> bool:
     """Whether each fold has enough rows, and rows that weigh something."""
     weight = np.ones(data.n_rows) if data.weight is None else data.weight
@@ -350,12 +403,23 @@ def _encode(
     schema: Schema, parts: _Parts, task: Task, code: NDArray[np.generic], config: Config, seed: int
 ) -> tuple[Encoder, Batch]:
     """The encoder, learnt on the training rows, and what it makes of them."""
-    encoder = Encoder.fit(parts.train.features, schema)
+    encoder = Encoder.fit(parts.train.features, schema, parts.train.weight)
     batch = encoder.transform(parts.train.features)
     if not config.target_statistics or parts.train.n_rows < TARGET_FOLDS:
         return encoder, batch
-    fold = folds(parts.train.n_rows, TARGET_FOLDS, seed=seed) if parts.folds is None else parts.folds
-    return encoder.learn_target(batch, code.astype(np.float64), parts.train.weight, fold)
+    return encoder.learn_target(
+        batch, code.astype(np.float64), parts.train.weight, _target_folds(parts, seed)
+    )
+
+
+def _target_folds(parts: _Parts, seed: int) -> NDArray[np.int64]:
+    """The networks' folds, or else of whole groups where there are at least two, or of rows."""
+    if parts.folds is not None:
+        return parts.folds
+    groups = parts.train.groups
+    n_folds = TARGET_FOLDS if groups is None else min(TARGET_FOLDS, len(set(groups.tolist())))
+    fold = _folds(parts.train, n_folds, seed) if n_folds > 1 else None
+    return folds(parts.train.n_rows, TARGET_FOLDS, seed=seed) if fold is None else fold
 
 
 def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
@@ -367,6 +431,7 @@ def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _given_validation(data: _Data, validation: Any) -> _Data:
+    """A table's weight column counts, if it is there; a pair has no weights."""
     if data.target == "target" and isinstance(validation, tuple):
         table, y = validation
         held = _with_target(read_table(table), y)
@@ -374,7 +439,10 @@ def _given_validation(data: _Data, validation: Any) -> _Data:
         return _Data(held.select(data.features.names), held["__target__"], None, "target")
     table = read_table(validation)
     _require(table, [data.target, *data.features.names])
-    return _Data(table.select(data.features.names), table[data.target], None, data.target)
+    weight = None
+    if data.weight_column is not None and data.weight_column in table.names:
+        weight = check_weights(table[data.weight_column], table.n_rows)
+    return _Data(table.select(data.features.names), table[data.target], weight, data.target)
 
 
 def _config(
@@ -601,6 +669,7 @@ def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Op
 
 def _summary(
     model: Model,
+    given: _Data,
     data: _Data,
     parts: _Parts,
     config: Config,
@@ -616,15 +685,12 @@ def _summary(
     valid_code = held[1][chosen.rows]
     valid_weight = None if held[2] is None else held[2][chosen.rows]
     scores = task.score(valid_code, chosen.prediction, valid_weight)
-    baseline = task.score(valid_code, task.baseline(code, len(valid_code)), valid_weight)
-    shares = (
-        None
-        if model.classes is None
-        else (np.bincount(code, minlength=len(task.classes)) / len(code)).tolist()
-    )
+    weight = parts.train.weight
+    baseline = task.score(valid_code, task.baseline(code, len(valid_code), weight), valid_weight)
+    shares = None if model.classes is None else task.shares(code, weight).tolist()
     decisions = [
         _task_sentence(data, task, guessed),
-        _split_sentence(parts, config, task, validation, groups, time),
+        _split_sentence(parts, config, task, validation, groups, time) + _repeats_sentence(given, data),
         _columns_sentence(model, data),
         _network_sentence(model, config, chosen),
     ]
@@ -665,9 +731,10 @@ def _split_sentence(
 ) -> str:
     how = "at random" if task.kind == "regression" else "at random within each class"
     if parts.valid is None:
+        how = f"drawn {how}" if groups is None else f"made of whole groups of {groups!r}"
         return (
             f"rows: {parts.train.n_rows:,}; each of {config.members} networks validates on its own share of "
-            f"1/{N_FOLDS}, drawn {how}, and trains on the others"
+            f"1/{N_FOLDS}, {how}, and trains on the others"
         )
     if groups is not None:
         how = f"by groups of {groups!r}"
@@ -676,6 +743,16 @@ def _split_sentence(
     if validation is not None and not isinstance(validation, int | float | np.number):
         how = "as given"
     return f"rows: {parts.train.n_rows:,} to train on, {parts.valid.n_rows:,} to validate on, {how}"
+
+
+def _repeats_sentence(given: _Data, data: _Data) -> str:
+    """What became of rows that are there several times, or weigh nothing."""
+    if given.n_rows == data.n_rows:
+        return ""
+    n_empty = 0 if given.weight is None else int((given.weight == 0).sum())
+    how = "weight" if data.weight is not None else "number"
+    left_out = f", {n_empty:,} of weight 0 left out" if n_empty else ""
+    return f"; {given.n_rows:,} were given{left_out}; equal ones count by their {how}"
 
 
 def _columns_sentence(model: Model, data: _Data) -> str:

@@ -146,12 +146,22 @@ class Task:
             scores["roc_auc"] = roc_auc(code, prediction[:, 1], weight)
         return scores
 
-    def baseline(self, code: NDArray[np.generic], n_rows: int) -> NDArray[np.float64]:
+    def baseline(
+        self, code: NDArray[np.generic], n_rows: int, weight: NDArray[np.generic] | None = None
+    ) -> NDArray[np.float64]:
         """What a model without features would say for n_rows rows: class shares, or the mean, of code."""
         if self.kind == "regression":
-            return np.full(n_rows, float(np.mean(code)) * self.scale + self.center)  # type: ignore[arg-type]
-        share = np.bincount(code.astype(np.int64), minlength=len(self.classes)) / len(code)
-        return np.tile(share, (n_rows, 1))
+            mean = float(np.average(code, weights=weight))  # type: ignore[arg-type]
+            return np.full(n_rows, mean * self.scale + self.center)
+        return np.tile(self.shares(code, weight), (n_rows, 1))
+
+    def shares(
+        self, code: NDArray[np.generic], weight: NDArray[np.generic] | None = None
+    ) -> NDArray[np.float64]:
+        """Share of each class (n_classes,), of rows or of their weights."""
+        w = None if weight is None else weight.astype(np.float64)
+        counts = np.bincount(code.astype(np.int64), w, minlength=len(self.classes))
+        return counts / counts.sum()
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a model file."""
