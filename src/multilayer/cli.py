@@ -120,6 +120,10 @@ def fit(
     time: Annotated[
         str | None, typer.Option(metavar="COL", help="Validate on the latest rows by this column.")
     ] = None,
+    monotone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL=DIRECTION", help="The prediction is increasing or decreasing in a column."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Passes over the table, at most.")
     ] = None,
@@ -141,6 +145,7 @@ def fit(
         _check_out(path, sources=(table,))
         model = recipe.fit(
             table, target=target, task=task, drop=drops, kinds=kinds, groups=group, time=time,
+            monotone=_directions(monotone or []),
             quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
             callbacks=(after_epoch,),
         )  # fmt: skip
@@ -265,6 +270,20 @@ def _kinds(pairs: Sequence[str]) -> dict[str, Any]:
         if "=" not in pair:
             raise ConfigError(f"--kind takes COL=KIND; got {pair!r}. Write for example --kind zip=category.")
     return {name: kind for name, _, kind in (pair.rpartition("=") for pair in pairs)}
+
+
+def _directions(pairs: Sequence[str]) -> dict[str, str]:
+    """Directions of monotone columns from COL=DIRECTION pairs; the last `=` counts.
+
+    >>> _directions(["size=increasing", "a=b=decreasing"])
+    {'size': 'increasing', 'a=b': 'decreasing'}
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(
+                f"--monotone takes COL=DIRECTION; got {pair!r}. Write for example --monotone size=increasing."
+            )
+    return {name: direction for name, _, direction in (pair.rpartition("=") for pair in pairs)}
 
 
 def _load(path: str) -> "multilayer.model.Model":

@@ -20,6 +20,7 @@ from safetensors.numpy import save as to_safetensors
 from torch import nn
 
 from multilayer.errors import DataError, ModelFileError, OutputError, SchemaError, nearest
+from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.read import Table, listed, read_table
@@ -254,6 +255,7 @@ def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Modul
     with torch.random.fork_rng(devices=[]):
         net = config.build()
     net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+    keep_signs(net)  # a monotone network is one whatever the file holds
     return net.eval()
 
 

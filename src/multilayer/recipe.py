@@ -45,6 +45,8 @@ WIDE = 200  # columns of a table from which on BatchNorm does harm
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
+DIRECTIONS: Mapping[str, int] = {"increasing": 1, "1": 1, "+1": 1, "decreasing": -1, "-1": -1}
+ORDERED = ("scaled", "rank", "boolean")  # channels that rise with their column
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 
 
@@ -120,6 +122,7 @@ def fit(
     groups: str | None = None,
     time: str | None = None,
     sample_weight: Any = None,
+    monotone: Mapping[str, str | int] | None = None,
     quality: str = "default",
     members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
@@ -150,9 +153,17 @@ def fit(
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on its own share and trains on all others, so that no row
             is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
-        groups: column whose values must not be on both sides of the split; it is no feature.
-        time: column to split by: the latest rows validate.
-        sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
+        groups: column whose values must not be on both sides of a split; it is no feature. With at least
+            eight groups each network validates on its own share of whole ones.
+        time: column to split by: the latest rows validate. Folds would let a network train on rows later
+            than those it is judged by, and its score would promise what no forecast can keep.
+        sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature. A
+            weight of 2 is the row twice, exactly; of 0, no row; only ratios count. A `validation` table may
+            hold the column, too.
+        monotone: column name -> "increasing" (or 1) or "decreasing" (or -1): the prediction, or for two
+            classes the probability of the second, never falls (never rises) as that column grows and all
+            others stay, wherever that is; up to the rounding of float32, and missing values excepted. For
+            numbers, booleans and dates.
         quality: "fast" takes about a third of the time of "default", "best" some four times as much.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
@@ -177,13 +188,14 @@ def fit(
     given = _Data.read(table, target, y, drop, groups, time, sample_weight)
     data = given.by_content()
     task_, schema = _task_and_schema(given, data, task, kinds)
+    directions = _directions(monotone or {}, given, schema, task_)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
     parts = _split(data, task_, validation, groups, time, seed, config.members)
     task_ = _in_training_units(task_, parts.train.y, parts.train.weight)
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
-    network = _network_config(encoder, batch, task_, config)
+    network = _network_config(encoder, batch, task_, config, directions)
     x, weight = network_inputs(batch), parts.train.weight
     held = (x, code, weight)
     if parts.valid is not None:
@@ -215,6 +227,8 @@ def fit(
     model.summary = _summary(
         model, given, data, parts, config, chosen, code, held, task is None, validation, groups, time
     )
+    if directions:
+        model.summary["decisions"].append(_monotone_sentence(directions))
     model.summary |= {"seed": seed, "times": _times(started)}
     return model
 
@@ -313,11 +327,13 @@ class _Data:
         )
 
     def take(self, rows: NDArray[np.int64]) -> "_Data":
-        weight, groups, time = (
-            None if values is None else values[rows] for values in (self.weight, self.groups, self.time)
-        )
         return replace(
-            self, features=self.features.take(rows), y=self.y[rows], weight=weight, groups=groups, time=time
+            self,
+            features=self.features.take(rows),
+            y=self.y[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            time=None if self.time is None else self.time[rows],
         )
 
     def by_content(self) -> "_Data":
@@ -493,11 +509,35 @@ def _check_positive(name: str, value: Real | None) -> None:
         raise ConfigError(f"{name} must be positive; got {value!r}.")
 
 
-def _network_config(encoder: Encoder, batch: Batch, task: Task, config: Config) -> NetworkConfig:
+def _directions(monotone: Mapping[str, str | int], data: _Data, schema: Schema, task: Task) -> dict[str, int]:
+    """Column name -> 1 or -1, of the columns that the model uses."""
+    _require(data.features, list(monotone))
+    if monotone and task.kind == "multiclass":
+        raise ConfigError(
+            f"monotone needs a number or two classes to predict; the target has {len(task.classes)} classes, "
+            "which have no order. Leave monotone out, or predict one class against the others."
+        )
+    for name, direction in monotone.items():
+        if str(direction) not in DIRECTIONS:
+            raise ConfigError(
+                f"monotone takes 'increasing' (1) or 'decreasing' (-1); got {direction!r} for {name!r}."
+                f"{nearest(str(direction), ('increasing', 'decreasing'))}"
+            )
+        if name in schema.names and schema[name].kind == "category":
+            raise ConfigError(
+                f"monotone needs values with an order: numbers, booleans, dates; {name!r} is a category. "
+                "Leave it out, or give its levels as numbers."
+            )
+    return {name: DIRECTIONS[str(way)] for name, way in monotone.items() if name in schema.names}
+
+
+def _network_config(
+    encoder: Encoder, batch: Batch, task: Task, config: Config, directions: Mapping[str, int]
+) -> NetworkConfig:
     curved = [
         (i, feature.column)
         for i, feature in enumerate(encoder.num_features)
-        if feature.channel in ("scaled", "rank")
+        if feature.channel in ("scaled", "rank") and feature.column not in directions
     ]
     curved = most_varied(batch.num, curved, MOST_PERIODIC, fewest_values=FEWEST_VALUES)
     return NetworkConfig(
@@ -509,7 +549,22 @@ def _network_config(encoder: Encoder, batch: Batch, task: Task, config: Config) 
         activation=config.activation,
         norm=config.norm,
         dropout=config.dropout,
+        **_monotone_inputs(encoder, directions),
     )
+
+
+def _monotone_inputs(encoder: Encoder, directions: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Which encoded numbers the output rises and falls with, and which would undo that and stay unused."""
+    of_constrained = [
+        (place, feature.channel in ORDERED, directions[feature.column])
+        for place, feature in enumerate(encoder.num_features)
+        if feature.column in directions and feature.channel != "missing"
+    ]
+    return {
+        "rising": tuple(place for place, ordered, way in of_constrained if ordered and way > 0),
+        "falling": tuple(place for place, ordered, way in of_constrained if ordered and way < 0),
+        "unused": tuple(place for place, ordered, _ in of_constrained if not ordered),
+    }
 
 
 Rows = tuple[NDArray[np.float32], NDArray[np.generic], NDArray[np.float32] | None]
@@ -718,6 +773,14 @@ def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
         f"{config.epochs} epochs; "
         f"predicts with {len(chosen.snapshots)} snapshots, of epochs {epochs}; engine {model.history.engine}"
     )
+
+
+def _monotone_sentence(directions: Mapping[str, int]) -> str:
+    rising = [name for name, way in directions.items() if way > 0]
+    falling = [name for name, way in directions.items() if way < 0]
+    ways = [f"never falls with {listed(rising)}"] if rising else []
+    ways += [f"never rises with {listed(falling)}"] if falling else []
+    return f"monotone: the prediction {' and '.join(ways)}"
 
 
 def _task_sentence(data: _Data, task: Task, guessed: bool) -> str:

@@ -69,19 +69,34 @@ class TestByContent:
 
         assert got == pytest.approx(wanted)
 
-    def test_few_rows_with_many_repetitions_are_spread_again(self) -> None:
-        merged = by_content([np.repeat([0, 1], [300, 100])])
+    def test_counts_become_rows_again(self) -> None:
+        given = np.repeat([0, 1], [3, 1])
+        merged = by_content([given])
 
         assert merged.weight is None
-        assert np.bincount(np.repeat([0, 1], [300, 100])[merged.rows]).tolist() == [3, 1]
+        assert np.bincount(given[merged.rows]).tolist() == [3, 1]
 
-    def test_many_rows_are_merged_and_weigh_what_they_weighed(self) -> None:
-        numbers = np.concatenate([np.arange(3_000), np.arange(1_000)])
-        merged = by_content([numbers])
-
-        assert sorted(numbers[merged.rows].tolist()) == list(range(3_000))
+    def test_very_many_repetitions_weigh_more_instead(self) -> None:
+        given = np.repeat([0, 1], [9_001, 999])
+        merged = by_content([given])
         assert merged.weight is not None
-        assert sorted(set((merged.weight / merged.weight.min()).tolist())) == [1.0, 2.0]
+
+        assert np.bincount(given[merged.rows]).tolist() == [900, 99]
+        assert np.bincount(given[merged.rows], merged.weight) == pytest.approx([899.2, 99.8], abs=0.01)
+
+    def test_weights_that_are_no_counts_stay_weights(self) -> None:
+        weight = np.random.default_rng(0).uniform(0.6, 1.4, 2_000)
+        merged = by_content([np.arange(2_000)], weight)
+
+        assert sorted(merged.rows.tolist()) == list(range(2_000))
+        assert merged.weight is not None
+        np.testing.assert_allclose(merged.weight, (weight / weight.mean())[merged.rows])
+
+    def test_heavy_rows_are_split_among_light_ones(self) -> None:
+        weight = np.append(np.random.default_rng(0).uniform(0.6, 1.4, 2_000), 50.0)
+        merged = by_content([np.arange(2_001)], weight)
+
+        assert (merged.rows == 2_000).sum() == int(50 / weight.mean())
 
     @pytest.mark.parametrize("scale", [1e-300, 1e300])
     def test_huge_and_tiny_weights(self, scale: float) -> None:
@@ -94,7 +109,7 @@ class TestByContent:
 
         merged = by_content([np.array([1.0, 1.0, 2.0, np.nan, np.nan])])
 
-        assert sorted(merged.rows.tolist()) == [0, 2, 3]
+        assert sorted(merged.rows.tolist()) == [0, 0, 2, 3, 3]
 
 
 class TestHashes:

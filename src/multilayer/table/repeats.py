@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST = 1_000  # rows that fewer distinct ones are spread to, where their weights allow it
+MOST_TIMES = 4  # rows for each distinct one, on average, at most
+FEWEST = 1_000  # rows that fewer distinct ones may be spread to
 TOLERANCE = 1e-6  # how far a quotient of weights may be off by rounding
 
 _Hashes = NDArray[np.uint64]
@@ -33,9 +34,10 @@ def by_content(columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]
     Tables that hold the same rows with the same weights come out alike to the bit, however a row's weight is
     written down: as a weight, as repetitions, or as both; in whichever order; and scaled by any power of two.
 
-    A row that weighs at least twice the average becomes several rows, so that it can be on both sides of a
-    split, as its repetitions could: of a table with few different rows none may be held out as a whole. Such
-    a table, of fewer than 1,000, is spread to about so many, but never further than its lightest row allows.
+    Weights that are whole multiples of one number are counts, and such a row stands there so many times, on
+    both sides of a split maybe, as its repetitions would: where a table has few different rows, none may be
+    held out as a whole. Of other weights those of at least twice the average are split so. The rows become at
+    most four times the distinct ones, or 1,000: beyond that, repetitions are merged and weigh more.
 
     Args:
         columns: of the table, target, groups and time included, in the dtypes of a `Table`.
@@ -46,6 +48,8 @@ def by_content(columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]
     ([0, 1], True)
     >>> sorted(by_content([np.array([7, 3, 9])], np.array([1.0, 1.5, 0.0])).weight.tolist())
     [0.8, 1.2]
+    >>> len(by_content([np.array([7, 3, 9])], np.array([1.0, 2.0, 0.0])).rows)
+    3
     """
     there = np.arange(len(columns[0])) if weight is None else np.flatnonzero(weight)
     order, is_first = _grouped(
@@ -66,8 +70,19 @@ def _scaled(weight: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 def _pieces(weight: NDArray[np.float64]) -> NDArray[np.int64]:
     """Into how many rows each is split."""
-    unit = max(float(weight.min()), float(weight.sum()) / max(len(weight), FEWEST))
+    n, unit = len(weight), _unit_of_counts(weight)
+    most = max(n if unit is None else n * MOST_TIMES, FEWEST)
+    unit = max(float(weight.min()) if unit is None else unit, float(weight.sum()) / most)
     return np.maximum(np.floor(weight / unit + TOLERANCE), 1).astype(np.int64)
+
+
+def _unit_of_counts(weight: NDArray[np.float64]) -> float | None:
+    """What all weights are whole multiples of: the lightest of them or, of few rows, a whole part of it."""
+    for parts in range(1, FEWEST if len(weight) < FEWEST else 2):
+        counts = weight * (parts / float(weight.min()))
+        if bool((np.abs(counts - counts.round()) <= TOLERANCE * counts).all()):
+            return float(weight.min()) / parts
+    return None
 
 
 def _normalised(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:

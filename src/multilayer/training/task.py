@@ -151,7 +151,8 @@ class Task:
     ) -> NDArray[np.float64]:
         """What a model without features would say for n_rows rows: class shares, or the mean, of code."""
         if self.kind == "regression":
-            mean = float(np.average(code, weights=weight))  # type: ignore[arg-type]
+            w = None if weight is None else weight.astype(np.float64)
+            mean = float(np.average(code.astype(np.float64), weights=w))
             return np.full(n_rows, mean * self.scale + self.center)
         return np.tile(self.shares(code, weight), (n_rows, 1))
 
