@@ -143,7 +143,8 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
     words = """fit t.csv --target y --drop 'a, b,"c, d"' --drop e --task multiclass --seed 7 --time-budget 1.5
                --kind zip=category --kind a=b=date --group g --time when --epochs 9 --members 3
                --quality fast --objective quantile --quantiles 0.2,0.8
-               --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,"""
+               --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,
+               --monotone size=increasing --monotone a=b=decreasing"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -167,6 +168,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "missing": ["?", "-9", "n/a"],
         "thousands": ".",
         "decimal": ",",
+        "monotone": {"size": "increasing", "a=b": "decreasing"},
     }
 
 
@@ -364,6 +366,7 @@ def test_wrong_usage(words: list[str]) -> None:
 
 
 def test_kind_without_its_column() -> None:
+    assert "--monotone takes COL=DIRECTION" in refused("fit", "t.csv", "--target", "y", "--monotone", "size")
     assert "--kind takes COL=KIND" in refused("fit", "t.csv", "--target", "y", "--kind", "category")
 
 

@@ -23,14 +23,6 @@ from multilayer import ConfigError, DataError, MLPClassifier, MLPRegressor, Mode
 FAST: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_iter": 4}
 LEARNING: dict[str, Any] = FAST | {"max_iter": 10, "batch_size": 64, "learning_rate_init": 0.05}
 
-# Checks of scikit-learn that fail, each with the reason; a check that passes again fails the test run.
-EXPECTED_FAILURES = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "repeated rows are drawn one by one into the validation split and the batches, a weighted row as a "
-        "whole; scikit-learn's own MLP fails it too with early_stopping=True"
-    ),
-}
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
@@ -41,11 +33,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@parametrize_with_checks(
-    [MLPClassifier(**LEARNING), MLPRegressor(**LEARNING)],
-    expected_failed_checks=lambda _: EXPECTED_FAILURES,
-    xfail_strict=True,
-)
+@parametrize_with_checks([MLPClassifier(**LEARNING), MLPRegressor(**LEARNING)])
 def test_scikit_learn_contract(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from multilayer import fit
 from multilayer.nn.networks import NetworkConfig
-from multilayer.recipe import _merged
+from multilayer.recipe import _one_a_member
 from multilayer.training.ensemble import Snapshot, mean_weights
 from multilayer.training.targets import make_task
 
@@ -51,7 +51,7 @@ def with_units_in_another_order(net: nn.Module) -> nn.Module:
 def test_neighbours_become_one_with_the_mean_of_their_weights() -> None:
     one, other = network(), nearby(network())
 
-    (merged,), share = _merged([snapshot(one), snapshot(other)], SHARE, CONFIG, TASK, ROWS)
+    (merged,), share = _one_a_member([snapshot(one), snapshot(other)], SHARE, CONFIG, TASK, ROWS)
 
     assert share.tolist() == [1.0]
     for value, before in zip(merged.parameters(), one.parameters(), strict=True):
@@ -66,7 +66,7 @@ def test_networks_whose_mean_predicts_worse_stay_apart() -> None:
         np.testing.assert_allclose(twin(torch.from_numpy(X)).numpy(), outputs, atol=1e-5)
     truth = TASK.link(outputs) + 0.001  # they predict well, so that spoiling it shows
 
-    networks, share = _merged([snapshot(one), snapshot(twin)], SHARE, CONFIG, TASK, (X, truth, None))
+    networks, share = _one_a_member([snapshot(one), snapshot(twin)], SHARE, CONFIG, TASK, (X, truth, None))
 
     assert (len(networks), share.tolist()) == (2, [0.5, 0.5])
 
@@ -75,7 +75,7 @@ def test_members_are_never_mixed() -> None:
     one, other = network(0), network(1)
     kept = [snapshot(one, 0), snapshot(other, 1), snapshot(nearby(one), 0)]
 
-    networks, share = _merged(kept, np.array([0.25, 0.5, 0.25]), CONFIG, TASK, ROWS)
+    networks, share = _one_a_member(kept, np.array([0.25, 0.5, 0.25]), CONFIG, TASK, ROWS)
 
     assert share.tolist() == [0.5, 0.5]
     torch.testing.assert_close(networks[1].state_dict(), other.state_dict())

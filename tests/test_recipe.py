@@ -11,9 +11,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from multilayer import ConfigError, DataError, Model, SchemaError, fit
-from multilayer.training.loop import Progress
+from multilayer import ConfigError, DataError, Model, SchemaError, fit, recipe
+from multilayer.model import _read
+from multilayer.training.loop import Progress, train_pack
 
 N_ROWS = 50
 FAST: dict[str, Any] = {"members": 1, "hidden": 8, "epochs": 3, "batch_size": 16}
@@ -456,10 +459,108 @@ class TestWeights:
 
         assert np.array_equal(models[0].predict_proba(features()), models[1].predict_proba(features()))
 
-    def test_refuses_validation_rows_that_all_weigh_nothing(self) -> None:
+    def test_rows_of_weight_zero_do_not_validate(self) -> None:
         columns = table("price") | {"day": houses()["day"], "w": houses()["day"] < 40}
+        weighted = fit(columns, target="price", time="day", sample_weight="w", **FAST)
+        rows = np.flatnonzero(houses()["day"] < 40)
+        kept = fit(rows_of(columns, rows), target="price", time="day", sample_weight="w", **FAST)
+
+        assert np.array_equal(weighted.predict(columns), kept.predict(columns))
+        assert weighted.summary["rows"] == {"train": 32, "validation": 8}
+
+    @settings(max_examples=4, deadline=None)
+    @given(
+        weight=st.lists(st.integers(0, 3), min_size=N_ROWS, max_size=N_ROWS).filter(lambda w: sum(w) > 20),
+        seed=st.integers(0, 99),
+        exponent=st.integers(-9, 9),
+        target=st.sampled_from(["price", "sold"]),
+    )
+    def test_two_is_twice_to_the_bit(self, weight: list[int], seed: int, exponent: int, target: str) -> None:
+        rng = np.random.default_rng(seed)
+        columns = table(target) | {"w": np.array(weight)}
+        copies = rng.permutation(np.repeat(np.arange(N_ROWS), weight))
+        options = FAST | {"target": target, "members": 2, "sample_weight": "w"}
+        shuffled = rows_of(columns, rng.permutation(N_ROWS))
+        models = [
+            fit(columns, **options),
+            fit(rows_of(columns, copies) | {"w": np.ones(len(copies))}, **options),
+            fit(rows_of(table(target), copies), **options | {"sample_weight": None}),
+            fit(shuffled | {"w": np.ldexp(shuffled["w"].astype(float), exponent)}, **options),
+        ]
+
+        assert len({str(model.score) for model in models}) == 1
+        assert len({str(model.summary["baseline"]) for model in models}) == 1
+        probs = [
+            model.predict(features()) if target == "price" else model.predict_proba(features())
+            for model in models
+        ]
+        assert all(np.array_equal(p, probs[0]) for p in probs)
+
+    def test_two_is_twice_in_a_validation_table(self) -> None:
+        columns = table("sold") | {"w": np.arange(N_ROWS) % 3}
+        copies = np.repeat(np.arange(N_ROWS), columns["w"])
+        models = [
+            fit(columns, target="sold", sample_weight="w", validation=validation, **FAST)
+            for validation in (columns, rows_of(table("sold"), copies[::-1]))
+        ]
+
+        assert models[0].score == models[1].score
+        assert np.array_equal(models[0].predict_proba(features()), models[1].predict_proba(features()))
+
+    def test_the_kernels_see_the_same_rows(self) -> None:
+        columns = table("price", 200) | {"w": np.arange(200) % 4}
+        copies = np.repeat(np.arange(200), columns["w"])
+        options = FAST | {"target": "price", "batch_size": 4, "epochs": 40}
+        weighted = fit(columns, sample_weight="w", **options)
+        repeated = fit(rows_of(table("price", 200), copies), **options)
+
+        assert weighted.history.engine == "kernels"
+        assert np.array_equal(weighted.predict(features()), repeated.predict(features()))
+
+    def test_rows_that_are_there_twice_are_said(self) -> None:
+        columns = table("price")
+        model = fit({name: np.tile(values, 2) for name, values in columns.items()}, target="price", **FAST)
+
+        assert "100 were given; equal ones count by their number" in model.summary["decisions"][1]
+        assert np.array_equal(model.predict(columns), fit(columns, target="price", **FAST).predict(columns))
+
+    def test_mean_and_scale_of_the_target_are_weighted(self) -> None:
+        columns = table("price") | {"w": np.linspace(1, 1.9, N_ROWS)}  # none is heavy enough to be split
+        task = fit(columns, target="price", sample_weight="w", validation=columns, **FAST).task
+        mean = np.average(columns["price"], weights=columns["w"])
+
+        assert task.center == pytest.approx(mean, rel=1e-6)
+        assert task.scale == pytest.approx(
+            np.sqrt(np.average((columns["price"] - mean) ** 2, weights=columns["w"])), rel=1e-6
+        )
+
+    def test_baseline_is_weighted(self) -> None:
+        w = np.where(houses()["sold"] == "yes", 1.5, 1.0)
+        columns = table("sold") | {"w": w}
+        model = fit(columns, target="sold", sample_weight="w", validation=columns, **FAST)
+        share = float(w[houses()["sold"] == "yes"].sum() / w.sum())
+
+        assert model.summary["class_shares"] == pytest.approx([1 - share, share])
+        assert model.summary["baseline"]["log_loss"] == pytest.approx(
+            -share * np.log(share) - (1 - share) * np.log(1 - share)
+        )
+
+    def test_errors_name_the_row_that_was_given(self) -> None:
+        columns = table("price")
+        columns["size"][6] = np.inf
+        with pytest.raises(DataError, match="in row 7"):
+            fit(columns, target="price", **FAST)
+        with pytest.raises(DataError, match=r"first: row 3\)"):
+            fit(features(), y=[1.0, 2.0, None, *range(N_ROWS - 3)], **FAST)
+        with pytest.raises(DataError, match="groups must have no missing values; row 5"):
+            streets = houses()["street"]
+            streets[4] = None
+            fit(table("price") | {"street": streets}, target="price", groups="street", **FAST)
+
+    def test_refuses_a_validation_table_that_weighs_nothing(self) -> None:
+        columns = table("price") | {"w": np.ones(N_ROWS)}
         with pytest.raises(DataError, match="not all zero"):
-            fit(columns, target="price", time="day", sample_weight="w")
+            fit(columns, target="price", validation=columns | {"w": np.zeros(N_ROWS)}, sample_weight="w")
 
     @pytest.mark.parametrize(
         "weight",
@@ -478,6 +579,168 @@ class TestWeights:
     def test_refuses(self, weight: Any) -> None:
         with pytest.raises(DataError, match="sample_weight must be 50 finite numbers, none negative"):
             fit(table("price"), target="price", sample_weight=weight)
+
+
+class TestGroups:
+    def patients(self, n_groups: int, n_rows: int = 160) -> dict[str, Any]:
+        """A number that tells the group, and a target that is the group's alone: a coin thrown for each."""
+        rng = np.random.default_rng(1)
+        group = rng.integers(0, n_groups, n_rows)
+        coin = rng.permutation(np.arange(n_groups) % 2)
+        return {
+            "scan": group + rng.normal(0, 0.01, n_rows),
+            "noise": rng.normal(size=n_rows),
+            "patient": np.array([f"p{g}" for g in group], dtype=object),
+            "ill": np.where(coin[group] == 1, "yes", "no").astype(object),
+        }
+
+    def test_each_network_holds_out_whole_groups(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: dict[str, Any] = {}
+
+        def watched(nets: Any, x: Any, *args: Any, **settings: Any) -> Any:
+            seen.update(settings, x=x)
+            return train_pack(nets, x, *args, **settings)
+
+        monkeypatch.setattr(recipe, "train_pack", watched)
+        columns = self.patients(20)
+        model = fit(columns, target="ill", groups="patient", hidden=8, epochs=1)
+
+        groups = [np.round(seen["x"][:, 0], 4) for _ in range(8)]  # encoded scans of one patient are near
+        assert "made of whole groups of 'patient'" in model.summary["decisions"][1]
+        assert len(seen["validation_rows"]) == 8
+        place = np.argsort(np.argsort(groups[0], kind="stable"), kind="stable")
+        patient = np.sort(columns["scan"]).round()[place]
+        for rows, held in zip(seen["rows"], seen["validation_rows"], strict=True):
+            assert not set(patient[rows]) & set(patient[held])
+            assert 10 <= len(held) <= 30
+        assert model.summary["rows"] == {"train": 160, "validation": 160}
+
+    def test_a_feature_that_tells_the_group_scores_no_better_than_chance(self) -> None:
+        columns = self.patients(16, 240)
+        options: dict[str, Any] = {"target": "ill", "members": 4, "hidden": 32, "epochs": 10, "lr": 0.03}
+        by_group = fit(columns, groups="patient", **options)
+        by_row = fit(columns, drop="patient", **options)
+
+        assert by_row.score["accuracy"] > 0.9
+        assert by_group.score["accuracy"] < 0.75
+        assert by_group.score["log_loss"] > 0.9 * by_group.summary["baseline"]["log_loss"]
+
+    def test_fewer_groups_than_folds_hold_out_a_share(self) -> None:
+        model = fit(self.patients(5), target="ill", groups="patient", hidden=8, epochs=1)
+
+        assert "to validate on, by groups of 'patient'" in model.summary["decisions"][1]
+
+    def test_target_statistics_are_of_other_groups(self) -> None:
+        columns = self.patients(20)
+        model = fit(columns, target="ill", groups="patient", members=1, hidden=8, epochs=1)
+
+        assert any(feature.channel == "target" for feature in model.encoder.num_features)
+        data = recipe._Data.read(columns, "ill", None, (), "patient", None, None)
+        fold = recipe._target_folds(recipe._Parts(data, None), 0)
+        pairs = {(patient, number) for patient, number in zip(columns["patient"], fold, strict=True)}
+        assert len(pairs) == len(set(columns["patient"]))
+        assert len(set(fold.tolist())) == recipe.TARGET_FOLDS
+
+
+class TestMonotone:
+    def flats(self, seed: int, n_rows: int = 60) -> dict[str, Any]:
+        """Numbers, a boolean, a date and a category, with gaps, and a price that follows none of them."""
+        rng = np.random.default_rng(seed)
+        size = rng.lognormal(4, 1, n_rows)
+        size[::9] = np.nan
+        return {
+            "size": size,
+            "age": rng.integers(0, 50, n_rows).astype(float),
+            "lift": rng.random(n_rows) < 0.5,
+            "sold": np.datetime64("2020-01-01", "us") + rng.integers(0, 10**14, n_rows),
+            "city": rng.choice(np.array(["Oslo", "Rome"], dtype=object), n_rows),
+            "price": rng.normal(size=n_rows) - 2 * np.nan_to_num(np.log(size)),
+        }
+
+    ways = st.dictionaries(
+        st.sampled_from(["size", "age", "lift", "sold"]),
+        st.sampled_from(["increasing", "decreasing", 1, -1]),
+        min_size=1,
+    )
+
+    @settings(max_examples=5, deadline=None)
+    @given(ways=ways, seed=st.integers(0, 999), binary=st.booleans())
+    def test_holds_everywhere(self, ways: dict[str, str | int], seed: int, binary: bool) -> None:
+        columns = self.flats(seed)
+        if binary:
+            columns["price"] = np.where(columns["price"] > np.median(columns["price"]), "dear", "cheap")
+        options: dict[str, Any] = {"members": 2, "hidden": 16, "epochs": 4, "lr": 0.05, "seed": seed}
+        model = fit(columns, target="price", monotone=ways, **options)
+        model = Model._from(*_saved(model))
+        for name, way in ways.items():
+            prediction = self.along(model, name, seed)
+            steps = np.diff(prediction, axis=1) * (1 if way in ("increasing", 1) else -1)
+
+            assert steps.min() >= -1e-5 * (1 if binary else model.task.scale)
+
+    def along(self, model: Model, name: str, seed: int) -> np.ndarray:
+        """Predictions (20 points, 30 values of the column, ascending), extreme ones among them."""
+        rng = np.random.default_rng(seed)
+        points = rows_of(self.flats(seed + 1), np.repeat(rng.integers(0, 60, 20), 30))
+        values = {
+            "size": np.sort(np.r_[-1e300, -1e9, -1e-300, 0, 1e-300, 1e9, 1e300, rng.lognormal(4, 2, 23)]),
+            "age": np.sort(np.r_[-1e6, 1e6, rng.uniform(-5, 60, 28)]),
+            "lift": np.arange(30) >= 15,
+            "sold": np.datetime64("1900-01-01", "us") + np.sort(rng.integers(0, 7 * 10**15, 30)),
+        }[name]
+        points[name] = np.tile(values, 20)
+        points.pop("price")
+        out = model.predict(points) if model.classes is None else model.predict_proba(points)[:, 1]
+        return np.asarray(out, np.float64).reshape(20, 30)
+
+    def test_says_so(self) -> None:
+        model = fit(self.flats(0), target="price", monotone={"size": 1, "age": -1, "lift": 1}, **FAST)
+
+        assert model.summary["decisions"][-1] == (
+            "monotone: the prediction never falls with 'size', 'lift' and never rises with 'age'"
+        )
+
+    def test_trains_in_the_kernels(self) -> None:
+        options = FAST | {"batch_size": 4, "epochs": 90}
+
+        assert fit(self.flats(0), target="price", monotone={"age": 1}, **options).history.engine == "kernels"
+
+    def test_a_file_with_other_weights_is_held_to_it(self) -> None:
+        model = fit(self.flats(0), target="price", monotone={"age": 1}, **FAST)
+        with torch.no_grad():
+            for parameter in model.networks[0].parameters():
+                parameter.normal_()
+        prediction = self.along(Model._from(*_saved(model)), "age", 0)
+
+        assert np.diff(self.along(model, "age", 0), axis=1).min() < 0
+        assert np.diff(prediction, axis=1).min() >= -1e-5 * model.task.scale
+
+    @pytest.mark.parametrize(
+        ("monotone", "message"),
+        [
+            ({"siz": "increasing"}, r"no column 'siz'.*Did you mean 'size'"),
+            ({"price": "increasing"}, "no column 'price'"),
+            ({"city": "increasing"}, "'city' is a category"),
+            ({"size": "rising"}, "takes 'increasing' .* got 'rising'"),
+            ({"size": 2}, "got 2"),
+            ({"size": [1]}, r"got \[1\]"),
+        ],
+    )
+    def test_refuses(self, monotone: Any, message: str) -> None:
+        with pytest.raises((ConfigError, DataError), match=message):
+            fit(self.flats(0), target="price", monotone=monotone, **FAST)
+
+    def test_refuses_several_classes(self) -> None:
+        columns = self.flats(0) | {"price": np.array(["a", "b", "c"] * 20, dtype=object)}
+        with pytest.raises(ConfigError, match="3 classes, which have no order"):
+            fit(columns, target="price", monotone={"size": 1}, **FAST)
+
+
+def _saved(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a file of it holds, read back."""
+    path = Path("model.mlp")
+    model.save(path)
+    return _read(path)
 
 
 class TestTraining:

@@ -155,6 +155,10 @@ def fit(
     time: Annotated[
         str | None, typer.Option(metavar="COL", help="Validate on the latest rows by this column.")
     ] = None,
+    monotone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL=DIRECTION", help="The prediction is increasing or decreasing in a column."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Passes over the table, at most.")
     ] = None,
@@ -178,6 +182,7 @@ def fit(
             table, query=query, target=target if len(target) > 1 else target[0], task=task,
             objective=objective, quantiles=_numbers("--quantiles", quantiles), drop=drops, kinds=kinds,
             missing=_marks(missing or []), thousands=thousands, decimal=decimal, groups=group, time=time,
+            monotone=_directions(monotone or []),
             quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
             callbacks=(after_epoch,),
         )  # fmt: skip
@@ -340,6 +345,20 @@ def _marks(lists: Sequence[str]) -> Any:
             f"--missing takes marks for all columns, or COL=MARK throughout; got both: {', '.join(marks)}."
         )
     return {name: [mark for other, _, mark in pairs if other == name] for name, _, _ in pairs}
+
+
+def _directions(pairs: Sequence[str]) -> dict[str, str]:
+    """Directions of monotone columns from COL=DIRECTION pairs; the last `=` counts.
+
+    >>> _directions(["size=increasing", "a=b=decreasing"])
+    {'size': 'increasing', 'a=b': 'decreasing'}
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(
+                f"--monotone takes COL=DIRECTION; got {pair!r}. Write for example --monotone size=increasing."
+            )
+    return {name: direction for name, _, direction in (pair.rpartition("=") for pair in pairs)}
 
 
 def _load(path: str) -> "multilayer.model.Model":

@@ -20,6 +20,7 @@ from safetensors.numpy import save as to_safetensors
 from torch import nn
 
 from multilayer.errors import DataError, ModelFileError, OutputError, SchemaError, nearest
+from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.nested import as_at_fit
@@ -314,7 +315,7 @@ def network_inputs(batch: Batch) -> NDArray[np.float32]:
     return np.concatenate([batch.num, batch.cat.astype(np.float32)], axis=1)
 
 
-def check_weights(weight: Any, n_rows: int) -> NDArray[np.float32]:
+def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Weights of rows, checked.
 
     Raises:
@@ -327,13 +328,14 @@ def check_weights(weight: Any, n_rows: int) -> NDArray[np.float32]:
             f"sample_weight must be {n_rows} finite numbers, none negative and not all zero; "
             f"got shape {w.shape}, type {w.dtype}{f', from {w.min()} to {w.max()}' if right else ''}."
         )
-    return w.astype(np.float32)
+    return w.astype(np.float64)
 
 
 def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         net = config.build()
     net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+    keep_signs(net)  # a monotone network is one whatever the file holds
     return net.eval()
 
 

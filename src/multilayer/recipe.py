@@ -5,7 +5,7 @@ import importlib.metadata
 import logging
 import platform
 import time as clock
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.errors import ConfigError, DataError, nearest
+from multilayer.errors import ConfigError, DataError, MultilayerError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder, most_varied
@@ -22,8 +22,9 @@ from multilayer.table.names import column_name
 from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
 from multilayer.table.read import Table, listed, read_source, read_table
+from multilayer.table.repeats import by_content
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
-from multilayer.table.split import folds, split
+from multilayer.table.split import check_complete, folds, group_folds, split
 from multilayer.training.autograd import forward_in_chunks
 from multilayer.training.ensemble import Snapshot, Snapshots, mean_weights, select_greedily
 from multilayer.training.history import History
@@ -50,8 +51,11 @@ WIDE = 200  # columns of a table from which on BatchNorm does harm
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
+MOST_WRITTEN_OUT = 2**24  # values of a sparse table
 MERGED_LOSS = 1.005  # a mean of weights may predict this much worse than the mean of predictions
 ESSENCE_MB = 512  # what snapshots may remember of validation rows, all networks together
+DIRECTIONS: Mapping[str, int] = {"increasing": 1, "1": 1, "+1": 1, "decreasing": -1, "-1": -1}
+ORDERED = ("scaled", "rank", "boolean")  # channels that rise with their column
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 
 
@@ -133,6 +137,7 @@ def fit(
     groups: Hashable = None,
     time: Hashable = None,
     sample_weight: Any = None,
+    monotone: Mapping[str, str | int] | None = None,
     quality: str = "default",
     members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
@@ -176,9 +181,17 @@ def fit(
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on its own share and trains on all others, so that no row
             is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
-        groups: column whose values must not be on both sides of the split; it is no feature.
-        time: column to split by: the latest rows validate.
-        sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
+        groups: column whose values must not be on both sides of a split; it is no feature. With at least
+            eight groups each network validates on its own share of whole ones.
+        time: column to split by: the latest rows validate. Folds would let a network train on rows later
+            than those it is judged by, and its score would promise what no forecast can keep.
+        sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature. A
+            weight of 2 is the row twice, exactly; of 0, no row; only ratios count. A `validation` table may
+            hold the column, too.
+        monotone: column name -> "increasing" (or 1) or "decreasing" (or -1): the prediction, or for two
+            classes the probability of the second, never falls (never rises) as that column grows and all
+            others stay, wherever that is; up to the rounding of float32, and missing values excepted. For
+            numbers, booleans and dates.
         quality: "fast" takes about a third of the time of "default", "best" some four times as much.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
@@ -202,22 +215,28 @@ def fit(
     _check_positive("time_budget", time_budget)
     notation = Notation.declare(missing, thousands, decimal)
     groups, time = (None if name is None else column_name(name) for name in (groups, time))
-    data = _Data.read(table, target, y, drop, groups, time, sample_weight, notation, query)
-    task_ = make_task(data.y, task, objective=objective, quantiles=quantiles, weight=data.weight)
+    given = _Data.read(table, target, y, drop, groups, time, sample_weight, notation, query)
+    data = given.by_content()
     kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
-    schema = infer_schema(data.features, kinds=kinds)
+    task_, schema = _task_and_schema(
+        given,
+        data,
+        lambda of: make_task(of.y, task, objective=objective, quantiles=quantiles, weight=of.weight),
+        lambda of: infer_schema(of.features, kinds=kinds),
+    )
+    directions = _directions(monotone or {}, given, schema, task_)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
     parts = _split(data, task_, validation, groups, time, seed, config.members)
     task_ = task_.in_units_of(parts.train.y, parts.train.weight)
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
-    network = _network_config(encoder, batch, task_, config)
+    network = _network_config(encoder, batch, task_, config, directions)
     x, weight = network_inputs(batch), parts.train.weight
     held = (x, code, weight)
     if parts.valid is not None:
         x_valid = network_inputs(encoder.transform(parts.valid.features))
-        held = (x_valid, task_.encode(parts.valid.y), parts.valid.weight)
+        held = _by_content(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
     nets, histories, snapshots = _train(
         network,
         config,
@@ -247,10 +266,37 @@ def fit(
         notation=notation,
     )
     model.summary = _summary(
-        model, data, parts, config, chosen, code, held, task is None, validation, groups, time
+        model, given, data, parts, config, chosen, code, held, task is None, validation, groups, time
     )
+    if directions:
+        model.summary["decisions"].append(_monotone_sentence(directions))
     model.summary |= {"seed": seed, "times": _times(started)}
     return model
+
+
+def _task_and_schema(
+    given: "_Data",
+    data: "_Data",
+    make: Callable[["_Data"], Task],
+    infer: Callable[["_Data"], Schema],
+) -> tuple[Task, Schema]:
+    """What target and columns are; errors name the rows as they were given."""
+    try:
+        return make(data), infer(data)
+    except MultilayerError:
+        make(given)
+        infer(given)
+        raise
+
+
+def _by_content(x: NDArray[np.float32], code: NDArray[np.generic], weight: NDArray[Any] | None) -> "Rows":
+    """Encoded rows by their content, as the training rows are."""
+    merged = by_content([*x.T, *(code.T if code.ndim == 2 else [code])], weight)
+    return x[merged.rows], code[merged.rows], _as_float32(merged.weight)
+
+
+def _as_float32(weight: NDArray[np.float64] | None) -> NDArray[np.float32] | None:
+    return None if weight is None else weight.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -264,7 +310,7 @@ class _Data:
 
     features: Table
     y: NDArray[np.generic]
-    weight: NDArray[np.float32] | None
+    weight: NDArray[np.floating[Any]] | None
     target: str | tuple[str, ...]
     beside: bool = False
     groups: NDArray[np.generic] | None = None
@@ -272,6 +318,7 @@ class _Data:
     dropped: tuple[str, ...] = ()
     notation: Notation = field(default_factory=Notation)
     notes: tuple[str, ...] = ()
+    weight_column: str | None = None
 
     @property
     def n_rows(self) -> int:
@@ -308,6 +355,9 @@ class _Data:
         if not set(table.names) - {*not_features, *names}:
             raise DataError("fit needs at least one column beside the target; got none. Add or keep columns.")
         weight = table[weight_column] if weight_column else sample_weight
+        for role, column in (("groups", groups), ("time", time)):
+            if column is not None:
+                check_complete(role, table[column])
         return cls(
             features=table.drop(dict.fromkeys([*not_features, *names])),
             y=next(iter(targets.values())) if len(targets) == 1 else side_by_side(targets),
@@ -319,11 +369,32 @@ class _Data:
             dropped=tuple(dict.fromkeys(not_features)),
             notation=notation,
             notes=table.notes,
+            weight_column=weight_column,
         )
 
     def take(self, rows: NDArray[np.int64]) -> "_Data":
-        weight = None if self.weight is None else self.weight[rows]
-        return replace(self, features=self.features.take(rows), y=self.y[rows], weight=weight)
+        return replace(
+            self,
+            features=self.features.take(rows),
+            y=self.y[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            time=None if self.time is None else self.time[rows],
+        )
+
+    def by_content(self) -> "_Data":
+        """The distinct rows, with the weights of their repetitions, in an order of their own.
+
+        Rows of large sparse tables stay as they are: to compare them, they would have to be written out.
+        """
+        if self.features.is_sparse and self.n_rows * len(self.features.names) > MOST_WRITTEN_OUT:
+            return self
+        features = [self.features[name] for name in self.features.names]
+        y: NDArray[Any] = self.y
+        targets = [y] if y.dtype.names is None else [y[name] for name in y.dtype.names]
+        more = [values for values in (self.groups, self.time) if values is not None]
+        merged = by_content([*features, *targets, *more], self.weight)
+        return replace(self.take(merged.rows), weight=_as_float32(merged.weight))
 
 
 def _require(table: Table, names: list[str]) -> None:
@@ -385,9 +456,9 @@ def _split(
         raise ConfigError("split by groups or by time, not by both.")
     by_class = bool(task.classes) and groups is None and time is None
     stratify = task.encode(data.y) if by_class else None
-    if validation is None and groups is None and time is None and n_networks > 1:
-        fold = folds(data.n_rows, N_FOLDS, seed=seed, stratify=stratify)
-        if _can_fold(data, fold):
+    if validation is None and time is None and n_networks > 1:
+        fold = _folds(data, N_FOLDS, seed, stratify)
+        if fold is not None and _can_fold(data, fold):
             return _Parts(data, None, fold)
     rows = split(
         data.n_rows,
@@ -400,6 +471,16 @@ def _split(
     return _Parts(data.take(rows[0]), data.take(rows[1]))
 
 
+def _folds(
+    data: _Data, n_folds: int, seed: int, stratify: NDArray[np.generic] | None = None
+) -> NDArray[np.int64] | None:
+    """Of whole groups, where there are groups: None where these are fewer than folds."""
+    if data.groups is None:
+        return folds(data.n_rows, n_folds, seed=seed, stratify=stratify)
+    n_groups = len(set(data.groups.tolist()))
+    return group_folds(data.groups, n_folds, seed=seed) if n_groups >= n_folds else None
+
+
 def _can_fold(data: _Data, fold: NDArray[np.int64]) -> bool:
     """Whether each fold has enough rows, and rows that weigh something."""
     weight = np.ones(data.n_rows) if data.weight is None else data.weight
@@ -410,12 +491,23 @@ def _encode(
     schema: Schema, parts: _Parts, task: Task, code: NDArray[np.generic], config: Config, seed: int
 ) -> tuple[Encoder, Batch]:
     """The encoder, learnt on the training rows, and what it makes of them."""
-    encoder = Encoder.fit(parts.train.features, schema)
+    encoder = Encoder.fit(parts.train.features, schema, parts.train.weight)
     batch = encoder.transform(parts.train.features)
     if not config.target_statistics or parts.train.n_rows < TARGET_FOLDS:
         return encoder, batch
-    fold = folds(parts.train.n_rows, TARGET_FOLDS, seed=seed) if parts.folds is None else parts.folds
-    return encoder.learn_target(batch, code.astype(np.float64), parts.train.weight, fold)
+    return encoder.learn_target(
+        batch, code.astype(np.float64), parts.train.weight, _target_folds(parts, seed)
+    )
+
+
+def _target_folds(parts: _Parts, seed: int) -> NDArray[np.int64]:
+    """The networks' folds, or else of whole groups where there are at least two, or of rows."""
+    if parts.folds is not None:
+        return parts.folds
+    groups = parts.train.groups
+    n_folds = TARGET_FOLDS if groups is None else min(TARGET_FOLDS, len(set(groups.tolist())))
+    fold = _folds(parts.train, n_folds, seed) if n_folds > 1 else None
+    return folds(parts.train.n_rows, TARGET_FOLDS, seed=seed) if fold is None else fold
 
 
 def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
@@ -427,7 +519,9 @@ def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _given_validation(data: _Data, validation: Any) -> _Data:
+    """A table's weight column counts, if it is there; a pair has no weights."""
     names = (data.target,) if isinstance(data.target, str) else data.target
+    weight = None
     if data.beside and isinstance(validation, tuple):
         table = _read_validation(data, validation[0])
         targets = list(_columns_of(validation[1], table.n_rows).values())
@@ -437,9 +531,12 @@ def _given_validation(data: _Data, validation: Any) -> _Data:
         table = _read_validation(data, validation)
         _require(table, list(names))
         targets = [table[name] for name in names]
+        if data.weight_column is not None and data.weight_column in table.names:
+            weight = check_weights(table[data.weight_column], table.n_rows)
     _require(table, list(data.features.names))
     y = targets[0] if len(targets) == 1 else side_by_side(dict(zip(names, targets, strict=True)))
-    return replace(data, features=table.select(data.features.names), y=y, weight=None, groups=None, time=None)
+    held = replace(data, features=table.select(data.features.names), y=y, weight=weight)
+    return replace(held, groups=None, time=None)
 
 
 def _read_validation(data: _Data, source: Any) -> Table:
@@ -497,11 +594,35 @@ def _check_positive(name: str, value: Real | None) -> None:
         raise ConfigError(f"{name} must be positive; got {value!r}.")
 
 
-def _network_config(encoder: Encoder, batch: Batch, task: Task, config: Config) -> NetworkConfig:
+def _directions(monotone: Mapping[str, str | int], data: _Data, schema: Schema, task: Task) -> dict[str, int]:
+    """Column name -> 1 or -1, of the columns that the model uses."""
+    _require(data.features, list(monotone))
+    if monotone and task.kind == "multiclass":
+        raise ConfigError(
+            f"monotone needs a number or two classes to predict; the target has {len(task.classes)} classes, "
+            "which have no order. Leave monotone out, or predict one class against the others."
+        )
+    for name, direction in monotone.items():
+        if str(direction) not in DIRECTIONS:
+            raise ConfigError(
+                f"monotone takes 'increasing' (1) or 'decreasing' (-1); got {direction!r} for {name!r}."
+                f"{nearest(str(direction), ('increasing', 'decreasing'))}"
+            )
+        if name in schema.names and schema[name].kind == "category":
+            raise ConfigError(
+                f"monotone needs values with an order: numbers, booleans, dates; {name!r} is a category. "
+                "Leave it out, or give its levels as numbers."
+            )
+    return {name: DIRECTIONS[str(way)] for name, way in monotone.items() if name in schema.names}
+
+
+def _network_config(
+    encoder: Encoder, batch: Batch, task: Task, config: Config, directions: Mapping[str, int]
+) -> NetworkConfig:
     curved = [
         (i, feature.column)
         for i, feature in enumerate(encoder.num_features)
-        if feature.channel in ("scaled", "rank")
+        if feature.channel in ("scaled", "rank") and feature.column not in directions
     ]
     curved = most_varied(batch.num, curved, MOST_PERIODIC, fewest_values=FEWEST_VALUES)
     return NetworkConfig(
@@ -513,7 +634,22 @@ def _network_config(encoder: Encoder, batch: Batch, task: Task, config: Config) 
         activation=config.activation,
         norm=config.norm,
         dropout=config.dropout,
+        **_monotone_inputs(encoder, directions),
     )
+
+
+def _monotone_inputs(encoder: Encoder, directions: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Which encoded numbers the output rises and falls with, and which would undo that and stay unused."""
+    of_constrained = [
+        (place, feature.channel in ORDERED, directions[feature.column])
+        for place, feature in enumerate(encoder.num_features)
+        if feature.column in directions and feature.channel != "missing"
+    ]
+    return {
+        "rising": tuple(place for place, ordered, way in of_constrained if ordered and way > 0),
+        "falling": tuple(place for place, ordered, way in of_constrained if ordered and way < 0),
+        "unused": tuple(place for place, ordered, _ in of_constrained if not ordered),
+    }
 
 
 Rows = tuple[NDArray[np.float32], NDArray[np.generic], NDArray[np.float32] | None]
@@ -620,7 +756,7 @@ def _choose(
         share = counts[counts > 0] / counts.sum()
         kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
         of_rows = (held[0][rows], held[1][rows], None if held[2] is None else held[2][rows])
-        merged, merged_share = _merged(kept, share, network, task, of_rows)
+        merged, merged_share = _one_a_member(kept, share, network, task, of_rows)
         predictions.append(Predictor(merged, task.link, merged_share.tolist())(held[0][rows]))
         networks += merged
         epochs += [snapshot.epoch for snapshot in kept]
@@ -630,7 +766,7 @@ def _choose(
     return _Chosen(networks, epochs, tuple(weights), np.concatenate(numbers), np.concatenate(predictions))
 
 
-def _merged(
+def _one_a_member(
     kept: list[Snapshot], share: NDArray[np.float64], network: NetworkConfig, task: Task, rows: Rows
 ) -> tuple[list[nn.Module], NDArray[np.float64]]:
     """One network for all snapshots of a member, the mean of their weights, and the share of each.
@@ -719,6 +855,7 @@ def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Op
 
 def _summary(
     model: Model,
+    given: _Data,
     data: _Data,
     parts: _Parts,
     config: Config,
@@ -740,7 +877,7 @@ def _summary(
     decisions = [
         *reading,
         _task_sentence(data, task, guessed),
-        _split_sentence(parts, config, task, validation, groups, time),
+        _split_sentence(parts, config, task, validation, groups, time) + _repeats_sentence(given, data),
         _columns_sentence(model, data),
         _network_sentence(model, config, chosen),
     ]
@@ -771,6 +908,14 @@ def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
     )
 
 
+def _monotone_sentence(directions: Mapping[str, int]) -> str:
+    rising = [name for name, way in directions.items() if way > 0]
+    falling = [name for name, way in directions.items() if way < 0]
+    ways = [f"never falls with {listed(rising)}"] if rising else []
+    ways += [f"never rises with {listed(falling)}"] if falling else []
+    return f"monotone: the prediction {' and '.join(ways)}"
+
+
 def _task_sentence(data: _Data, task: Task, guessed: bool) -> str:
     words = f" {task.in_words()}" if task.in_words() else ""
     targets = repr(data.target) if isinstance(data.target, str) else listed(data.target)
@@ -783,9 +928,10 @@ def _split_sentence(
 ) -> str:
     how = "at random within each class" if task.classes else "at random"
     if parts.valid is None:
+        how = f"drawn {how}" if groups is None else f"made of whole groups of {groups!r}"
         return (
             f"rows: {parts.train.n_rows:,}; each of {config.members} networks validates on its own share of "
-            f"1/{N_FOLDS}, drawn {how}, and trains on the others"
+            f"1/{N_FOLDS}, {how}, and trains on the others"
         )
     if groups is not None:
         how = f"by groups of {groups!r}"
@@ -794,6 +940,16 @@ def _split_sentence(
     if validation is not None and not isinstance(validation, int | float | np.number):
         how = "as given"
     return f"rows: {parts.train.n_rows:,} to train on, {parts.valid.n_rows:,} to validate on, {how}"
+
+
+def _repeats_sentence(given: _Data, data: _Data) -> str:
+    """What became of rows that are there several times, or weigh nothing."""
+    if given.n_rows == data.n_rows:
+        return ""
+    n_empty = 0 if given.weight is None else int((given.weight == 0).sum())
+    how = "weight" if data.weight is not None else "number"
+    left_out = f", {n_empty:,} of weight 0 left out" if n_empty else ""
+    return f"; {given.n_rows:,} were given{left_out}; equal ones count by their {how}"
 
 
 def _columns_sentence(model: Model, data: _Data) -> str:

@@ -118,12 +118,17 @@ def mlp(
 
 
 def _after_linear(d: int, activation: Activation, norm: str | None, dropout: float) -> list[nn.Module]:
-    if norm not in NORMS:
-        raise ConfigError(f"norm must be 'batch', 'layer' or None; got {norm!r}.")
+    check_norm(norm)
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout must be at least 0 and below 1; got {dropout!r}.")
     layers = [make_activation(activation), NORMS[norm](d), nn.Dropout(dropout) if dropout else None]
     return [layer for layer in layers if layer is not None]
+
+
+def check_norm(norm: str | None) -> None:
+    """Refuse what is no name of `NORMS`."""
+    if norm not in NORMS:
+        raise ConfigError(f"norm must be 'batch', 'layer' or None; got {norm!r}.")
 
 
 def make_activation(activation: Activation) -> nn.Module:

@@ -5,8 +5,10 @@ from typing import Any
 
 from torch import nn
 
+from multilayer.errors import ConfigError
 from multilayer.nn.blocks import mlp
 from multilayer.nn.embeddings import TableEmbedding
+from multilayer.nn.monotone import FALLING, FREE, RISING, UNUSED, monotone_mlp
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class NetworkConfig:
     hidden:        widths of the hidden layers
     d_out:         outputs
     activation, norm, dropout: as in `mlp`
+    rising, falling: which of the numbers the output must never fall, or never rise, with (`monotone_mlp`)
+    unused:        which of the numbers have no influence, in such a network
 
     >>> NetworkConfig(n_num=2, cardinalities=(), periodic=(0,), hidden=(8,), d_out=1).build()[-1]
     Linear(in_features=8, out_features=1, bias=True)
@@ -32,10 +36,15 @@ class NetworkConfig:
     activation: str = "relu"
     norm: str | None = None
     dropout: float = 0.0
+    rising: tuple[int, ...] = ()
+    falling: tuple[int, ...] = ()
+    unused: tuple[int, ...] = ()
 
     def build(self) -> nn.Sequential:
         """A new network with weights drawn from torch's generator."""
         embedding = TableEmbedding(self.n_num, self.cardinalities, periodic=self.periodic)
+        if self.rising or self.falling:
+            return nn.Sequential(embedding, *self._monotone_backbone(embedding.d_out))
         backbone = mlp(
             embedding.d_out,
             self.hidden,
@@ -45,6 +54,15 @@ class NetworkConfig:
             dropout=self.dropout,
         )
         return nn.Sequential(embedding, *backbone)
+
+    def _monotone_backbone(self, d_in: int) -> nn.Sequential:
+        kinds = [FREE] * d_in  # the numbers come first
+        for places, kind in ((self.rising, RISING), (self.falling, FALLING), (self.unused, UNUSED)):
+            for place in places:
+                kinds[place] = kind
+        if self.activation != "relu":
+            raise ConfigError(f"a monotone network takes the activation 'relu'; got {self.activation!r}.")
+        return monotone_mlp(kinds, self.hidden, self.d_out, norm=self.norm, dropout=self.dropout)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file; `from_json` reads them back."""

@@ -1,5 +1,6 @@
 """Rows of a table become the arrays a network reads. Learnt on training rows only; NumPy only."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -32,6 +33,7 @@ MOST_STATISTICS = 64  # numbers with target statistics: those with the most dist
 
 Channel = Literal["scaled", "rank", "missing", "boolean", "date", "target"]
 Floats = NDArray[np.float64]
+_Weight = NDArray[np.floating[Any]] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,17 +117,20 @@ class Encoder:
         self.cardinalities = tuple(len(coder.levels) + 2 for coder in categories)
 
     @classmethod
-    def fit(cls, table: Table, schema: Schema) -> "Encoder":
+    def fit(cls, table: Table, schema: Schema, weight: NDArray[np.floating[Any]] | None = None) -> "Encoder":
         """Learn scales, quantiles and levels from these rows.
+
+        weight: of each row, positive; medians, quantiles and counts of levels are of the weighted rows. None
+            weighs all alike.
 
         Raises:
             DataError: the table has no rows, or (as SchemaError) does not match the schema.
         """
         if table.n_rows == 0:
             raise DataError("An encoder learns from at least one row; got none.")
-        coders = [_fit_coder(column, table[column.name], FEWEST_ROWS) for column in schema.columns]
+        coders = [_fit_coder(column, table[column.name], weight, FEWEST_ROWS) for column in schema.columns]
         if all(isinstance(coder, _Nothing) for coder in coders):
-            coders = [_fit_coder(column, table[column.name], 0) for column in schema.columns]
+            coders = [_fit_coder(column, table[column.name], weight, 0) for column in schema.columns]
         return cls(schema, coders)
 
     @property
@@ -213,14 +218,14 @@ class _Number:
     places: Floats  # (n_knots,) their places, in [-1, 1]
 
     @classmethod
-    def fit(cls, column: Column, numbers: Floats) -> "_Number":
-        present = np.sort(_tamed(numbers[~np.isnan(numbers)]))
+    def fit(cls, column: Column, numbers: Floats, weight: _Weight = None) -> "_Number":
+        present, weight = _sorted(numbers, weight)
         has_missing = len(present) < len(numbers)
         if len(present) == 0:
             return cls(column, 0.0, 0.0, has_missing, np.zeros(0), np.zeros(0))
-        low, center, high = np.percentile(present, [25, 50, 75])
+        low, center, high = _percentiles(present, weight)
         width = high - low if high > low else (present[-1] - present[0]) / 2
-        knots, places = _quantiles(present)
+        knots, places = _quantiles(present, weight)
         return cls(column, float(center), float(width), has_missing, knots, places)
 
     @property
@@ -292,11 +297,11 @@ class _Date:
     parts: tuple[str, ...]  # those that varied among the training rows
 
     @classmethod
-    def fit(cls, column: Column, values: NDArray[Any]) -> "_Date":
+    def fit(cls, column: Column, values: NDArray[Any], weight: _Weight = None) -> "_Date":
         dates = as_dates(column, values)
         present = dates[~np.isnat(dates)]
         parts = tuple(name for name, (part, _) in DATE_PARTS.items() if len(np.unique(part(present))) > 1)
-        return cls(column, _Number.fit(column, days(dates)), parts)
+        return cls(column, _Number.fit(column, days(dates), weight), parts)
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -327,8 +332,11 @@ class _Category:
     levels: tuple[str, ...]
 
     @classmethod
-    def fit(cls, column: Column, values: NDArray[Any]) -> "_Category":
-        return cls(column, frequent_levels(count_levels(as_levels(column, values)), len(values)))
+    def fit(cls, column: Column, values: NDArray[Any], weight: _Weight = None) -> "_Category":
+        levels = as_levels(column, values)
+        if weight is None:
+            return cls(column, frequent_levels(count_levels(levels), len(values)))
+        return cls(column, frequent_levels(*_weighed_levels(levels, weight)))
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -365,17 +373,17 @@ class _Nothing:
 _Coder = _Number | _Flag | _Date | _Category | _Nothing
 
 
-def _fit_coder(column: Column, values: NDArray[Any], fewest_rows: int) -> _Coder:
+def _fit_coder(column: Column, values: NDArray[Any], weight: _Weight, fewest_rows: int) -> _Coder:
     if column.kind == "category":
-        return _Category.fit(column, values)
+        return _Category.fit(column, values, weight)
     if column.kind == "date":
-        return _Date.fit(column, values)
+        return _Date.fit(column, values, weight)
     if column.kind == "boolean":
         return _Flag(column, 0.0, 1.0)
     numbers = as_numbers(column, values)
     if _rows_that_differ(numbers) < min(fewest_rows, len(numbers) // 100):
         return _Nothing(column)
-    coder = _Number.fit(column, numbers)
+    coder = _Number.fit(column, numbers, weight)
     present = _tamed(numbers[~np.isnan(numbers)])
     if not len(coder.knots) and coder.width:  # two distinct values
         return _Flag(column, float(present.min()), float(present.max()))
@@ -443,14 +451,50 @@ def _smooth_clip(x: Floats) -> Floats:
     return x / np.sqrt(1 + (x / CLIP) ** 2)
 
 
-def _quantiles(present: Floats) -> tuple[Floats, Floats]:
+def _sorted(numbers: Floats, weight: _Weight) -> tuple[Floats, Floats | None]:
+    """The numbers that are there, ascending, and their weights."""
+    there = ~np.isnan(numbers)
+    present = _tamed(numbers[there])
+    if weight is None:
+        return np.sort(present), None
+    order = np.argsort(present, kind="stable")
+    return present[order], weight[there][order].astype(np.float64)
+
+
+def _percentiles(present: Floats, weight: Floats | None) -> Floats:
+    """Quartiles of sorted values; of weighted ones, on the line through the middle of each value's weight."""
+    if weight is None:
+        return np.asarray(np.percentile(present, [25, 50, 75]))
+    above = np.cumsum(weight)
+    return np.interp(np.array([0.25, 0.5, 0.75]) * above[-1], above - weight / 2, present)
+
+
+def _quantiles(present: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     """Distinct quantiles of sorted values, and their places in [-1, 1]; equal ones share their mean place.
 
     None for fewer than 3 distinct values: their ranks say no more than the values.
     """
     if np.count_nonzero(np.diff(present)) < 2:
         return np.zeros(0), np.zeros(0)
-    picked = np.linspace(0, len(present) - 1, min(len(present), N_QUANTILES)).round().astype(np.int64)
+    shares = np.linspace(0, 1, min(len(present), N_QUANTILES))
+    if weight is None:
+        picked = np.linspace(0, len(present) - 1, len(shares)).round().astype(np.int64)
+    else:
+        above = np.cumsum(weight)
+        picked = np.searchsorted(above, shares * above[-1]).clip(max=len(present) - 1)
+        picked[-1] = len(present) - 1
     knots, first, counts = np.unique(present[picked], return_index=True, return_counts=True)
     places = (first + (counts - 1) / 2) / (len(picked) - 1)
     return knots, 2 * places - 1
+
+
+def _weighed_levels(
+    levels: NDArray[np.object_], weight: NDArray[np.floating[Any]]
+) -> tuple[Counter[str], int]:
+    """How often each level occurs, and the number of rows, in units of the lightest row's weight."""
+    names, codes = np.unique(levels[levels != None], return_inverse=True)  # noqa: E711 (elementwise)
+    units = weight.astype(np.float64) / float(weight.min())
+    counts = np.bincount(codes, units[levels != None], len(names))  # noqa: E711
+    return Counter(dict(zip(names.tolist(), counts.round().astype(int).tolist(), strict=True))), int(
+        units.sum()
+    )

@@ -84,6 +84,11 @@ class Table:
         dropped = set(self._require(names))
         return Table({name: values for name, values in self.columns.items() if name not in dropped})
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether columns are kept without their most frequent value."""
+        return any(isinstance(values, SparseColumn) for values in self.columns.values())
+
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> "Table":
         """Only these rows, in this order."""
         index = np.asarray(rows, dtype=np.int64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.errors import DataError
+from multilayer.nn.monotone import keep_signs
 from multilayer.training.losses import Loss
 
 
@@ -137,6 +138,7 @@ class AutogradEngine:
         finally:
             for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
                 group["lr"] = lr
+        keep_signs(self.net)
         if self.accumulate != "forever":
             self.optimizer.zero_grad(set_to_none=True)
 

@@ -396,7 +396,12 @@ def warm_up() -> None:
         k.layer_address(kernel)
     for loss in (loss_kernels.pointwise, loss_kernels.cross_entropy, loss_kernels.quantile):
         k.loss_address(loss)
-    for update in (update_kernels.adam, update_kernels.sgd, update_kernels.muon):
+    for update in (
+        update_kernels.adam,
+        update_kernels.signed_adam,
+        update_kernels.sgd,
+        update_kernels.muon,
+    ):
         k.update_address(update)
     net = nn.Linear(1, 1)
     engine = KernelEngine(
@@ -431,6 +436,10 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, plan: Plan) -> None:
                 raise UnknownToKernels(
                     f"the kernels do not know {option}=True of {type(optimizer).__name__}."
                 )
+        if plan.signs and ("betas" not in group or _uses_muon(group)):
+            raise UnknownToKernels(
+                f"the kernels keep signs of weights with Adam and AdamW, not with {type(optimizer).__name__}."
+            )
         if any(id(parameter) not in known for parameter in group["params"]):
             raise UnknownToKernels("the optimiser holds parameters that are not the network's.")
 
@@ -448,6 +457,13 @@ def _groups(
             continue
         group = group_of[id(slot.tensor)]
         options = optimizer.param_groups[group]
+        if slot.start in plan.signs:
+            segments.append([slot.start, slot.stop])
+            hyper.append(_hyper(optimizer, options, base_lrs[group], slot.tensor))
+            hyper[-1][k.UPDATE_AT] = k.update_address(update_kernels.signed_adam)
+            hyper[-1][k.SIGNS_AT] = plan.signs[slot.start] - slot.start
+            last = -1
+            continue
         if segments and last == group and slot.start - segments[-1][1] < 16 and not _uses_muon(options):
             segments[-1][1] = slot.stop  # neighbours, but for padding, which stays zero
         else:

@@ -39,7 +39,8 @@ NEEDS_WEIGHT, NEEDS_INPUT = 1, 2  # bits of NEEDS: gradients that somebody asks 
 # Columns of hyper: one row a segment. BETA1: momentum of SGD and Muon; ROWS to SCALE: Muon's
 LR, WEIGHT_DECAY, BETA1, BETA2, EPS, NESTEROV, DECOUPLED, UPDATE_AT = range(8)
 ROWS, COLUMNS, NS_A, NS_B, NS_C, NS_STEPS, SCALE = range(8, 15)
-N_HYPER = 15
+SIGNS_AT = 15  # of a weight that keeps signs: where these stand, in floats behind it
+N_HYPER = 16
 
 # Modes of run
 TRAIN, PREDICT, FORWARD, BACKWARD = range(4)

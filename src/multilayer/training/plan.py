@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from multilayer.nn.blocks import Residual
 from multilayer.nn.embeddings import PeriodicEmbedding, TableEmbedding
+from multilayer.nn.monotone import SignedLinear
 from multilayer.training import kernels as k
 from multilayer.training import layer_kernels as layers
 
@@ -65,6 +66,7 @@ class Plan:
     flattens:    the output has no second axis: (batch,)
     width:       widest gradient; value_width, skip_width, stat_size: floats a row, a row, and in all
     mixes_rows:  "never", "training" (BatchNorm1d) or "always" (BatchNorm1d without running statistics)
+    signs:       start of a weight whose entries keep signs (`SignedLinear`) -> where the signs start
     """
 
     ops: NDArray[np.int64]
@@ -85,6 +87,7 @@ class Plan:
     skip_width: int
     stat_size: int
     mixes_rows: str
+    signs: dict[int, int]
 
 
 def read_plan(net: nn.Module) -> Plan:
@@ -124,6 +127,7 @@ class PlanBuilder:
         self.trainable_below = False
         self.flattens = False
         self.mixes_rows = "never"
+        self.signs: dict[int, int] = {}
 
     def read(self, module: nn.Module, name: str) -> None:
         """Add a module and what it holds."""
@@ -218,6 +222,7 @@ class PlanBuilder:
             skip_width=self.skip_width,
             stat_size=self.stat_size,
             mixes_rows=self.mixes_rows,
+            signs=self.signs,
         )
 
 
@@ -294,6 +299,12 @@ def _read_linear(builder: PlanBuilder, module: Any, name: str) -> None:
         p1=bias,
         aux=-1 if module.bias is None else 0,
     )
+
+
+def _read_signed_linear(builder: PlanBuilder, module: Any, name: str) -> None:
+    weight = builder.flat_size
+    _read_linear(builder, module, name)
+    builder.signs[weight], _ = builder.tensor(f"{name}.sign", module.sign)
 
 
 def _reader_of_activation(kind: Kernels, *names: str) -> Callable[[PlanBuilder, Any, str], None]:
@@ -502,6 +513,7 @@ def _check_is_first(builder: PlanBuilder, name: str) -> None:
 
 _WIDTHS: dict[type[nn.Module], Callable[[Any], int]] = {
     nn.Linear: lambda m: m.in_features,
+    SignedLinear: lambda m: m.in_features,
     nn.BatchNorm1d: lambda m: m.num_features,
     nn.LayerNorm: lambda m: m.normalized_shape[-1],
     PeriodicEmbedding: lambda m: m.frequency.shape[0],
@@ -521,6 +533,7 @@ READERS: dict[type[nn.Module], Callable[[PlanBuilder, Any, str], None]] = {
     nn.Mish: _reader_of_activation(layers.MISH),
     nn.ReLU: _read_relu,
     nn.SELU: _reader_of_activation(layers.SELU),
+    SignedLinear: _read_signed_linear,
     nn.Sequential: _read_sequential,
     nn.SiLU: _reader_of_activation(layers.SILU),
     nn.Sigmoid: _reader_of_activation(layers.SIGMOID),

@@ -21,6 +21,7 @@ from multilayer.training.kernels import (
     NS_STEPS,
     ROWS,
     SCALE,
+    SIGNS_AT,
     WEIGHT_DECAY,
     kernel,
     row,
@@ -28,6 +29,7 @@ from multilayer.training.kernels import (
 from multilayer.training.vector_math import ONE, ZERO, f32
 
 N, T = 78, 84  # BLAS's letters for a matrix as it stands, and transposed
+SIGN_FREE = f32(2.0)  # the sign of a weight that has none; `ANY` in nn/monotone.py
 BLOCK = 64  # rows at a time of a symmetric product, of which only one half is computed
 
 
@@ -53,6 +55,20 @@ def adam(p, g, m, v, scratch, n, hyper, lr, t):
         m[i] = mi
         v[i] = vi
         p[i] = q - size * mi / (np.sqrt(vi) * inv_root + eps)
+
+
+_adam = kernel(adam)
+
+
+def signed_adam(p, g, m, v, scratch, n, hyper, lr, t):
+    """Adam, and `SignedLinear.project`."""
+    _adam(p, g, m, v, scratch, n, hyper, lr, t)
+    start = np.int64(hyper[SIGNS_AT])
+    both = carray(p, start + n)
+    for i in range(n):
+        sign = both[start + i]
+        if sign == ZERO or (sign * both[i] < ZERO and sign != SIGN_FREE):
+            both[i] = ZERO
 
 
 def sgd(p, g, m, v, scratch, n, hyper, lr, t):

@@ -1,0 +1,182 @@
+"""Rows by what they hold: a weight of 2 is the row twice, and the order of rows tells nothing. NumPy only."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_TIMES = 4  # rows for each distinct one, on average, at most
+FEWEST = 1_000  # rows that fewer distinct ones may be spread to
+TOLERANCE = 1e-6  # how far a quotient of weights may be off by rounding
+
+_Hashes = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class ByContent:
+    """A table's distinct rows in an order that depends on what they hold alone.
+
+    rows:   numbers of rows of the table; of equal ones one stands for all, and a heavy one stands several
+            times
+    weight: of each, 1 on average; None where all weigh alike
+    """
+
+    rows: NDArray[np.int64]
+    weight: NDArray[np.float64] | None
+
+
+def by_content(columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]] | None = None) -> ByContent:
+    """Merge equal rows, add up their weights, and put them into an order of their own.
+
+    Tables that hold the same rows with the same weights come out alike to the bit, however a row's weight is
+    written down: as a weight, as repetitions, or as both; in whichever order; and scaled by any power of two.
+
+    Weights that are whole multiples of one number are counts, and such a row stands there so many times, on
+    both sides of a split maybe, as its repetitions would: where a table has few different rows, none may be
+    held out as a whole. Of other weights those of at least twice the average are split so. The rows become at
+    most four times the distinct ones, or 1,000: beyond that, repetitions are merged and weigh more.
+
+    Args:
+        columns: of the table, target, groups and time included, in the dtypes of a `Table`.
+        weight: of each row, not negative; a row of weight 0 is not there. None weighs all alike.
+
+    >>> twice = by_content([np.array([7, 3, 7, 3])])
+    >>> sorted(twice.rows.tolist()), twice.weight is None
+    ([0, 1], True)
+    >>> sorted(by_content([np.array([7, 3, 9])], np.array([1.0, 1.5, 0.0])).weight.tolist())
+    [0.8, 1.2]
+    >>> len(by_content([np.array([7, 3, 9])], np.array([1.0, 2.0, 0.0])).rows)
+    3
+    """
+    there = np.arange(len(columns[0])) if weight is None else np.flatnonzero(weight)
+    order, is_first = _grouped(
+        [column[there] for column in columns], None if weight is None else weight[there]
+    )
+    starts = np.flatnonzero(is_first)
+    each = np.ones(len(there)) if weight is None else _scaled(weight[there][order])
+    total = np.add.reduceat(each, starts)
+    pieces = _pieces(total)
+    rows = np.repeat(there[order[starts]], pieces)
+    return ByContent(rows, _normalised(np.repeat(total / pieces, pieces)))
+
+
+def _scaled(weight: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """By the power of two that keeps their sum finite and changes none of their digits."""
+    return np.ldexp(weight.astype(np.float64), -int(np.frexp(weight.max())[1]))
+
+
+def _pieces(weight: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Into how many rows each is split."""
+    n, unit = len(weight), _unit_of_counts(weight)
+    most = max(n if unit is None else n * MOST_TIMES, FEWEST)
+    unit = max(float(weight.min()) if unit is None else unit, float(weight.sum()) / most)
+    return np.maximum(np.floor(weight / unit + TOLERANCE), 1).astype(np.int64)
+
+
+def _unit_of_counts(weight: NDArray[np.float64]) -> float | None:
+    """What all weights are whole multiples of: the lightest of them or, of few rows, a whole part of it."""
+    for parts in range(1, FEWEST if len(weight) < FEWEST else 2):
+        counts = weight * (parts / float(weight.min()))
+        if bool((np.abs(counts - counts.round()) <= TOLERANCE * counts).all()):
+            return float(weight.min()) / parts
+    return None
+
+
+def _normalised(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    if np.ptp(weight) <= TOLERANCE * weight.max():
+        return None
+    return weight / weight.mean()
+
+
+def _grouped(
+    columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]] | None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """An order in which equal rows are neighbours, and which rows of it differ from the one before."""
+    hashes = row_hashes(columns)
+    order = np.argsort(hashes, kind="stable") if weight is None else np.lexsort((weight, hashes))
+    ordered = hashes[order]
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    alike = np.flatnonzero(~is_first)
+    differ = np.zeros(len(alike), dtype=bool)
+    for column in columns:  # different rows hardly ever have one hash, but must not be merged for it
+        differ |= ~_equal(column[order[alike]], column[order[alike - 1]])
+    is_first[alike[differ]] = True
+    return order, is_first
+
+
+def _equal(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
+    same = np.asarray(a == b, dtype=bool)
+    return same if a.dtype == object else same | ((a != a) & (b != b))
+
+
+def row_hashes(columns: Sequence[NDArray[Any]]) -> _Hashes:
+    """64 bits for each row (n_rows,), the same in every process and on every machine.
+
+    Missing values are equal to each other, and -0.0 to 0.0.
+
+    >>> first, second, third = row_hashes([np.array([0.0, -0.0, 1.0])])
+    >>> first == second, first == third
+    (np.True_, np.False_)
+    """
+    total = np.empty(len(columns[0]), np.uint64)
+    readers = [_text_words(column) if column.dtype == object else column for column in columns]
+    for start in range(0, len(total), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        total[chunk] = _chunk_hashes([column[chunk] for column in readers])
+    return total
+
+
+_CHUNK = 32_768  # rows at a time: their hashes stay in the processor's cache
+_GOLDEN, _ODD = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+
+
+def _chunk_hashes(columns: Sequence[NDArray[Any]]) -> _Hashes:
+    total = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        total += np.uint64(_GOLDEN)  # the place of a column counts
+        total *= np.uint64(_ODD)
+        total ^= _mixed(_words(column))
+    return _mixed(total)
+
+
+def _mixed(words: _Hashes) -> _Hashes:
+    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195)."""
+    words = words ^ (words >> np.uint64(30))
+    words *= np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(27)
+    words *= np.uint64(0x94D049BB133111EB)
+    words ^= words >> np.uint64(31)
+    return words
+
+
+def _words(column: NDArray[Any]) -> _Hashes:
+    """64 bits for each value: equal for equal values."""
+    if column.dtype == np.uint64:
+        return column
+    if column.dtype.kind == "f":
+        numbers = column.astype(np.float64) + 0.0
+        numbers[np.isnan(numbers)] = np.nan  # of its many bit patterns, one
+        return numbers.view(np.uint64)
+    if column.dtype.kind == "M":
+        column = column.astype("datetime64[us]")
+    return np.ascontiguousarray(column.astype(np.int64)).view(np.uint64)
+
+
+def _text_words(column: NDArray[np.object_]) -> _Hashes:
+    values = column.tolist()
+    distinct = list(dict.fromkeys(values))
+    digests = np.frombuffer(b"".join(map(_digest, distinct)), np.uint64)
+    if len(distinct) == len(values):
+        return digests
+    place = dict(zip(distinct, range(len(distinct)), strict=True))
+    return digests[np.fromiter(map(place.__getitem__, values), np.int64, count=len(values))]
+
+
+def _digest(text: str | None) -> bytes:
+    if text is None:
+        return bytes(8)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
