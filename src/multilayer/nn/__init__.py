@@ -1,7 +1,13 @@
 """Blocks, embeddings and tabular networks: plain `torch.nn` modules that know nothing of columns."""
 
 from multilayer.nn.blocks import ACTIVATIONS, Residual, block, make_activation, mlp
-from multilayer.nn.embeddings import CategoryEmbedding, PeriodicEmbedding, TableEmbedding
+from multilayer.nn.embeddings import (
+    CategoryEmbedding,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    TableEmbedding,
+    quantile_edges,
+)
 from multilayer.nn.networks import NetworkConfig
 
 __all__ = [
@@ -9,9 +15,11 @@ __all__ = [
     "CategoryEmbedding",
     "NetworkConfig",
     "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "Residual",
     "TableEmbedding",
     "block",
     "make_activation",
     "mlp",
+    "quantile_edges",
 ]
