@@ -130,6 +130,10 @@ def fit(
         Literal["fast", "default", "best"],
         typer.Option(help="How long to train: fast takes a third of the default, best some four times."),
     ] = "default",
+    network: Annotated[
+        Literal["default", "mlp", "resnet", "realmlp", "tabm"],
+        typer.Option(help="The default, or a network of the literature, trained as its paper says."),
+    ] = "default",
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on TABLE and save it."""
@@ -141,8 +145,8 @@ def fit(
         _check_out(path, sources=(table,))
         model = recipe.fit(
             table, target=target, task=task, drop=drops, kinds=kinds, groups=group, time=time,
-            quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
-            callbacks=(after_epoch,),
+            quality=quality, network=network, members=members, epochs=epochs, time_budget=time_budget,
+            seed=seed, callbacks=(after_epoch,),
         )  # fmt: skip
         model.save(path)
     if as_json:

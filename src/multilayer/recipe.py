@@ -5,7 +5,7 @@ import importlib.metadata
 import logging
 import platform
 import time as clock
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multilayer.baselines import BASELINES
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
@@ -62,6 +63,7 @@ class Config:
     snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
     entries:      snapshots that make up the ensemble, at most, repetitions counted
     target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
+    network:      "default", or a network of the literature with its own training, by name (`BASELINES`)
     """
 
     members: int = 8
@@ -77,6 +79,7 @@ class Config:
     snapshots: int = 6
     entries: int = 16
     target_statistics: bool = False
+    network: str = "default"
 
     @classmethod
     def for_shape(
@@ -120,6 +123,7 @@ def fit(
     time: str | None = None,
     sample_weight: Any = None,
     quality: str = "default",
+    network: str = "default",
     members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
     epochs: Whole | None = None,
@@ -153,6 +157,8 @@ def fit(
         time: column to split by: the latest rows validate.
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
         quality: "fast" takes about a third of the time of "default", "best" some four times as much.
+        network: "default", or a network of the literature as its paper trains it: "mlp", "resnet", "realmlp"
+            or "tabm" (`BASELINES`). These validate on one fifth of the rows.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
         time_budget: seconds for the whole fit.
@@ -176,20 +182,21 @@ def fit(
     data = _Data.read(table, target, y, drop, groups, time, sample_weight)
     task_ = Task.from_target(data.y, task)
     schema = infer_schema(data.features, kinds=kinds)
-    base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
+    base = _base_config(network, quality, data.n_rows, len(schema.columns), task_)
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
-    parts = _split(data, task_, validation, groups, time, seed, config.members)
+    n_folding = config.members if config.network == "default" else 1
+    parts = _split(data, task_, validation, groups, time, seed, n_folding)
     task_ = _in_training_units(task_, parts.train.y)
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
-    network = _network_config(encoder, batch, task_, config)
+    net_config = _network_config(encoder, batch, task_, config)
     x, weight = network_inputs(batch), parts.train.weight
     held = (x, code, weight)
     if parts.valid is not None:
         x_valid = network_inputs(encoder.transform(parts.valid.features))
         held = (x_valid, task_.encode(parts.valid.y), parts.valid.weight)
-    nets, histories, snapshots = _train(
-        network,
+    nets, histories, snapshots = (_train if config.network == "default" else _train_baseline)(
+        net_config,
         config,
         task_,
         (x, code, weight),
@@ -205,8 +212,8 @@ def fit(
         data.target,
         task_,
         encoder,
-        network,
-        [_restored(network, snapshot.weights) for snapshot in chosen.snapshots],
+        net_config,
+        [_restored(net_config, snapshot.weights) for snapshot in chosen.snapshots],
         histories,
         dropped=data.dropped,
         weights=chosen.weights,
@@ -377,6 +384,23 @@ def _given_validation(data: _Data, validation: Any) -> _Data:
     return _Data(table.select(data.features.names), table[data.target], None, data.target)
 
 
+def _base_config(network: str, quality: str, n_rows: int, n_columns: int, task: Task) -> Config:
+    """The default for a table of this shape, or what a network of the literature asks for."""
+    checked = _checked_quality(quality)
+    if network == "default":
+        return Config.for_shape(n_rows, n_columns, task.kind, checked)
+    if network not in BASELINES:
+        known = ", ".join(map(repr, ("default", *BASELINES)))
+        near = nearest(str(network), ("default", *BASELINES))
+        raise ConfigError(f"network must be one of {known}; got {network!r}.{near}")
+    if checked != "default":
+        raise ConfigError(
+            f"quality={quality!r} is for the default network; {network!r} is trained as its paper says. "
+            "Leave it out, or set epochs and members."
+        )
+    return Config(network=network, **BASELINES[network].settings(n_rows, task))
+
+
 def _config(
     base: Config,
     members: Whole | None,
@@ -426,6 +450,18 @@ def _check_positive(name: str, value: Real | None) -> None:
 
 
 def _network_config(encoder: Encoder, batch: Batch, task: Task, config: Config) -> NetworkConfig:
+    if config.network != "default":
+        return NetworkConfig(
+            n_num=len(encoder.num_features),
+            cardinalities=tuple(encoder.cardinalities),
+            hidden=tuple(config.hidden),
+            d_out=task.n_outputs,
+            activation=config.activation,
+            norm=config.norm,
+            dropout=config.dropout,
+            architecture=config.network,
+            **BASELINES[config.network].columns(encoder.num_features, task),
+        )
     curved = [
         (i, feature.column)
         for i, feature in enumerate(encoder.num_features)
@@ -493,6 +529,49 @@ def _train(
     return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
 
 
+def _train_baseline(
+    network: NetworkConfig,
+    config: Config,
+    task: Task,
+    rows: Rows,
+    held: Rows,
+    fold: None,
+    *,
+    time_budget: float | None,
+    seed: int,
+    device: str | None,
+    callbacks: Sequence[Callback],
+) -> tuple[list[nn.Module], list[History], list[list[Snapshot]]]:
+    """As `_train`, the way the network's paper has it; all networks validate on the same rows."""
+    baseline = BASELINES[config.network]
+    x, code, weight = rows
+    seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
+    nets = [_build(network, one, lambda net: baseline.start(net, torch.from_numpy(x))) for one in seeds]
+    optimizers = [baseline.optimizer(net, config.lr, config.weight_decay) for net in nets]
+    y_held = task.as_network_target(held[1])
+    keeper = baseline.keeper(task, y_held)
+    histories = train_pack(
+        nets,
+        x,
+        baseline.target(task.as_network_target(code), task),
+        loss=baseline.loss(task),
+        optimizer=optimizers,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        validation=(held[0], y_held, held[2]),
+        schedule=baseline.schedule,
+        clip_norm=baseline.clip_norm,
+        sample_weight=weight,
+        patience=config.patience,
+        time_budget=time_budget,
+        seeds=seeds,
+        device=device,
+        threads=baseline.threads,
+        callbacks=[keeper, *baseline.callbacks(nets, optimizers), *callbacks],
+    )
+    return [net.cpu() for net in nets], histories, keeper.of or [[] for _ in nets]
+
+
 @dataclass(frozen=True)
 class _Chosen:
     """The snapshots that make up the model, their weights, and what they say of validation rows.
@@ -507,7 +586,7 @@ class _Chosen:
 
 
 def _choose(
-    nets: list[nn.Sequential],
+    nets: Sequence[nn.Module],
     snapshots: list[list[Snapshot]],
     config: Config,
     task: Task,
@@ -519,7 +598,8 @@ def _choose(
         numbers = _fold_rows(fold, config.members)
     else:
         # A choice among all networks by a few rows of a class would be a matter of chance.
-        numbers = [np.arange(len(held[1]))] * (config.members if _has_few_of_a_class(task, held[1]) else 1)
+        by_itself = config.network != "default" or _has_few_of_a_class(task, held[1])
+        numbers = [np.arange(len(held[1]))] * (config.members if by_itself else 1)
     most = max(1, config.entries // len(numbers))
     chosen: list[Snapshot] = []
     weights: list[float] = []
@@ -571,22 +651,25 @@ def _mean(snapshots: list[Snapshot], shares: NDArray[np.float64], task: Task) ->
     return np.einsum("s,s...->...", shares, np.stack([task.link(s.output) for s in snapshots]))
 
 
-def _as_it_is(net: nn.Sequential, x: NDArray[np.float32]) -> Snapshot:
+def _as_it_is(net: nn.Module, x: NDArray[np.float32]) -> Snapshot:
     """A network that was stopped before its first epoch ended."""
     output = forward_in_chunks(net.eval(), torch.from_numpy(x)).numpy()
     return Snapshot(0, 0, np.inf, output, net.state_dict())
 
 
-def _restored(network: NetworkConfig, weights: dict[str, torch.Tensor]) -> nn.Sequential:
+def _restored(network: NetworkConfig, weights: dict[str, torch.Tensor]) -> nn.Module:
     net = _build(network, 0)
     net.load_state_dict(weights)
     return net.eval()
 
 
-def _build(network: NetworkConfig, seed: int) -> nn.Sequential:
+def _build(network: NetworkConfig, seed: int, start: Callable[[Any], None] | None = None) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return network.build()
+        net = network.build()
+        if start is not None:
+            start(net)
+        return net
 
 
 def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Optimizer:
@@ -644,11 +727,12 @@ def _summary(
 def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
     epochs = ", ".join(str(snapshot.epoch) for snapshot in chosen.snapshots)
     trained = max(history.epochs for history in model.histories)
+    name = "" if config.network == "default" else f" {config.network}"
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
     return (
-        f"networks: {config.members} of {' x '.join(map(str, config.hidden))}, {config.activation}{norm}"
-        f"{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, {trained} of at most "
+        f"networks: {config.members}{name} of {' x '.join(map(str, config.hidden))}, "
+        f"{config.activation}{norm}{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, {trained} of at most "
         f"{config.epochs} epochs; "
         f"predicts with {len(chosen.snapshots)} snapshots, of epochs {epochs}; engine {model.history.engine}"
     )

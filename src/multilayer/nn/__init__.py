@@ -9,14 +9,27 @@ from multilayer.nn.embeddings import (
     quantile_edges,
 )
 from multilayer.nn.networks import NetworkConfig
+from multilayer.nn.realmlp import NTKLinear, ParametricActivation, PBLDEmbedding, RealMLP, ScalingLayer
+from multilayer.nn.resnet import ResNet
+from multilayer.nn.tabm import BatchEnsembleLinear, MemberLinear, MemberLoss, TabM
 
 __all__ = [
     "ACTIVATIONS",
+    "BatchEnsembleLinear",
     "CategoryEmbedding",
+    "MemberLinear",
+    "MemberLoss",
+    "NTKLinear",
     "NetworkConfig",
+    "PBLDEmbedding",
+    "ParametricActivation",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
+    "RealMLP",
+    "ResNet",
     "Residual",
+    "ScalingLayer",
+    "TabM",
     "TableEmbedding",
     "block",
     "make_activation",

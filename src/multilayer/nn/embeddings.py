@@ -1,7 +1,7 @@
 """What stands between encoded columns and the first Linear: embeddings of numbers and of categories."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -211,6 +211,7 @@ class TableEmbedding(nn.Module):
         keep: which numbers go through as they are; None is all.
         periodic: which numbers get a `PeriodicEmbedding`.
         d_periodic: outputs of it for each number.
+        make_periodic: makes another embedding for them, from their number and `d_periodic`.
         piecewise: which numbers get a `PiecewiseLinearEmbedding`, with bins of one width from -1 to 1.
         d_piecewise, n_bins: outputs and bins of it for each number.
         d_category, one_hot_up_to: as in `CategoryEmbedding`.
@@ -238,6 +239,7 @@ class TableEmbedding(nn.Module):
         keep: Sequence[int] | None = None,
         periodic: Sequence[int] = (),
         d_periodic: int = 4,
+        make_periodic: Callable[[int, int], nn.Module] | None = None,
         piecewise: Sequence[int] = (),
         d_piecewise: int = 16,
         n_bins: int = 48,
@@ -251,7 +253,8 @@ class TableEmbedding(nn.Module):
         self.register_buffer("periodic_columns", _numbers(periodic))
         self.register_buffer("kept_columns", _numbers(kept), persistent=False)
         self.register_buffer("piecewise_columns", _numbers(piecewise), persistent=False)
-        self.periodic = PeriodicEmbedding(len(periodic), d_periodic) if len(periodic) else None
+        make_periodic = PeriodicEmbedding if make_periodic is None else make_periodic
+        self.periodic = make_periodic(len(periodic), d_periodic) if len(periodic) else None
         self.piecewise = (
             PiecewiseLinearEmbedding(len(piecewise), d_piecewise, n_bins) if len(piecewise) else None
         )

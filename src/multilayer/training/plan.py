@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from multilayer.nn.blocks import Residual
 from multilayer.nn.embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, TableEmbedding
+from multilayer.nn.resnet import ResNet
 from multilayer.training import kernels as k
 from multilayer.training import layer_kernels as layers
 
@@ -274,6 +275,10 @@ def _read_sequential(builder: PlanBuilder, module: Any, name: str) -> None:
         builder.read(layer, f"{name}.{child}")
 
 
+def _read_resnet(builder: PlanBuilder, module: Any, name: str) -> None:
+    builder.read(module.layers, f"{name}.layers")
+
+
 def _read_relu(builder: PlanBuilder, module: Any, name: str) -> None:
     """Behind a Linear it goes with the bias, in one pass; elsewhere it is a layer of its own."""
     if builder.ops and builder.kernels[-1] is layers.LINEAR and builder.ops[-1][k.AUX] != 1:
@@ -459,6 +464,9 @@ def _read_table_embedding(builder: PlanBuilder, module: Any, name: str) -> None:
     """One op for each part, all writing to their columns of one output; those without parameters first."""
     _check_is_first(builder, name)
     builder.expect(module.n_columns, name)
+    if module.periodic is not None and type(module.periodic) is not PeriodicEmbedding:
+        kind = type(module.periodic).__name__
+        raise UnknownToKernels(f"the kernels do not know the layer {name}.periodic ({kind}).")
     out = builder.new_value(module.d_out)
     parts = _TableParts(builder, out, module.d_out)
     kept = module.kept_columns.tolist()
@@ -566,6 +574,7 @@ READERS: dict[type[nn.Module], Callable[[PlanBuilder, Any, str], None]] = {
     nn.Tanh: _reader_of_activation(layers.TANH),
     PeriodicEmbedding: _read_periodic,
     PiecewiseLinearEmbedding: _read_piecewise,
+    ResNet: _read_resnet,
     Residual: _read_residual,
     TableEmbedding: _read_table_embedding,
 }
