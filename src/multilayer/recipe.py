@@ -732,8 +732,8 @@ def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
     drop = f", dropout {config.dropout}" if config.dropout else ""
     return (
         f"networks: {config.members}{name} of {' x '.join(map(str, config.hidden))}, "
-        f"{config.activation}{norm}{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, {trained} of at most "
-        f"{config.epochs} epochs; "
+        f"{config.activation}{norm}{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, "
+        f"{trained} of at most {config.epochs} epochs; "
         f"predicts with {len(chosen.snapshots)} snapshots, of epochs {epochs}; engine {model.history.engine}"
     )
 

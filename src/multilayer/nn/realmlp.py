@@ -216,7 +216,7 @@ class RealMLP(nn.Module):
                 z = layer(z)
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """For AdamW: scales learn six times as fast as weights; activations, biases and waves a tenth as fast.
+        """For AdamW: scales learn six times as fast as weights; activations, biases, waves a tenth as fast.
 
         The decay of a group is `weight_decay` times its factor, and none for biases, as in the authors' code.
         """
