@@ -535,14 +535,14 @@ def _train_baseline(
     task: Task,
     rows: Rows,
     held: Rows,
-    fold: None,
+    fold: NDArray[np.int64] | None,
     *,
     time_budget: float | None,
     seed: int,
     device: str | None,
     callbacks: Sequence[Callback],
 ) -> tuple[list[nn.Module], list[History], list[list[Snapshot]]]:
-    """As `_train`, the way the network's paper has it; all networks validate on the same rows."""
+    """As `_train`, the way the network's paper has it, without folds: all validate on the same rows."""
     baseline = BASELINES[config.network]
     x, code, weight = rows
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]

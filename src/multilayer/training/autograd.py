@@ -175,11 +175,9 @@ def forward_in_chunks(net: nn.Module, x: Tensor, chunk: int | None = None) -> Te
     """
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
-    chunk = chunk or getattr(net, "rows_at_once", 8192)
+    size: Any = getattr(net, "rows_at_once", 8192) if chunk is None else chunk
     try:
-        return torch.cat(
-            [_output(net, x[start : start + chunk]) for start in range(0, max(len(x), 1), chunk)]
-        )
+        return torch.cat([_output(net, x[start : start + size]) for start in range(0, max(len(x), 1), size)])
     finally:
         for module, mode in modes:
             module.training = mode
