@@ -137,6 +137,10 @@ class PiecewiseLinearEmbedding(nn.Module):
         curves = torch.einsum("bft,ftd->bfd", self.shares(x), self.weight)
         return (x[..., None] * self.slope + self.bias + curves).flatten(1)
 
+    def extra_repr(self) -> str:
+        """Its sizes, for print."""
+        return "n_features={}, n_bins={}, d_embedding={}".format(*self.weight.shape)
+
 
 def quantile_edges(x: Float[Tensor, "rows features"], n_bins: int = 48) -> list[Tensor]:
     """Bin edges of each number between which equal shares of these rows lie; fewer where values repeat.

@@ -37,6 +37,10 @@ class ScalingLayer(nn.Module):
         """Each feature by its factor."""
         return x * self.scale
 
+    def extra_repr(self) -> str:
+        """Its sizes, for print."""
+        return f"d={len(self.scale)}"
+
 
 class NTKLinear(nn.Module):
     """A linear map whose weights are of size one: the factor that keeps its outputs small is not learnt.
@@ -86,6 +90,10 @@ class NTKLinear(nn.Module):
         self.weight.copy_(weight / spread[:, None])
         self.bias.copy_(-(anchors * shares / shares.sum(0)).sum(0))
 
+    def extra_repr(self) -> str:
+        """Its sizes, for print."""
+        return f"d_in={self.weight.shape[1]}, d_out={self.weight.shape[0]}"
+
 
 class ParametricActivation(nn.Module):
     """An activation that each neuron mixes with the identity.
@@ -111,6 +119,10 @@ class ParametricActivation(nn.Module):
     def forward(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
         """The mix."""
         return x + self.share * (self.activation(x) - x)
+
+    def extra_repr(self) -> str:
+        """Its sizes, for print."""
+        return f"d={len(self.share)}"
 
 
 class PBLDEmbedding(nn.Module):
@@ -147,6 +159,10 @@ class PBLDEmbedding(nn.Module):
         """The embedded numbers of each row, feature by feature."""
         waves = torch.cos(2 * math.pi * x[..., None] * self.frequency + self.phase)
         return (torch.einsum("bfn,fnd->bfd", waves, self.weight) + self.bias).flatten(1)
+
+    def extra_repr(self) -> str:
+        """Its sizes, for print."""
+        return "n_features={}, n_frequencies={}, d_embedding={}".format(*self.weight.shape)
 
 
 class RealMLP(nn.Module):

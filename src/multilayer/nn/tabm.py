@@ -46,6 +46,10 @@ class BatchEnsembleLinear(nn.Module):
         """What each member makes of its input."""
         return torch.addcmul(self.bias, nn.functional.linear(x * self.r, self.weight), self.s)
 
+    def extra_repr(self) -> str:
+        """Its sizes, for print."""
+        return f"d_in={self.weight.shape[1]}, d_out={self.weight.shape[0]}, k={len(self.r)}"
+
 
 class MemberLinear(nn.Module):
     """k linear maps that share nothing.
@@ -72,6 +76,10 @@ class MemberLinear(nn.Module):
     def forward(self, x: Float[Tensor, "batch k d_in"]) -> Float[Tensor, "batch k d_out"]:
         """What each member makes of its input."""
         return torch.einsum("bki,kio->bko", x, self.weight) + self.bias
+
+    def extra_repr(self) -> str:
+        """Its sizes, for print."""
+        return f"d_in={self.weight.shape[1]}, d_out={self.weight.shape[2]}, k={len(self.weight)}"
 
 
 class TabM(nn.Module):

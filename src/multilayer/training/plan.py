@@ -251,6 +251,10 @@ def _input_width(net: nn.Module) -> int:
     for module in net.modules():
         if type(module) in _WIDTHS:
             return int(_WIDTHS[type(module)](module))
+    for name, module in net.named_modules():
+        if type(module) not in READERS:
+            whole = ".".join([type(net).__name__, *([name] if name else [])])
+            raise UnknownToKernels(f"the kernels do not know the layer {whole} ({type(module).__name__}).")
     raise UnknownToKernels("no layer of the network says how many inputs it takes.")
 
 
