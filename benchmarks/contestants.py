@@ -88,13 +88,14 @@ class _Ours:
         return self.model.predict_proba(x)[:, self.order]
 
 
-def ours(problem: Problem, *, quality: str | None = None) -> Fit:
+def ours(problem: Problem, *, quality: str | None = None, network: str | None = None) -> Fit:
     """`multilayer.fit` on the raw table; without validation rows it holds some out by itself."""
     import multilayer
 
     learn = multilayer.fit  # loads what it stands on
     settings: dict[str, Any] = {"target": problem.target, "drop": problem.drop, "seed": problem.seed}
     settings |= {} if quality is None else {"quality": quality}
+    settings |= {} if network is None else {"network": network}
 
     def fit(train: Part, valid: Part) -> Fitted:
         held_out: dict[str, Any] = {"validation": valid.x} if len(valid.y) else {}
@@ -228,6 +229,10 @@ CONTESTANTS = {
     "ours-fast": Contestant(partial(ours, quality="fast"), _OURS, None),
     "ours-best": Contestant(partial(ours, quality="best"), _OURS, None),
     "ours-80": Contestant(ours, _OURS, None, both=True),
+    **{
+        f"ours-{name}": Contestant(partial(ours, network=name), _OURS, None)
+        for name in ("mlp", "resnet", "realmlp", "tabm")
+    },
     "catboost": Contestant(catboost, _CATBOOST, _text),
     "catboost-80": Contestant(catboost, _CATBOOST, _text, both=True),
     "catboost-4000": Contestant(partial(catboost, trees=4000), _CATBOOST, _text),

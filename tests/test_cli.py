@@ -144,7 +144,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
                --kind zip=category --kind a=b=date --group g --time when --epochs 9 --members 3
                --quality fast --objective quantile --quantiles 0.2,0.8
                --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,
-               --monotone size=increasing --monotone a=b=decreasing"""
+               --monotone size=increasing --monotone a=b=decreasing --network tabm"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -169,6 +169,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "thousands": ".",
         "decimal": ",",
         "monotone": {"size": "increasing", "a=b": "decreasing"},
+        "network": "tabm",
     }
 
 

@@ -2,7 +2,7 @@
 
 Three doors, one engine:
 
-- your own network: `block`, `mlp`, `train`, `train_pack`, `trace`;
+- your own network: `block`, `mlp`, `train`, `train_pack`, `trace`, and what is in `multilayer.nn`;
 - a table: `fit`, `read_table`, `Model`;
 - scikit-learn: `MLPClassifier`, `MLPRegressor`.
 
@@ -90,6 +90,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # takes longer to import than all of this file
 
         value: Any = version("multilayer")
+    elif name == "nn":  # blocks, embeddings and networks, as `multilayer.nn.mlp` and so on
+        value = import_module("multilayer.nn")
     elif name in _NAMES:
         value = getattr(import_module(_NAMES[name]), name)
     else:
@@ -102,4 +104,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names, loaded or not, for completion in a terminal or notebook."""
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *__all__, "__version__", "nn"})

@@ -169,6 +169,10 @@ def fit(
         Literal["fast", "default", "best"],
         typer.Option(help="How long to train: fast takes a third of the default, best some four times."),
     ] = "default",
+    network: Annotated[
+        Literal["default", "mlp", "resnet", "realmlp", "tabm"],
+        typer.Option(help="The default, or a network of the literature, trained as its paper says."),
+    ] = "default",
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on TABLE and save it."""
@@ -183,8 +187,8 @@ def fit(
             objective=objective, quantiles=_numbers("--quantiles", quantiles), drop=drops, kinds=kinds,
             missing=_marks(missing or []), thousands=thousands, decimal=decimal, groups=group, time=time,
             monotone=_directions(monotone or []),
-            quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
-            callbacks=(after_epoch,),
+            quality=quality, network=network, members=members, epochs=epochs, time_budget=time_budget,
+            seed=seed, callbacks=(after_epoch,),
         )  # fmt: skip
         model.save(path)
     if as_json:

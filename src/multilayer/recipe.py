@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multilayer.baselines import BASELINES
 from multilayer.errors import ConfigError, DataError, MultilayerError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
@@ -74,6 +75,7 @@ class Config:
     snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
     entries:      snapshots that make up the ensemble, at most, repetitions counted
     target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
+    network:      "default", or a network of the literature with its own training, by name (`BASELINES`)
     """
 
     members: int = 8
@@ -89,6 +91,7 @@ class Config:
     snapshots: int = 6
     entries: int = 16
     target_statistics: bool = False
+    network: str = "default"
 
     @classmethod
     def for_shape(
@@ -139,6 +142,7 @@ def fit(
     sample_weight: Any = None,
     monotone: Mapping[str, str | int] | None = None,
     quality: str = "default",
+    network: str = "default",
     members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
     epochs: Whole | None = None,
@@ -193,6 +197,8 @@ def fit(
             others stay, wherever that is; up to the rounding of float32, and missing values excepted. For
             numbers, booleans and dates.
         quality: "fast" takes about a third of the time of "default", "best" some four times as much.
+        network: "default", or a network of the literature as its paper trains it: "mlp", "resnet", "realmlp"
+            or "tabm" (`BASELINES`). These validate on one fifth of the rows.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
         time_budget: seconds for the whole fit.
@@ -225,20 +231,21 @@ def fit(
         lambda of: infer_schema(of.features, kinds=kinds),
     )
     directions = _directions(monotone or {}, given, schema, task_)
-    base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
+    base = _base_config(network, quality, data.n_rows, len(schema.columns), task_, directions)
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
-    parts = _split(data, task_, validation, groups, time, seed, config.members)
+    n_folding = config.members if config.network == "default" else 1
+    parts = _split(data, task_, validation, groups, time, seed, n_folding)
     task_ = task_.in_units_of(parts.train.y, parts.train.weight)
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
-    network = _network_config(encoder, batch, task_, config, directions)
+    net_config = _network_config(encoder, batch, task_, config, directions)
     x, weight = network_inputs(batch), parts.train.weight
     held = (x, code, weight)
     if parts.valid is not None:
         x_valid = network_inputs(encoder.transform(parts.valid.features))
         held = _by_content(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
-    nets, histories, snapshots = _train(
-        network,
+    nets, histories, snapshots = (_train if config.network == "default" else _train_baseline)(
+        net_config,
         config,
         task_,
         (x, code, weight),
@@ -249,7 +256,7 @@ def fit(
         device=device,
         callbacks=callbacks,
     )
-    chosen = _choose(nets, snapshots, network, config, task_, held, parts.folds)
+    chosen = _choose(nets, snapshots, net_config, config, task_, held, parts.folds)
     task_, prediction = task_.settle(
         held[1][chosen.rows], chosen.prediction, None if held[2] is None else held[2][chosen.rows]
     )
@@ -258,7 +265,7 @@ def fit(
         data.target,
         task_,
         encoder,
-        network,
+        net_config,
         chosen.networks,
         histories,
         dropped=data.dropped,
@@ -546,6 +553,30 @@ def _read_validation(data: _Data, source: Any) -> Table:
     return as_at_fit(table, [*data.features.names, *data.dropped, *targets])
 
 
+def _base_config(
+    network: str, quality: str, n_rows: int, n_columns: int, task: Task, directions: Mapping[str, int]
+) -> Config:
+    """The default for a table of this shape, or what a network of the literature asks for."""
+    checked = _checked_quality(quality)
+    if network == "default":
+        return Config.for_shape(n_rows, n_columns, task.kind, checked)
+    if network not in BASELINES:
+        known = ", ".join(map(repr, ("default", *BASELINES)))
+        near = nearest(str(network), ("default", *BASELINES))
+        raise ConfigError(f"network must be one of {known}; got {network!r}.{near}")
+    if checked != "default":
+        raise ConfigError(
+            f"quality={quality!r} is for the default network; {network!r} is trained as its paper says. "
+            "Leave it out, or set epochs and members."
+        )
+    if directions or (task.kind == "regression" and task.loss != "mse") or task.kind == "multilabel":
+        raise ConfigError(
+            f"network={network!r} predicts classes or means, without constraints; the default does the rest. "
+            "Leave network out, or monotone, objective, quantiles and several labels."
+        )
+    return Config(network=network, **BASELINES[network].settings(n_rows, task))
+
+
 def _config(
     base: Config,
     members: Whole | None,
@@ -619,6 +650,18 @@ def _directions(monotone: Mapping[str, str | int], data: _Data, schema: Schema, 
 def _network_config(
     encoder: Encoder, batch: Batch, task: Task, config: Config, directions: Mapping[str, int]
 ) -> NetworkConfig:
+    if config.network != "default":
+        return NetworkConfig(
+            n_num=len(encoder.num_features),
+            cardinalities=tuple(encoder.cardinalities),
+            hidden=tuple(config.hidden),
+            d_out=task.n_outputs,
+            activation=config.activation,
+            norm=config.norm,
+            dropout=config.dropout,
+            architecture=config.network,
+            **BASELINES[config.network].columns(encoder.num_features, task),
+        )
     curved = [
         (i, feature.column)
         for i, feature in enumerate(encoder.num_features)
@@ -638,7 +681,7 @@ def _network_config(
     )
 
 
-def _monotone_inputs(encoder: Encoder, directions: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+def _monotone_inputs(encoder: Encoder, directions: Mapping[str, int]) -> dict[str, Any]:
     """Which encoded numbers the output rises and falls with, and which would undo that and stay unused."""
     of_constrained = [
         (place, feature.channel in ORDERED, directions[feature.column])
@@ -713,6 +756,49 @@ def _most_snapshots(config: Config, task: Task, n_rows: int) -> int:
     return int(np.clip(ESSENCE_MB * 1_000_000 // one_of_each, 1, config.snapshots))
 
 
+def _train_baseline(
+    network: NetworkConfig,
+    config: Config,
+    task: Task,
+    rows: Rows,
+    held: Rows,
+    fold: NDArray[np.int64] | None,
+    *,
+    time_budget: float | None,
+    seed: int,
+    device: str | None,
+    callbacks: Sequence[Callback],
+) -> tuple[list[nn.Module], list[History], list[list[Snapshot]]]:
+    """As `_train`, the way the network's paper has it, without folds: all validate on the same rows."""
+    baseline = BASELINES[config.network]
+    x, code, weight = rows
+    seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
+    nets = [_build(network, one, lambda net: baseline.start(net, torch.from_numpy(x))) for one in seeds]
+    optimizers = [baseline.optimizer(net, config.lr, config.weight_decay) for net in nets]
+    y_held = task.as_network_target(held[1])
+    keeper = baseline.keeper(task, y_held)
+    histories = train_pack(
+        nets,
+        x,
+        baseline.target(task.as_network_target(code), task),
+        loss=baseline.loss(task),
+        optimizer=optimizers,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        validation=(held[0], y_held, held[2]),
+        schedule=baseline.schedule,
+        clip_norm=baseline.clip_norm,
+        sample_weight=weight,
+        patience=config.patience,
+        time_budget=time_budget,
+        seeds=seeds,
+        device=device,
+        threads=baseline.threads,
+        callbacks=[keeper, *baseline.callbacks(nets, optimizers), *callbacks],
+    )
+    return [net.cpu() for net in nets], histories, keeper.of or [[] for _ in nets]
+
+
 @dataclass(frozen=True)
 class _Chosen:
     """The snapshots that make up the model, their weights, and what they say of validation rows.
@@ -729,7 +815,7 @@ class _Chosen:
 
 
 def _choose(
-    nets: list[nn.Sequential],
+    nets: Sequence[nn.Module],
     snapshots: list[list[Snapshot]],
     network: NetworkConfig,
     config: Config,
@@ -742,7 +828,8 @@ def _choose(
         numbers = _fold_rows(fold, config.members)
     else:
         # A choice among all networks by a few rows of a class would be a matter of chance.
-        numbers = [np.arange(len(held[1]))] * (config.members if _has_few_of_a_class(task, held[1]) else 1)
+        by_itself = config.network != "default" or _has_few_of_a_class(task, held[1])
+        numbers = [np.arange(len(held[1]))] * (config.members if by_itself else 1)
     most = max(1, config.entries // len(numbers))
     networks: list[nn.Module] = []
     epochs: list[int] = []
@@ -825,22 +912,25 @@ def _select(
     return select_greedily(essences, lambda means: task.row_losses(means, code), weight, most)
 
 
-def _as_it_is(net: nn.Sequential, task: Task, x: NDArray[np.float32], code: NDArray[np.generic]) -> Snapshot:
+def _as_it_is(net: nn.Module, task: Task, x: NDArray[np.float32], code: NDArray[np.generic]) -> Snapshot:
     """A network that was stopped before its first epoch ended."""
     output = forward_in_chunks(net.eval(), torch.from_numpy(x)).numpy()
     return Snapshot(0, 0, np.inf, task.essence(output, code), net.state_dict())
 
 
-def _restored(network: NetworkConfig, weights: dict[str, torch.Tensor]) -> nn.Sequential:
+def _restored(network: NetworkConfig, weights: dict[str, torch.Tensor]) -> nn.Module:
     net = _build(network, 0)
     net.load_state_dict(weights)
     return net.eval()
 
 
-def _build(network: NetworkConfig, seed: int) -> nn.Sequential:
+def _build(network: NetworkConfig, seed: int, start: Callable[[Any], None] | None = None) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return network.build()
+        net = network.build()
+        if start is not None:
+            start(net)
+        return net
 
 
 def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Optimizer:
@@ -898,12 +988,13 @@ def _summary(
 def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
     epochs = ", ".join(map(str, chosen.epochs))
     trained = max(history.epochs for history in model.histories)
+    name = "" if config.network == "default" else f" {config.network}"
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
     return (
-        f"networks: {config.members} of {' x '.join(map(str, config.hidden))}, {config.activation}{norm}"
-        f"{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, {trained} of at most "
-        f"{config.epochs} epochs; "
+        f"networks: {config.members}{name} of {' x '.join(map(str, config.hidden))}, "
+        f"{config.activation}{norm}{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, "
+        f"{trained} of at most {config.epochs} epochs; "
         f"predicts with {len(chosen.networks)} networks, of epochs {epochs}; engine {model.history.engine}"
     )
 

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +9,14 @@ from torch import nn
 from torch.testing import assert_close
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.nn.embeddings import CategoryEmbedding, PeriodicEmbedding, TableEmbedding
+from multilayer.nn.embeddings import (
+    CategoryEmbedding,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    TableEmbedding,
+    quantile_edges,
+)
+from tests.reference import embeddings
 
 
 def periodic_reference(layer, x):
@@ -54,6 +62,72 @@ def test_refuses_frequencies_in_the_wrong_order(low, high):
         PeriodicEmbedding(2, low=low, high=high)
 
 
+def drawn(layer):
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    return layer
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.integers(-20, 20), min_size=2, max_size=6, unique=True).map(sorted),
+        min_size=1,
+        max_size=3,
+    ),
+    st.lists(st.integers(-100, 100), min_size=1, max_size=8),
+)
+def test_piecewise_linear_embedding_equals_the_paper(edges, values):
+    layer = drawn(PiecewiseLinearEmbedding.of_edges(edges, d_embedding=3)).double()
+    x = torch.tensor(values, dtype=torch.float64)[:, None].repeat(1, len(edges)) / 4
+    exact = [np.array(row, np.float64) for row in edges]
+    numbers = [parameter.detach().numpy() for parameter in (layer.slope, layer.bias, layer.weight)]
+
+    assert_close(layer(x).detach().numpy(), embeddings.piecewise_linear(x.numpy(), exact, *numbers))
+
+
+def test_piecewise_linear_embedding_starts_as_a_line():
+    layer = PiecewiseLinearEmbedding(2, d_embedding=5)
+    x = torch.randn(6, 2)
+    line = x[..., None] * layer.slope + layer.bias
+    assert torch.equal(layer(x), line.flatten(1))
+    assert layer.slope.abs().max() <= 1 / math.sqrt(5)
+
+
+def test_bins_without_edges_are_of_one_width():
+    shares = PiecewiseLinearEmbedding(1, n_bins=4).shares(torch.tensor([[-2.0], [-0.25], [1.0], [1.5]]))
+    assert shares[:, 0].tolist() == [[-2, 0, 0, 0], [1, 0.5, 0, 0], [1, 1, 1, 1], [1, 1, 1, 2]]
+
+
+def test_quantile_edges_hold_equal_shares_of_the_rows():
+    x = torch.stack([torch.randn(4000).exp(), (torch.arange(4000) % 3).float()], dim=1)
+    spread, few = quantile_edges(x, n_bins=8)
+    counts = torch.histogram(x[:, 0], spread).hist
+    assert counts.min() == counts.max() == 500
+    assert few.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("edges", [[], [[1.0]], [[0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])
+def test_refuses_edges_that_do_not_rise(edges):
+    with pytest.raises(ConfigError, match="edges must be at least two rising numbers for each feature"):
+        PiecewiseLinearEmbedding.of_edges(edges)
+
+
+def test_refuses_no_bins_and_numbers_that_do_not_vary():
+    with pytest.raises(ConfigError, match="n_bins of at least 1; got 0"):
+        PiecewiseLinearEmbedding(2, n_bins=0)
+    with pytest.raises(DataError, match="must vary; one is the same in all rows"):
+        quantile_edges(torch.ones(5, 1))
+
+
+def test_edges_travel_in_the_state():
+    layer = drawn(PiecewiseLinearEmbedding.of_edges([[0.0, 1.0, 3.0]]))
+    other = PiecewiseLinearEmbedding(1, n_bins=2)
+    other.load_state_dict(layer.state_dict())
+    x = torch.linspace(-1, 4, 9)[:, None]
+    assert torch.equal(layer(x), other(x))
+
+
 def test_few_levels_are_one_hot_and_many_a_vector():
     layer = CategoryEmbedding([3, 50, 10], d_embedding=4)
     codes = torch.tensor([[2, 40, 0], [0, 7, 9]])
@@ -83,6 +157,14 @@ def test_table_embedding_is_numbers_then_waves_then_categories():
     parts = [x[:, :3], layer.periodic(x[:, [0, 2]]), layer.category(x[:, 3:].long())]
     assert torch.equal(layer(x), torch.cat(parts, dim=1))
     assert layer(x).shape == (6, layer.d_out)
+
+
+def test_table_embedding_keeps_what_it_is_told_and_names_its_widths():
+    layer = drawn(TableEmbedding(3, [4, 20], keep=[2], piecewise=[0, 1], d_piecewise=2, one_hot_up_to=99))
+    x = encoded_rows()
+    parts = [x[:, [2]], layer.piecewise(x[:, [0, 1]]), layer.category(x[:, 3:].long())]
+    assert torch.equal(layer(x), torch.cat(parts, dim=1))
+    assert layer.widths == [1, 2, 2, 4, 20] and layer.d_out == 29
 
 
 def test_table_embedding_of_plain_numbers_is_the_identity():

@@ -22,6 +22,30 @@ def periodic(x: Array, c: Array, b: Array, W: Array) -> Array:
     return np.stack(rows)
 
 
+def piecewise_linear(x: Array, edges: list[Array], a: Array, b: Array, W: Array) -> Array:
+    """Gorishniy et al. 2022, arXiv:2203.05556, Equation 1, then a linear map for each feature; and the line
+    a x + b beside it, as in TabM, arXiv:2410.24210.
+
+    x: (batch, features); edges: b_0, ..., b_T of each feature; a, b: (features, d); W: (features, T, d)
+    """
+    rows = []
+    for x_i in x:
+        embedded = []
+        for j in range(len(x_i)):
+            T = len(edges[j]) - 1
+            e = np.zeros(W.shape[1])
+            for t in range(1, T + 1):
+                if x_i[j] < edges[j][t - 1] and t > 1:
+                    e[t - 1] = 0
+                elif x_i[j] >= edges[j][t] and t < T:
+                    e[t - 1] = 1
+                else:
+                    e[t - 1] = (x_i[j] - edges[j][t - 1]) / (edges[j][t] - edges[j][t - 1])
+            embedded.append(a[j] * x_i[j] + b[j] + e @ W[j])
+        rows.append(np.concatenate(embedded))
+    return np.stack(rows)
+
+
 def category(codes: NDArray[np.int64], tables: list[Array]) -> Array:
     """Guo & Berkhahn 2016, arXiv:1604.06737: x_i = sum over alpha of w_alpha,beta delta(code_i, alpha).
 

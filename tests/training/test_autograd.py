@@ -144,3 +144,16 @@ def test_threads_come_back():
     with torch_threads(None):
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("rows_at_once", "sizes"), [(None, [20]), (8, [8, 8, 4])])
+def test_a_module_may_say_how_many_rows_it_takes_at_once(rows_at_once, sizes):
+    net, x, _ = linear_problem(20)
+    seen = []
+    net.register_forward_hook(lambda module, inputs, out: seen.append(len(inputs[0])))
+    if rows_at_once is not None:
+        net.rows_at_once = rows_at_once
+    assert forward_in_chunks(net, x).shape == (20, 1)
+    assert seen == sizes
+    assert len(forward_in_chunks(net, x, chunk=10)) == 20
+    assert seen == [*sizes, 10, 10]

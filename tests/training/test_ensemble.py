@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from multilayer.training.ensemble import Snapshots, select_greedily
+from multilayer.training.ensemble import LastBest, Snapshots, select_greedily
 from multilayer.training.loop import train_pack
 
 
@@ -66,6 +66,18 @@ def test_each_network_can_validate_on_rows_of_its_own() -> None:
         net = nn.Linear(2, 1)
         net.load_state_dict(snapshot.weights)
         np.testing.assert_allclose(net(x[rows]).detach().numpy(), snapshot.essence, rtol=1e-5, atol=1e-6)
+
+
+def test_of_epochs_with_the_least_error_the_last_is_kept() -> None:
+    torch.manual_seed(0)
+    nets, x = [nn.Linear(2, 1) for _ in range(2)], torch.randn(60, 2)
+    errors = iter([3.0, 9.0, 1.0, 9.0, float("nan"), 5.0, 1.0, 5.0, 2.0, 6.0])  # of both networks, in turn
+    kept = LastBest(lambda output: next(errors))
+    train_pack(nets, x, x.sum(1, keepdim=True), loss="mse", epochs=5, validation=0.5, callbacks=[kept])
+
+    assert [[snapshot.epoch for snapshot in of_one] for of_one in kept.of] == [[4], [4]]
+    assert kept.of[1][0].weights["weight"].data_ptr() != nets[1].weight.data_ptr()
+    assert kept.least == [1.0, 5.0]
 
 
 @given(st.lists(st.lists(st.floats(-3, 3), min_size=3, max_size=3), min_size=1, max_size=6))

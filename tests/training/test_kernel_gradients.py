@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.nn.blocks import Residual
-from multilayer.nn.embeddings import PeriodicEmbedding, TableEmbedding
+from multilayer.nn.embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, TableEmbedding
 from multilayer.training.kernel_engine import KernelEngine
 from multilayer.training.layer_kernels import LAYERS
 from multilayer.training.losses import Loss, QuantileLoss
@@ -197,6 +197,36 @@ def test_periodic_embedding() -> None:
     )
 
 
+EDGES = [[-1.0, -0.5, 0.25, 1.0, 2.0], [0.0, 1.0], [-2.0, 0.5, 0.75]]  # exact in float32
+
+
+def test_piecewise_linear_embedding() -> None:
+    """Inside, between and outside the edges. A bin's weights reach it through a running sum over its bins."""
+    torch.manual_seed(9)
+    layer = with_drawn_parameters(PiecewiseLinearEmbedding.of_edges(EDGES, d_embedding=3))
+    x = torch.tensor(
+        [[-3.0, -0.5, -2.0], [-1.0, 0.0, 0.5], [0.125, 0.5, 0.625], [1.5, 1.0, 3.0], [9, 7, 0.75]]
+    )
+    edges = [np.array(row) for row in EDGES]
+
+    check_layer(
+        layer,
+        x,
+        lambda a, b, W: embeddings.piecewise_linear(x.double().numpy(), edges, a, b, W),
+        condition=1 + len(EDGES[0]),
+    )
+
+
+def test_piecewise_linear_embedding_of_a_number_that_never_varied() -> None:
+    """A column of no bin at all is embedded by its line."""
+    torch.manual_seed(10)
+    layer = with_drawn_parameters(PiecewiseLinearEmbedding(1, d_embedding=3, n_bins=2))
+    layer.edges.fill_(0.5)
+    x = torch.tensor([[0.25], [0.5], [3.0]])
+
+    check_layer(layer, x, lambda a, b, W: x.double().numpy() * a[0] + b[0] + 0 * W.sum())
+
+
 @pytest.mark.parametrize("periodic", [[], [1]], ids=["categories", "numbers and categories"])
 def test_table_embedding(periodic: list[int]) -> None:
     torch.manual_seed(6)
@@ -217,13 +247,28 @@ def test_table_embedding(periodic: list[int]) -> None:
     check_layer(layer, torch.cat([num, codes.float()], 1), reference, condition=2 * math.pi * float(turns))
 
 
+def test_table_embedding_with_a_choice_of_numbers() -> None:
+    torch.manual_seed(11)
+    layer = TableEmbedding(4, [3], keep=[2, 0], piecewise=[3, 1], d_piecewise=2, n_bins=4)
+    with_drawn_parameters(layer)
+    num, codes = torch.rand(7, 4) * 2 - 1, torch.arange(7)[:, None] % 3
+    edges = [np.linspace(-1, 1, 5)] * 2
+
+    def reference(*parameters: Array) -> Array:
+        z = num.double().numpy()
+        curves = embeddings.piecewise_linear(z[:, [3, 1]], edges, *parameters)
+        return np.concatenate([z[:, [2, 0]], curves, embeddings.category(codes.numpy(), [np.eye(3)])], axis=1)
+
+    check_layer(layer, torch.cat([num, codes.float()], 1), reference, condition=5.0)
+
+
 def test_these_are_all_the_layers_that_there_are() -> None:
     """A kernel that is added later needs a test here."""
     nets = [
         *(nn.Sequential(picking(torch.zeros(2, 5)), layer) for layer, _ in ACTIVATIONS),
         *(nn.Sequential(picking(torch.zeros(2, 5)), make()) for make, _ in NORMS),
         nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), Residual(nn.Linear(2, 2))),
-        TableEmbedding(2, [3, 12], periodic=[1]),
+        TableEmbedding(2, [3, 12], periodic=[1], piecewise=[0]),
     ]
     assert {pair for net in nets for pair in read_plan(net).kernels} == set(LAYERS)
 

@@ -20,6 +20,8 @@ from multilayer.training.optim import (
     Muon,
     constant,
     cosine,
+    coslog4,
+    flat_cos,
     make_schedule,
     orthogonalise,
     warmup_cosine,
@@ -53,6 +55,16 @@ def test_warmup_rises_then_falls_to_zero():
     assert rising[0] > 0  # a first step at rate zero would be wasted
     assert warmup_cosine(0.05) == 1.0
     assert warmup_cosine(1.0) == pytest.approx(0)
+
+
+def test_coslog4_has_four_waves_each_twice_as_long_as_the_one_before():
+    assert [coslog4(at / 15) for at in (0, 1, 3, 7, 15)] == pytest.approx([0] * 5)
+    assert [coslog4((2 ** (n + 0.5) - 1) / 15) for n in range(4)] == pytest.approx([1] * 4)
+
+
+@given(progress)
+def test_flat_cos_is_the_papers(at):
+    assert math.isclose(flat_cos(at), (1 + math.cos(math.pi * (max(1, 2 * at) - 1))) / 2, abs_tol=1e-12)
 
 
 def test_none_is_constant_and_a_function_passes_through():

@@ -1,5 +1,6 @@
-"""The tabular networks: an embedding of the columns, then a multilayer perceptron."""
+"""The tabular networks: an embedding of the columns, then one of the architectures of this folder."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from multilayer.errors import ConfigError
 from multilayer.nn.blocks import mlp
 from multilayer.nn.embeddings import TableEmbedding
 from multilayer.nn.monotone import FALLING, FREE, RISING, UNUSED, monotone_mlp
+from multilayer.nn.realmlp import PBLDEmbedding, RealMLP
+from multilayer.nn.resnet import ResNet
+from multilayer.nn.tabm import Link, TabM
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,14 @@ class NetworkConfig:
     activation, norm, dropout: as in `mlp`
     rising, falling: which of the numbers the output must never fall, or never rise, with (`monotone_mlp`)
     unused:        which of the numbers have no influence, in such a network
+    architecture:  a name of `ARCHITECTURES`, whose builder says what it reads of the rest
+    keep:          which of the numbers also go through as they are; None is all
+    piecewise:     which of the numbers get a piecewise-linear embedding
+    n_bins:        bins of it
+    link:          of a network that averages predictions: what makes its output one
+
+    Raises:
+        ConfigError: `build` of an unknown architecture, or settings that it refuses.
 
     >>> NetworkConfig(n_num=2, cardinalities=(), periodic=(0,), hidden=(8,), d_out=1).build()[-1]
     Linear(in_features=8, out_features=1, bias=True)
@@ -39,30 +51,30 @@ class NetworkConfig:
     rising: tuple[int, ...] = ()
     falling: tuple[int, ...] = ()
     unused: tuple[int, ...] = ()
+    architecture: str = "mlp"
+    keep: tuple[int, ...] | None = None
+    piecewise: tuple[int, ...] = ()
+    n_bins: int = 48
+    link: Link = "identity"
 
-    def build(self) -> nn.Sequential:
+    def build(self) -> Any:
         """A new network with weights drawn from torch's generator."""
-        embedding = TableEmbedding(self.n_num, self.cardinalities, periodic=self.periodic)
-        if self.rising or self.falling:
-            return nn.Sequential(embedding, *self._monotone_backbone(embedding.d_out))
-        backbone = mlp(
-            embedding.d_out,
-            self.hidden,
-            self.d_out,
-            activation=self.activation,
-            norm=self.norm,
-            dropout=self.dropout,
-        )
-        return nn.Sequential(embedding, *backbone)
+        if self.architecture not in ARCHITECTURES:
+            known = ", ".join(sorted(ARCHITECTURES))
+            raise ConfigError(f"architecture must be one of {known}; got {self.architecture!r}.")
+        return ARCHITECTURES[self.architecture](self)
 
-    def _monotone_backbone(self, d_in: int) -> nn.Sequential:
-        kinds = [FREE] * d_in  # the numbers come first
-        for places, kind in ((self.rising, RISING), (self.falling, FALLING), (self.unused, UNUSED)):
-            for place in places:
-                kinds[place] = kind
-        if self.activation != "relu":
-            raise ConfigError(f"a monotone network takes the activation 'relu'; got {self.activation!r}.")
-        return monotone_mlp(kinds, self.hidden, self.d_out, norm=self.norm, dropout=self.dropout)
+    def embedding(self, **settings: Any) -> TableEmbedding:
+        """What turns a row of encoded columns into numbers; the settings are `TableEmbedding`'s."""
+        return TableEmbedding(
+            self.n_num,
+            self.cardinalities,
+            keep=self.keep,
+            periodic=self.periodic,
+            piecewise=self.piecewise,
+            n_bins=self.n_bins,
+            **settings,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file; `from_json` reads them back."""
@@ -73,3 +85,69 @@ class NetworkConfig:
         """The inverse of `to_json`."""
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
         return cls(**{**values, **lists})
+
+
+def _mlp(config: NetworkConfig) -> nn.Sequential:
+    embedding = config.embedding()
+    if config.rising or config.falling:
+        return nn.Sequential(embedding, *_monotone_backbone(config, embedding.d_out))
+    backbone = mlp(
+        embedding.d_out,
+        config.hidden,
+        config.d_out,
+        activation=config.activation,
+        norm=config.norm,
+        dropout=config.dropout,
+    )
+    return nn.Sequential(embedding, *backbone)
+
+
+def _monotone_backbone(config: NetworkConfig, d_in: int) -> nn.Sequential:
+    kinds = [FREE] * d_in  # the numbers come first
+    for places, kind in ((config.rising, RISING), (config.falling, FALLING), (config.unused, UNUSED)):
+        for place in places:
+            kinds[place] = kind
+    if config.activation != "relu":
+        raise ConfigError(f"a monotone network takes the activation 'relu'; got {config.activation!r}.")
+    return monotone_mlp(kinds, config.hidden, config.d_out, norm=config.norm, dropout=config.dropout)
+
+
+def _resnet(config: NetworkConfig) -> ResNet:
+    """hidden: width between the blocks, then inside each of them."""
+    embedding, (d, *inside) = config.embedding(), config.hidden
+    return ResNet(
+        embedding.d_out, config.d_out, d=d, hidden=inside, dropout=config.dropout, embedding=embedding
+    )
+
+
+def _realmlp(config: NetworkConfig) -> RealMLP:
+    embedding = config.embedding(d_periodic=3, make_periodic=PBLDEmbedding)
+    return RealMLP(
+        embedding.d_out,
+        config.d_out,
+        hidden=config.hidden,
+        activation=config.activation,
+        dropout=config.dropout,
+        embedding=embedding,
+    )
+
+
+def _tabm(config: NetworkConfig) -> TabM:
+    embedding = config.embedding(one_hot_up_to=max(config.cardinalities, default=0))
+    return TabM(
+        embedding.d_out,
+        config.d_out,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        embedding=embedding,
+        widths=embedding.widths,
+        link=config.link,
+    )
+
+
+ARCHITECTURES: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "mlp": _mlp,
+    "realmlp": _realmlp,
+    "resnet": _resnet,
+    "tabm": _tabm,
+}

@@ -167,18 +167,19 @@ def _output(net: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def forward_in_chunks(net: nn.Module, x: Tensor, chunk: int = 8192) -> Tensor:
+def forward_in_chunks(net: nn.Module, x: Tensor, chunk: int | None = None) -> Tensor:
     """Outputs of a module in evaluation mode, in bounded memory; its mode is as before afterwards.
+
+    chunk: rows at once; None is what the module says as `rows_at_once`, else 8,192.
 
     Raises:
         DataError: the module gives something else than a tensor.
     """
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
+    size: Any = getattr(net, "rows_at_once", 8192) if chunk is None else chunk
     try:
-        return torch.cat(
-            [_output(net, x[start : start + chunk]) for start in range(0, max(len(x), 1), chunk)]
-        )
+        return torch.cat([_output(net, x[start : start + size]) for start in range(0, max(len(x), 1), size)])
     finally:
         for module, mode in modes:
             module.training = mode

@@ -72,6 +72,44 @@ class Snapshots:
             kept.append(Snapshot(member, progress.epoch, loss, self.keep(member, output), _copy_of(net)))
 
 
+class LastBest:
+    """A callback of `train_pack` that keeps an epoch of each network: the last of those with the least error.
+
+    Among epochs of equal error the loss need not be the least: counts of wrong rows tie often.
+
+    Source:  Holzmüller et al. 2024, arXiv:2407.04491
+
+    Args:
+        error: of outputs on the validation rows.
+
+    Attributes:
+        of: of each network its one snapshot, in a list as in `Snapshots`.
+
+    >>> from multilayer.training.loop import train_pack
+    >>> kept, x = LastBest(lambda output: 0.0), torch.randn(40, 1)
+    >>> nets = [nn.Linear(1, 1)]
+    >>> histories = train_pack(nets, x, x, loss="mse", epochs=5, validation=0.5, callbacks=[kept])
+    >>> kept.of[0][0].epoch
+    5
+    """
+
+    def __init__(self, error: Callable[[NDArray[np.float32]], float]) -> None:
+        self.error = error
+        self.least: list[float] = []
+        self.of: list[list[Snapshot]] = []
+
+    def __call__(self, progress: Progress) -> None:
+        """Keep what is at least as good as what is kept."""
+        self.of = self.of or [[] for _ in progress.nets]
+        self.least = self.least or [np.inf] * len(progress.nets)
+        parts = zip(progress.nets, progress.val_outputs, progress.val_losses, strict=True)
+        for member, (net, output, loss) in enumerate(parts):
+            if output is None or loss is None or not (error := self.error(output)) <= self.least[member]:
+                continue
+            self.least[member] = error
+            self.of[member] = [Snapshot(member, progress.epoch, loss, output.copy(), _copy_of(net))]
+
+
 def _copy_of(net: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in net.state_dict().items()}
 

@@ -484,11 +484,17 @@ def nothing_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, t
 
 
 def select(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
-    """The first aux columns as they are."""
+    """aux columns as they are: the first ones, or those whose numbers stand among ints from aux2 on."""
     x, y = _values(op, A, cap, rows)
+    if op[AUX2] < 0:
+        for i in range(rows):
+            for j in range(op[AUX]):
+                y[i, j] = x[i, j]
+        return
+    columns = carray(ints, ANY)[op[AUX2] :]
     for i in range(rows):
         for j in range(op[AUX]):
-            y[i, j] = x[i, j]
+            y[i, j] = x[i, columns[j]]
 
 
 def one_hot(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
@@ -636,6 +642,91 @@ def periodic_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, 
             d_frequency[at] = to_frequency
 
 
+@kernel
+def _bins_with_width(edges):
+    """Bins of no width may stand at the end, and hold no x."""
+    n = edges.shape[0] - 1
+    while n > 0 and edges[n - 1] >= edges[n]:
+        n -= 1
+    return n
+
+
+@kernel
+def _bin_of(edges, n_bins, x):
+    """The bin of x, and how much of it lies below x; the first bin is open below, the last one above."""
+    if n_bins == 0:
+        return 0, ZERO
+    low, high = 0, n_bins - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if edges[middle] <= x:
+            low = middle
+        else:
+            high = middle - 1
+    return low, (x - edges[low]) / (edges[low + 1] - edges[low])
+
+
+def piecewise(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """Piecewise-linear embeddings, feature by feature: of all bins only the one that x is in costs anything.
+
+    What the bins below it add is a running sum of weights. p0: edges, p1: slopes, b0: biases, b1: weights.
+    aux: where features, bins, outputs a feature, first output column and the columns stand among ints.
+    stat: scratch among the values: of each feature bin and share of each row, then the running sums.
+    """
+    x, y = _values(op, A, cap, rows)
+    scratch, spec, P = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :], carray(P, ANY)
+    n_features, n_bins, d = spec[0], spec[1], spec[2]
+    below = matrix(scratch, 2 * n_features * cap, n_bins, d)
+    for f in range(n_features):
+        edges = row(P, op[P0] + f * (n_bins + 1), n_bins + 1)
+        slope, bias = row(P, op[P1] + f * d, d), row(P, op[B0] + f * d, d)
+        weight = matrix(P, op[B1] + f * n_bins * d, n_bins, d)
+        bins, shares = row(scratch, 2 * f * cap, rows), row(scratch, (2 * f + 1) * cap, rows)
+        for e in range(d):
+            below[0, e] = bias[e]
+        for t in range(1, n_bins):
+            for e in range(d):
+                below[t, e] = below[t - 1, e] + weight[t - 1, e]
+        column, first, n_wide = spec[4 + f], spec[3] + f * d, _bins_with_width(edges)
+        for i in range(rows):
+            z = x[i, column]
+            t, share = _bin_of(edges, n_wide, z)
+            bins[i], shares[i] = t, share
+            for e in range(d):
+                y[i, first + e] = (below[t, e] + z * slope[e]) + share * weight[t, e]
+
+
+def piecewise_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """Each row's gradient goes to its own bin, and from there, once for all rows, to the bins below it."""
+    x, _y = _values(op, A, cap, rows)
+    scratch, spec, G = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :], carray(G, ANY)
+    d_y = matrix(carray(D, ANY), here, rows, op[D_OUT])
+    n_features, n_bins, d = spec[0], spec[1], spec[2]
+    here_in_all = matrix(scratch, 2 * n_features * cap, n_bins, d)
+    for f in range(n_features):
+        d_slope, d_bias = row(G, op[P1] + f * d, d), row(G, op[B0] + f * d, d)
+        d_weight = matrix(G, op[B1] + f * n_bins * d, n_bins, d)
+        bins, shares = row(scratch, 2 * f * cap, rows), row(scratch, (2 * f + 1) * cap, rows)
+        fill(d_slope, ZERO)
+        fill(d_bias, ZERO)
+        for t in range(n_bins):
+            for e in range(d):
+                d_weight[t, e] = ZERO
+                here_in_all[t, e] = ZERO
+        column, first = spec[4 + f], spec[3] + f * d
+        for i in range(rows):
+            z, t, share = x[i, column], np.int64(bins[i]), shares[i]
+            for e in range(d):
+                g = d_y[i, first + e]
+                here_in_all[t, e] += g
+                d_weight[t, e] += share * g
+                d_slope[e] += z * g
+        for t in range(n_bins - 1, -1, -1):
+            for e in range(d):
+                d_weight[t, e] += d_bias[e]
+                d_bias[e] += here_in_all[t, e]
+
+
 # Layers as pairs, for plan.py
 LINEAR = (linear, linear_back)
 BATCH_NORM = (batch_norm, batch_norm_back)
@@ -644,6 +735,7 @@ DROPOUT = (dropout, dropout_back)
 FORK = (fork, fork_back)
 JOIN = (join, join_back)
 PERIODIC = (periodic, periodic_back)
+PIECEWISE = (piecewise, piecewise_back)
 LOOK_UP = (look_up, look_up_back)
 RELU = (relu, relu_back)
 LEAKY_RELU = (leaky_relu, leaky_relu_back)
@@ -660,6 +752,6 @@ SELECT = (select, nothing_back)
 ONE_HOT = (one_hot, nothing_back)
 
 LAYERS = (
-    *(LINEAR, BATCH_NORM, LAYER_NORM, DROPOUT, FORK, JOIN, PERIODIC, LOOK_UP, SELECT, ONE_HOT),
+    *(LINEAR, BATCH_NORM, LAYER_NORM, DROPOUT, FORK, JOIN, PERIODIC, PIECEWISE, LOOK_UP, SELECT, ONE_HOT),
     *(RELU, LEAKY_RELU, ELU, SELU, GELU, GELU_TANH, SILU, MISH, TANH, SIGMOID, SOFTPLUS),
 )

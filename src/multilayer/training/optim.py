@@ -54,6 +54,28 @@ def warmup_cosine(progress: float, *, warmup: float = 0.05) -> float:
     return max(progress, 1e-3) / warmup if progress < warmup else cosine((progress - warmup) / (1 - warmup))
 
 
+def coslog4(progress: float) -> float:
+    """Four waves from zero to the full rate and back, each twice as long as the one before.
+
+    Source:  Holzmüller et al. 2024, arXiv:2407.04491
+
+    >>> coslog4(0.0), round(coslog4((2**3.5 - 1) / 15), 6)
+    (0.0, 1.0)
+    """
+    return 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + 15 * progress)))
+
+
+def flat_cos(progress: float) -> float:
+    """In full for the first half of training, then to zero along half a cosine.
+
+    Source:  Holzmüller et al. 2024, arXiv:2407.04491
+
+    >>> flat_cos(0.5), flat_cos(0.75), flat_cos(1.0)
+    (1.0, 0.5, 0.0)
+    """
+    return cosine(max(0.0, 2 * progress - 1))
+
+
 def make_schedule(schedule: Any) -> Schedule:
     """The schedule of that name in `SCHEDULES`; a function of progress passes through; None is constant.
 
@@ -81,6 +103,8 @@ def make_schedule(schedule: Any) -> Schedule:
 SCHEDULES: dict[str, Schedule] = {
     "constant": constant,
     "cosine": cosine,
+    "coslog4": coslog4,
+    "flat_cos": flat_cos,
     "linear": linear,
     "warmup_cosine": warmup_cosine,
 }

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.nn.blocks import Residual
-from multilayer.nn.embeddings import PeriodicEmbedding, TableEmbedding
+from multilayer.nn.embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, TableEmbedding
 from multilayer.nn.monotone import SignedLinear
+from multilayer.nn.resnet import ResNet
 from multilayer.training import kernels as k
 from multilayer.training import layer_kernels as layers
 
@@ -255,6 +256,10 @@ def _input_width(net: nn.Module) -> int:
     for module in net.modules():
         if type(module) in _WIDTHS:
             return int(_WIDTHS[type(module)](module))
+    for name, module in net.named_modules():
+        if type(module) not in READERS:
+            whole = ".".join([type(net).__name__, *([name] if name else [])])
+            raise UnknownToKernels(f"the kernels do not know the layer {whole} ({type(module).__name__}).")
     raise UnknownToKernels("no layer of the network says how many inputs it takes.")
 
 
@@ -277,6 +282,10 @@ def _has_hooks(module: nn.Module) -> bool:
 def _read_sequential(builder: PlanBuilder, module: Any, name: str) -> None:
     for child, layer in module.named_children():
         builder.read(layer, f"{name}.{child}")
+
+
+def _read_resnet(builder: PlanBuilder, module: Any, name: str) -> None:
+    builder.read(module.layers, f"{name}.layers")
 
 
 def _read_relu(builder: PlanBuilder, module: Any, name: str) -> None:
@@ -434,16 +443,53 @@ def _add_periodic(
     )
 
 
+def _read_piecewise(builder: PlanBuilder, module: Any, name: str) -> None:
+    """Alone in front of a network: all columns embedded, none kept."""
+    _check_is_first(builder, name)
+    n_features, d_embedding = module.slope.shape
+    builder.expect(n_features, name)
+    _add_piecewise(builder, module, name, np.arange(n_features), n_features * d_embedding, 0)
+
+
+def _add_piecewise(
+    builder: PlanBuilder, module: Any, name: str, columns: NDArray[np.int64], d_out: int, first: int
+) -> None:
+    n_features, n_bins, d_embedding = module.weight.shape
+    edges, _ = builder.tensor(f"{name}.edges", module.edges)
+    slope, a = builder.tensor(f"{name}.slope", module.slope)
+    bias, b = builder.tensor(f"{name}.bias", module.bias)
+    weight, c = builder.tensor(f"{name}.weight", module.weight)
+    running_sums = -(-n_bins * d_embedding // ALIGN)  # a value has room for at least ALIGN rows
+    start = len(builder.ints)
+    builder.ints += [n_features, n_bins, d_embedding, first, *columns.tolist()]
+    builder.add(
+        layers.PIECEWISE,
+        d_out=d_out,
+        trains=a or b or c,
+        p0=edges,
+        p1=slope,
+        b0=bias,
+        b1=weight,
+        stat=builder.new_value(2 * n_features + running_sums),
+        aux=start,
+    )
+
+
 def _read_table_embedding(builder: PlanBuilder, module: Any, name: str) -> None:
     """One op for each part, all writing to their columns of one output; those without parameters first."""
     _check_is_first(builder, name)
     builder.expect(module.n_columns, name)
+    if module.periodic is not None and type(module.periodic) is not PeriodicEmbedding:
+        kind = type(module.periodic).__name__
+        raise UnknownToKernels(f"the kernels do not know the layer {name}.periodic ({kind}).")
     out = builder.new_value(module.d_out)
     parts = _TableParts(builder, out, module.d_out)
-    parts.add(layers.SELECT, aux=module.n_num)
-    first = module.n_num
-    if module.periodic is not None:
-        first += module.periodic_columns.numel() * module.periodic.weight.shape[2]
+    kept = module.kept_columns.tolist()
+    parts.add(layers.SELECT, aux=len(kept), aux2=-1 if kept == [*range(module.n_num)] else len(builder.ints))
+    builder.ints += kept
+    first_wave = len(kept)
+    first_curve = first_wave + (module.periodic.weight[:, 0].numel() if module.periodic is not None else 0)
+    first = first_curve + (module.piecewise.slope.numel() if module.piecewise is not None else 0)
     lookups = []
     if module.category is not None:
         tables = iter(module.category.tables)
@@ -461,9 +507,12 @@ def _read_table_embedding(builder: PlanBuilder, module: Any, name: str) -> None:
     if module.periodic is not None:
         columns = module.periodic_columns.numpy()
         parts.before()
-        _add_periodic(
-            builder, module.periodic, f"{name}.periodic", columns, module.d_out, module.n_num, False
-        )
+        _add_periodic(builder, module.periodic, f"{name}.periodic", columns, module.d_out, first_wave, False)
+        parts.after()
+    if module.piecewise is not None:
+        columns = module.piecewise_columns.numpy()
+        parts.before()
+        _add_piecewise(builder, module.piecewise, f"{name}.piecewise", columns, module.d_out, first_curve)
         parts.after()
     for column, start, table in lookups:
         if (
@@ -517,6 +566,7 @@ _WIDTHS: dict[type[nn.Module], Callable[[Any], int]] = {
     nn.BatchNorm1d: lambda m: m.num_features,
     nn.LayerNorm: lambda m: m.normalized_shape[-1],
     PeriodicEmbedding: lambda m: m.frequency.shape[0],
+    PiecewiseLinearEmbedding: lambda m: m.slope.shape[0],
     TableEmbedding: lambda m: m.n_columns,
 }
 
@@ -540,6 +590,8 @@ READERS: dict[type[nn.Module], Callable[[PlanBuilder, Any, str], None]] = {
     nn.Softplus: _reader_of_activation(layers.SOFTPLUS, "beta", "threshold"),
     nn.Tanh: _reader_of_activation(layers.TANH),
     PeriodicEmbedding: _read_periodic,
+    PiecewiseLinearEmbedding: _read_piecewise,
+    ResNet: _read_resnet,
     Residual: _read_residual,
     TableEmbedding: _read_table_embedding,
 }
