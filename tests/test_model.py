@@ -498,7 +498,7 @@ class TestPredict:
         np.testing.assert_allclose(together, np.concatenate(in_parts), rtol=1e-5)
         with torch.inference_mode():
             outs = [net.eval()(torch.from_numpy(x)).numpy() for net in regression.networks]
-        np.testing.assert_allclose(together, np.mean([*map(regression.task.values, outs)], axis=0), rtol=1e-5)
+        np.testing.assert_allclose(together, np.mean([*map(regression.task.link, outs)], axis=0), rtol=1e-5)
 
     def test_a_model_that_is_loaded_to_predict_a_few_rows_loads_no_compiler(self, regression: Model) -> None:
         regression.save("m.mlp")

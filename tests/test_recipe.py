@@ -107,7 +107,7 @@ class TestTask:
 
     def test_refuses_an_unknown_one(self) -> None:
         with pytest.raises(
-            ConfigError, match="task must be one of binary, multiclass, regression; got 'rank'"
+            ConfigError, match="task must be one of binary, multiclass, multilabel, regression; got 'rank'"
         ):
             fit(table("price"), target="price", task="rank")
 
@@ -168,7 +168,8 @@ class TestTarget:
         [
             ([1.0] * 49, "y must have as many rows as the table; got 49 and 50"),
             (5, "must be a list, an array or a Series"),
-            (np.zeros((50, 2)), "must have one axis"),
+            (np.zeros((50, 2)), "at least one label must vary"),
+            (np.zeros((50, 2, 2)), "must have one axis"),
             (["a"] * 50, "at least two classes; all 50 rows hold 'a'"),
             ([3.5] * 50, "the target must vary; all 50 rows hold 3.5"),
             ([None, "b"] * 25, r"25 of 50 have none \(first: row 1\)"),

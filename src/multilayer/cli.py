@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time 
 
     import multilayer.model
 
+MOST_METRICS = 60  # that are printed; --json always gives all
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended: 128 + SIGINT
 
 
@@ -94,13 +95,26 @@ def _options(
 @app.command()
 def fit(
     table: TableArgument,
-    target: Annotated[str, typer.Option(metavar="COL", help="The column to predict.")],
+    target: Annotated[
+        list[str], typer.Option(metavar="COL", help="The column to predict; repeat it for several at once.")
+    ],
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COL,COL", help="Columns to leave out. Repeatable.")
     ] = None,
     task: Annotated[
-        Literal["binary", "multiclass", "regression"] | None,
+        Literal["binary", "multiclass", "multilabel", "regression"] | None,
         typer.Option(help="What to predict; without it, read off the target column."),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What a regression aims at: squared_error (the mean), absolute_error (the median), huber, "
+            "quantile.",
+        ),
+    ] = None,
+    quantiles: Annotated[
+        str | None, typer.Option(metavar="Q,Q", help="Predict these quantiles, such as 0.1,0.5,0.9.")
     ] = None,
     out: Annotated[
         str | None,
@@ -140,7 +154,8 @@ def fit(
 
         _check_out(path, sources=(table,))
         model = recipe.fit(
-            table, target=target, task=task, drop=drops, kinds=kinds, groups=group, time=time,
+            table, target=target if len(target) > 1 else target[0], task=task, objective=objective,
+            quantiles=_numbers("--quantiles", quantiles), drop=drops, kinds=kinds, groups=group, time=time,
             quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
             callbacks=(after_epoch,),
         )  # fmt: skip
@@ -171,7 +186,7 @@ def predict(
         _check_out(path, sources=(model, table))
     with _progress(f"predicting {table}"):
         columns = _predictions(_load(model), table)
-    n_rows = len(columns["prediction"])
+    n_rows = len(next(iter(columns.values())))
     if path:
         _write_predictions(columns, path)
     if as_json:
@@ -192,7 +207,7 @@ def evaluate(model: ModelArgument, table: TableArgument, as_json: JsonOption = F
     if as_json:
         _print_json({"model": model, "table": table, "target": loaded.target, "score": score})
     else:
-        _print(f"{loaded.target} in {table}")
+        _print(f"{', '.join(loaded.targets)} in {table}")
         _print(_score_table(score))
 
 
@@ -255,6 +270,21 @@ def _names(lists: Sequence[str]) -> list[str]:
     return [name.strip() for row in csv.reader(lists, skipinitialspace=True) for name in row if name.strip()]
 
 
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers with commas between them.
+
+    >>> _numbers("--quantiles", "0.1, 0.9")
+    (0.1, 0.9)
+    """
+    try:
+        return None if text is None else tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"{option} takes numbers with commas between them; got {text!r}. Write for example "
+            f"{option} 0.1,0.5,0.9."
+        ) from None
+
+
 def _kinds(pairs: Sequence[str]) -> dict[str, Any]:
     """Column kinds from COL=KIND pairs; the last `=` counts.
 
@@ -275,11 +305,7 @@ def _load(path: str) -> "multilayer.model.Model":
 
 def _predictions(model: "multilayer.model.Model", table: str) -> dict[str, "numpy.ndarray"]:
     """The columns that `predict` writes, by name, in their order."""
-    if not model.classes:
-        return {"prediction": model.predict(table)}
-    probs = model.predict_proba(table)
-    columns = {f"probability_{label}": probs[:, i] for i, label in enumerate(model.classes)}
-    return {**columns, "prediction": model.task.labels(probs)}
+    return model.predict_columns(table)
 
 
 def _check_out(path: Path, *, sources: Sequence[str]) -> None:
@@ -433,7 +459,7 @@ def _facts(model: "multilayer.model.Model") -> dict[str, Any]:
 
 def _print_model(model: "multilayer.model.Model", path: str) -> None:
     n_parameters = sum(weights.numel() for net in model.networks for weights in net.parameters())
-    _print(f"{path} predicts {model.target}\n\n{model.schema}\n")
+    _print(f"{path} predicts {', '.join(model.targets)}\n\n{model.schema}\n")
     _print(f"networks: {len(model.networks)}, parameters: {n_parameters:,}\n{model.networks[0]}\n")
     _print_training(model)
     _print(f"\n{model.history}")
@@ -445,7 +471,7 @@ def _print_training(model: "multilayer.model.Model") -> None:
     for decision in model.summary.get("decisions", ()):
         _print(decision)
     baseline = {f"baseline_{name}": value for name, value in model.summary.get("baseline", {}).items()}
-    _print(f"\n{model.target} on the validation rows")
+    _print(f"\n{', '.join(model.targets)} on the validation rows")
     _print(_score_table(model.score | baseline))
 
 
@@ -461,8 +487,10 @@ def _in_words(value: Any) -> str:
 
 
 def _score_table(score: Mapping[str, Any]) -> "rich.table.Table":
-    """One row a metric, the baseline beside the model."""
+    """One row a metric, the baseline beside the model; of very many targets their means alone."""
     metrics = [name for name in score if not name.startswith("baseline_")]
+    if len(metrics) > MOST_METRICS:
+        metrics = [name for name in metrics if "[" not in name]
     rows = [
         (name, _number(score[name]), _number(score.get(f"baseline_{name}", math.nan))) for name in metrics
     ]

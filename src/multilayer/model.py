@@ -27,6 +27,8 @@ from multilayer.table.read import Table, listed, read_table
 from multilayer.table.schema import Schema, check
 from multilayer.training.history import History
 from multilayer.training.predictor import Predictor
+from multilayer.training.several import side_by_side
+from multilayer.training.targets import task_from_json
 from multilayer.training.task import Label, Task
 
 FORMAT = 1  # every format ever released stays readable
@@ -36,7 +38,7 @@ FORMAT = 1  # every format ever released stays readable
 class Model:
     """A fitted model: from a raw table to predictions.
 
-    target:   name of the column that it predicts
+    target:   name of the column that it predicts, or the names of several
     task:     classes or units of the target
     encoder:  turns raw columns into numbers and codes; `schema` is its part
     config:   the networks' architecture
@@ -53,7 +55,7 @@ class Model:
     (1, 2)
     """
 
-    target: str
+    target: str | tuple[str, ...]
     task: Task
     encoder: Encoder
     config: NetworkConfig
@@ -74,8 +76,13 @@ class Model:
         return self.histories[0]
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of all columns that it predicts."""
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
     def classes(self) -> tuple[Label, ...] | None:
-        """The labels, in the order of `predict_proba`'s columns; None for regression."""
+        """The labels, in the order of `predict_proba`'s columns; None for numbers and for several targets."""
         return self.task.classes or None
 
     @property
@@ -84,7 +91,10 @@ class Model:
         return {name: _nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
 
     def predict(self, table: Any) -> NDArray[Any]:
-        """The most probable label, or the expected value, of each row; shape (n_rows,).
+        """The most probable label, or the expected value, of each row; (n_rows,).
+
+        With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
+        median, or of several quantiles the one that is nearest to the median.
 
         Compiled kernels predict once they are loaded in the process (by training, 50,000 rows or 100 calls),
         PyTorch until then: the last digit may differ between the two, within the rounding of float32.
@@ -96,52 +106,94 @@ class Model:
         Raises:
             SchemaError: missing or unknown columns, or values that are not of their column's kind.
         """
-        prediction = self._predictions(read_table(table))
-        return prediction if self.classes is None else self.task.labels(prediction)
+        return self.task.decide(self._predictions(read_table(table)))
 
     def predict_proba(self, table: Any) -> NDArray[np.float64]:
         """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
 
+        With several labels the probability of each, (n_rows, n_labels), in the order of `targets`: of 1 or
+        True, or of the second of two texts in sorted order.
+
         Raises:
             SchemaError: as `predict`; or the model is a regression.
         """
-        if self.classes is None:
+        if not self.task.has_probabilities:
             raise SchemaError(
-                f"predict_proba needs classes; this model predicts the number {self.target!r}. Use predict."
+                f"predict_proba needs classes; this model predicts {self._in_words}. Use predict."
             )
         return self._predictions(read_table(table))
+
+    def predict_quantiles(self, table: Any) -> NDArray[np.float64]:
+        """Quantiles of each row, ascending; (n_rows, n_quantiles), or (n_rows, n_targets, n_quantiles).
+
+        Raises:
+            SchemaError: as `predict`; or the model was fitted without quantiles.
+        """
+        if self.quantiles is None:
+            raise SchemaError(
+                f"predict_quantiles needs a model of quantiles; this one predicts {self._in_words}. "
+                "Fit with quantiles=(0.1, 0.5, 0.9)."
+            )
+        return self._predictions(read_table(table))
+
+    def predict_columns(self, table: Any) -> dict[str, NDArray[Any]]:
+        """All that there is to say of each row, by name: probabilities or quantiles, then the prediction.
+
+        Raises:
+            SchemaError: as `predict`.
+        """
+        return self.task.columns(self._predictions(read_table(table)))
+
+    @property
+    def quantiles(self) -> tuple[float, ...] | None:
+        """What `predict_quantiles` gives a column for; None without quantiles."""
+        return self.task.quantile_levels
+
+    @property
+    def _in_words(self) -> str:
+        what = "the number" if self.task.kind == "regression" else "the label"
+        return f"{what if len(self.targets) == 1 else what + 's'} {listed(self.targets)}"
 
     def evaluate(self, table: Any, *, sample_weight: Any = None) -> dict[str, float]:
         """Metrics on a table that has the target, and the same for a baseline that knows no features.
 
         Returns:
-            log_loss, accuracy, (binary) roc_auc; or rmse, mae, r2; and `baseline_` + each: class shares or
-            mean of the rows that the model was trained on.
+            log_loss, accuracy, (binary) roc_auc; or rmse, mae, r2; with several targets the mean of each over
+            the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
+            or mean (median, ...) of the rows that the model was trained on.
 
         Raises:
             SchemaError: the target column is absent; otherwise as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         read = read_table(table)
-        if self.target not in read.names:
-            raise SchemaError(
-                f"evaluating needs the target column {self.target!r}; got columns {listed(read.names)}."
-                f"{nearest(self.target, read.names)}"
-            )
-        code = self.task.encode(read[self.target])
+        code = self.task.encode(self._target_of(read))
         weight = None if sample_weight is None else check_weights(sample_weight, read.n_rows)
-        scores = self.task.score(code, self._predictions(read), weight)
-        baseline = self.task.score(code, self._baseline(len(code)), weight)
+        prediction = self._predictions(read)
+        scores = self.task.score(code, prediction, weight)
+        baseline = self.task.score(code, np.broadcast_to(self._constant, prediction.shape), weight)
         return scores | {f"baseline_{name}": value for name, value in baseline.items()}
 
-    def _baseline(self, n_rows: int) -> NDArray[np.float64]:
-        shares = self.summary.get("class_shares")
-        if shares is None:
-            return np.full(n_rows, self.task.center)
-        return np.tile(np.array(shares), (n_rows, 1))
+    def _target_of(self, table: Table) -> NDArray[Any]:
+        """The target as tasks want it: several side by side."""
+        for name in self.targets:
+            if name not in table.names:
+                raise SchemaError(
+                    f"evaluating needs the target column {name!r}; got columns {listed(table.names)}."
+                    f"{nearest(name, table.names)}"
+                )
+        if isinstance(self.target, str):
+            return table[self.target]
+        return side_by_side({name: table[name] for name in self.target})
+
+    @property
+    def _constant(self) -> NDArray[np.float64]:
+        """What the baseline says of any row; in files of before, class shares or the mean."""
+        constant = self.summary.get("constant", self.summary.get("class_shares"))
+        return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
 
     def _predictions(self, table: Table) -> NDArray[np.float64]:
-        check(table, self.schema, allowed_extra=(self.target, *self.dropped))
+        check(table, self.schema, allowed_extra=(*self.targets, *self.dropped))
         return self.from_inputs(network_inputs(self.encoder.transform(table)))
 
     def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -227,8 +279,8 @@ class Model:
     def _from(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Model":
         config = NetworkConfig.from_json(meta["network"])
         return cls(
-            target=meta["target"],
-            task=Task.from_json(meta["task"]),
+            target=meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
+            task=task_from_json(meta["task"]),
             encoder=Encoder.from_state(_below("encoder.", arrays), meta["encoder"]),
             config=config,
             networks=[_network(config, _below(f"network.{i}.", arrays)) for i in range(meta["n_networks"])],
@@ -239,11 +291,11 @@ class Model:
         )
 
     def __repr__(self) -> str:
-        scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items())
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)
         n = sum(p.numel() for net in self.networks for p in net.parameters())
         return (
-            f"Model({self.task.kind} of {self.target!r}, {len(self.schema.names)} columns, {n:,} parameters; "
-            f"validation: {scores})"
+            f"Model({self.task.kind} of {listed(self.targets)}, {len(self.schema.names)} columns, "
+            f"{n:,} parameters; validation: {scores})"
         )
 
 

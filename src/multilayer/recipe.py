@@ -26,8 +26,11 @@ from multilayer.training.ensemble import Snapshot, Snapshots, select_greedily
 from multilayer.training.history import History
 from multilayer.training.loop import Callback, train_pack
 from multilayer.training.optim import LeanAdamW
+from multilayer.training.predictor import Predictor
+from multilayer.training.several import side_by_side
+from multilayer.training.targets import guess_kind, make_task
 from multilayer.training.task import Kind as TaskKind
-from multilayer.training.task import Task, guess_kind
+from multilayer.training.task import Task
 
 logger = logging.getLogger("multilayer")
 
@@ -44,6 +47,7 @@ WIDE = 200  # columns of a table from which on BatchNorm does harm
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
+ESSENCE_MB = 512  # what snapshots may remember of validation rows, all networks together
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 
 
@@ -110,9 +114,11 @@ class Config:
 def fit(
     table: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     y: Any = None,
     task: TaskKind | str | None = None,
+    objective: str | None = None,
+    quantiles: Sequence[float] | float | None = None,
     drop: Iterable[str] = (),
     kinds: Mapping[str, Kind] | None = None,
     validation: Any = None,
@@ -141,9 +147,14 @@ def fit(
 
     Args:
         table: a file (CSV, Parquet), a pandas, polars or Arrow frame, a mapping of columns, a NumPy matrix.
-        target: name of the column to predict; or pass its values as `y`.
-        y: values to predict (n_rows,), where the table does not hold them.
-        task: "binary", "multiclass" or "regression"; None decides from the target.
+        target: name of the column to predict, or several names; or pass the values as `y`.
+        y: values to predict (n_rows,), or (n_rows, n_targets), where the table does not hold them.
+        task: "binary", "multiclass", "regression", or, with several targets of two values each, "multilabel";
+            None decides from the target.
+        objective: what a regression aims at: "squared_error" (the mean), "absolute_error" (the median),
+            "huber" (the mean without outliers), "quantile"; None is "quantile" where there are quantiles,
+            else "squared_error".
+        quantiles: of the target, ascending, such as (0.1, 0.5, 0.9), for `Model.predict_quantiles`.
         drop: columns to leave out.
         kinds: column name -> "number", "boolean", "category" or "date", where the inferred kind is wrong.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
@@ -174,12 +185,12 @@ def fit(
     seed = _checked_seed(seed)
     _check_positive("time_budget", time_budget)
     data = _Data.read(table, target, y, drop, groups, time, sample_weight)
-    task_ = Task.from_target(data.y, task)
+    task_ = make_task(data.y, task, objective=objective, quantiles=quantiles, weight=data.weight)
     schema = infer_schema(data.features, kinds=kinds)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
     parts = _split(data, task_, validation, groups, time, seed, config.members)
-    task_ = _in_training_units(task_, parts.train.y)
+    task_ = task_.in_units_of(parts.train.y, parts.train.weight)
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
     network = _network_config(encoder, batch, task_, config)
@@ -200,13 +211,17 @@ def fit(
         device=device,
         callbacks=callbacks,
     )
-    chosen = _choose(nets, snapshots, config, task_, held, parts.folds)
+    chosen = _choose(nets, snapshots, network, config, task_, held, parts.folds)
+    task_, prediction = task_.settle(
+        held[1][chosen.rows], chosen.prediction, None if held[2] is None else held[2][chosen.rows]
+    )
+    chosen = replace(chosen, prediction=prediction)
     model = Model(
         data.target,
         task_,
         encoder,
         network,
-        [_restored(network, snapshot.weights) for snapshot in chosen.snapshots],
+        chosen.networks,
         histories,
         dropped=data.dropped,
         weights=chosen.weights,
@@ -218,21 +233,20 @@ def fit(
     return model
 
 
-def _in_training_units(task: Task, y: NDArray[np.generic]) -> Task:
-    """A regression's mean, spread and range from the training rows alone, where these vary at all."""
-    if task.kind != "regression" or np.ptp(y.astype(float)) == 0:
-        return task
-    return Task.from_target(y, "regression")
-
-
 @dataclass(frozen=True)
 class _Data:
-    """Features, target and weights of the same rows."""
+    """Features, target and weights of the same rows.
+
+    y:      (n_rows,); structured, with a field for each, where there are several targets
+    target: name of the target, or of each
+    beside: whether the targets came beside the table, as `y`
+    """
 
     features: Table
     y: NDArray[np.generic]
     weight: NDArray[np.float32] | None
-    target: str
+    target: str | tuple[str, ...]
+    beside: bool = False
     groups: NDArray[np.generic] | None = None
     time: NDArray[np.generic] | None = None
     dropped: tuple[str, ...] = ()
@@ -245,7 +259,7 @@ class _Data:
     def read(
         cls,
         source: Any,
-        target: str | None,
+        target: str | Sequence[str] | None,
         y: Any,
         drop: Iterable[str],
         groups: str | None,
@@ -258,22 +272,23 @@ class _Data:
         drop = [drop] if isinstance(drop, str) else list(drop)
         weight_column = sample_weight if isinstance(sample_weight, str) else None
         not_features = [*drop, *(name for name in (groups, weight_column) if name is not None)]
-        _require(table, [*not_features, *(name for name in (time, target) if name is not None)])
-        if target in not_features:
-            raise ConfigError(f"the target {target!r} cannot be dropped, or be the groups or weights.")
-        if y is not None:
-            table = _with_target(table, y)
-        name = target if target is not None else "__target__"
+        names = _target_names(target)
+        _require(table, [*not_features, *([time] if time is not None else []), *names])
+        for name in names:
+            if name in not_features:
+                raise ConfigError(f"the target {name!r} cannot be dropped, or be the groups or weights.")
+        targets = {name: table[name] for name in names} if y is None else _columns_of(y, table.n_rows)
         if table.n_rows < 2:
             raise DataError(f"fit needs at least 2 rows; got n_samples = {table.n_rows}. Add rows.")
-        if not set(table.names) - {*not_features, name}:
+        if not set(table.names) - {*not_features, *names}:
             raise DataError("fit needs at least one column beside the target; got none. Add or keep columns.")
         weight = table[weight_column] if weight_column else sample_weight
         return cls(
-            features=table.drop([*dict.fromkeys(not_features), name]),
-            y=table[name],
+            features=table.drop(dict.fromkeys([*not_features, *names])),
+            y=next(iter(targets.values())) if len(targets) == 1 else side_by_side(targets),
             weight=None if weight is None else check_weights(weight, table.n_rows),
-            target=target if target is not None else "target",
+            target=next(iter(targets)) if len(targets) == 1 else tuple(targets),
+            beside=y is not None,
             groups=None if groups is None else table[groups],
             time=None if time is None else table[time],
             dropped=tuple(dict.fromkeys(not_features)),
@@ -293,12 +308,28 @@ def _require(table: Table, names: list[str]) -> None:
             )
 
 
-def _with_target(table: Table, y: Any) -> Table:
-    """The table with the values of y as a further column, "__target__"."""
-    values = read_table({"y": y})["y"]
-    if len(values) != table.n_rows:
-        raise DataError(f"y must have as many rows as the table; got {len(values)} and {table.n_rows}.")
-    return Table({**table.columns, "__target__": values})
+def _target_names(target: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the targets in the table; none where they come as y."""
+    names = (target,) if isinstance(target, str) else tuple(target or ())
+    if target is not None and (not names or len(set(names)) < len(names)):
+        raise ConfigError(f"target must be a column, or several different ones; got {list(names)}.")
+    return names
+
+
+def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
+    """The targets that come beside the table: a column, or one for each column of a matrix or frame."""
+    if isinstance(y, list | tuple) and y and isinstance(y[0], list | tuple | np.ndarray):
+        y = np.asarray(y)
+    if isinstance(y, Table | Mapping) or len(getattr(y, "shape", ())) == 2:
+        columns = read_table(y).columns
+        if isinstance(y, np.ndarray) and y.dtype.names is None:
+            columns = {f"target{i}": column for i, column in enumerate(columns.values())}
+    else:
+        columns = read_table({"target": y}).columns
+    n = len(next(iter(columns.values())))
+    if n != n_rows:
+        raise DataError(f"y must have as many rows as the table; got {n} and {n_rows}.")
+    return columns if len(columns) > 1 or not isinstance(y, np.ndarray) else {"target": columns.popitem()[1]}
 
 
 @dataclass(frozen=True)
@@ -323,7 +354,7 @@ def _split(
         return _Parts(data, _given_validation(data, validation))
     if groups is not None and time is not None:
         raise ConfigError("split by groups or by time, not by both.")
-    by_class = task.kind != "regression" and groups is None and time is None
+    by_class = bool(task.classes) and groups is None and time is None
     stratify = task.encode(data.y) if by_class else None
     if validation is None and groups is None and time is None and n_networks > 1:
         fold = folds(data.n_rows, N_FOLDS, seed=seed, stratify=stratify)
@@ -367,14 +398,19 @@ def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _given_validation(data: _Data, validation: Any) -> _Data:
-    if data.target == "target" and isinstance(validation, tuple):
-        table, y = validation
-        held = _with_target(read_table(table), y)
-        _require(held, list(data.features.names))
-        return _Data(held.select(data.features.names), held["__target__"], None, "target")
-    table = read_table(validation)
-    _require(table, [data.target, *data.features.names])
-    return _Data(table.select(data.features.names), table[data.target], None, data.target)
+    names = (data.target,) if isinstance(data.target, str) else data.target
+    if data.beside and isinstance(validation, tuple):
+        table = read_table(validation[0])
+        targets = list(_columns_of(validation[1], table.n_rows).values())
+        if len(targets) != len(names):
+            raise DataError(f"validation must have {len(names)} targets, as the table; got {len(targets)}.")
+    else:
+        table = read_table(validation)
+        _require(table, list(names))
+        targets = [table[name] for name in names]
+    _require(table, list(data.features.names))
+    y = targets[0] if len(targets) == 1 else side_by_side(dict(zip(names, targets, strict=True)))
+    return replace(data, features=table.select(data.features.names), y=y, weight=None, groups=None, time=None)
 
 
 def _config(
@@ -464,7 +500,13 @@ def _train(
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
     nets = [_build(network, member_seed) for member_seed in seeds]
     x, code, weight = rows
-    snapshots = Snapshots(config.snapshots)
+    held_code = [
+        held[1] if fold is None else held[1][fold == number % N_FOLDS] for number in range(config.members)
+    ]
+    snapshots = Snapshots(
+        _most_snapshots(config, task, sum(map(len, held_code))),
+        keep=lambda member, output: task.essence(output, held_code[member]),
+    )
     validating: dict[str, Any] = {"validation": (held[0], task.as_network_target(held[1]), held[2])}
     if fold is not None:
         numbers = [number % N_FOLDS for number in range(config.members)]
@@ -493,14 +535,22 @@ def _train(
     return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
 
 
+def _most_snapshots(config: Config, task: Task, n_rows: int) -> int:
+    """As many as set, unless what they remember of so many validation rows would not fit into memory."""
+    one_of_each = max(1, n_rows * task.essence_width * 8)
+    return int(np.clip(ESSENCE_MB * 1_000_000 // one_of_each, 1, config.snapshots))
+
+
 @dataclass(frozen=True)
 class _Chosen:
     """The snapshots that make up the model, their weights, and what they say of validation rows.
 
+    networks: as they were then, after these epochs
     rows: numbers of those rows; in a fold, the networks that did not train on it say it
     """
 
-    snapshots: list[Snapshot]
+    networks: list[nn.Module]
+    epochs: list[int]
     weights: tuple[float, ...]
     rows: NDArray[np.int64]
     prediction: NDArray[np.float64]
@@ -509,6 +559,7 @@ class _Chosen:
 def _choose(
     nets: list[nn.Sequential],
     snapshots: list[list[Snapshot]],
+    network: NetworkConfig,
     config: Config,
     task: Task,
     held: Rows,
@@ -521,26 +572,29 @@ def _choose(
         # A choice among all networks by a few rows of a class would be a matter of chance.
         numbers = [np.arange(len(held[1]))] * (config.members if _has_few_of_a_class(task, held[1]) else 1)
     most = max(1, config.entries // len(numbers))
-    chosen: list[Snapshot] = []
+    networks: list[nn.Module] = []
+    epochs: list[int] = []
     weights: list[float] = []
     predictions = []
     for i, rows in enumerate(numbers):
         candidates = [snapshot for of_one in snapshots[i :: len(numbers)] for snapshot in of_one]
         members = nets[i :: len(numbers)]
-        candidates = candidates or [_as_it_is(net, held[0][rows]) for net in members]
+        candidates = candidates or [_as_it_is(net, task, held[0][rows], held[1][rows]) for net in members]
         counts = _select(candidates, task, held[1][rows], None if held[2] is None else held[2][rows], most)
         share = counts[counts > 0] / counts.sum()
         kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
-        predictions.append(_mean(kept, share, task))
-        chosen += kept
+        restored = [_restored(network, snapshot.weights) for snapshot in kept]
+        predictions.append(Predictor(restored, task.link, share.tolist())(held[0][rows]))
+        networks += restored
+        epochs += [snapshot.epoch for snapshot in kept]
         weights += (share * len(members)).tolist()
     if fold is None:  # all groups were validated on the same rows, and are of one size
         numbers, predictions = numbers[:1], [np.mean(predictions, axis=0)]
-    return _Chosen(chosen, tuple(weights), np.concatenate(numbers), np.concatenate(predictions))
+    return _Chosen(networks, epochs, tuple(weights), np.concatenate(numbers), np.concatenate(predictions))
 
 
 def _has_few_of_a_class(task: Task, code: NDArray[np.generic]) -> bool:
-    if task.kind == "regression":
+    if not task.classes:
         return False
     return int(np.bincount(code.astype(np.int64), minlength=len(task.classes)).min()) < FEWEST_OF_A_CLASS
 
@@ -557,24 +611,15 @@ def _select(
     weight: NDArray[np.float32] | None,
     most: int,
 ) -> NDArray[np.int64]:
-    """How often each enters, by log loss of the mean probability or squared error of the mean."""
-    if task.kind == "regression":
-        truth = code * task.scale + task.center  # type: ignore[operator]
-        errors = np.stack([task.values(candidate.output) - truth for candidate in candidates])
-        return select_greedily(errors, np.square, weight, most)
-    rows = np.arange(len(code))
-    of_label = np.stack([task.probs(candidate.output)[rows, code] for candidate in candidates])
-    return select_greedily(of_label, lambda p: -np.log(np.maximum(p, 1e-12)), weight, most)
+    """How often each enters, by the loss of the mean prediction."""
+    essences = np.stack([candidate.essence for candidate in candidates])
+    return select_greedily(essences, lambda means: task.row_losses(means, code), weight, most)
 
 
-def _mean(snapshots: list[Snapshot], shares: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
-    return np.einsum("s,s...->...", shares, np.stack([task.link(s.output) for s in snapshots]))
-
-
-def _as_it_is(net: nn.Sequential, x: NDArray[np.float32]) -> Snapshot:
+def _as_it_is(net: nn.Sequential, task: Task, x: NDArray[np.float32], code: NDArray[np.generic]) -> Snapshot:
     """A network that was stopped before its first epoch ended."""
     output = forward_in_chunks(net.eval(), torch.from_numpy(x)).numpy()
-    return Snapshot(0, 0, np.inf, output, net.state_dict())
+    return Snapshot(0, 0, np.inf, task.essence(output, code), net.state_dict())
 
 
 def _restored(network: NetworkConfig, weights: dict[str, torch.Tensor]) -> nn.Sequential:
@@ -616,12 +661,8 @@ def _summary(
     valid_code = held[1][chosen.rows]
     valid_weight = None if held[2] is None else held[2][chosen.rows]
     scores = task.score(valid_code, chosen.prediction, valid_weight)
-    baseline = task.score(valid_code, task.baseline(code, len(valid_code)), valid_weight)
-    shares = (
-        None
-        if model.classes is None
-        else (np.bincount(code, minlength=len(task.classes)) / len(code)).tolist()
-    )
+    constant = task.constant(code, parts.train.weight)
+    baseline = task.score(valid_code, np.broadcast_to(constant, chosen.prediction.shape), valid_weight)
     decisions = [
         _task_sentence(data, task, guessed),
         _split_sentence(parts, config, task, validation, groups, time),
@@ -632,7 +673,8 @@ def _summary(
         "rows": {"train": parts.train.n_rows, "validation": len(valid_code)},
         "score": scores,
         "baseline": baseline,
-        "class_shares": shares,
+        "constant": constant.tolist(),
+        "class_shares": constant.tolist() if task.classes else None,
         "decisions": decisions,
         "config": asdict(config) | {"hidden": list(config.hidden)},  # as it comes back from JSON
         "interrupted": any(history.stopped == "interrupted" for history in model.histories),
@@ -642,7 +684,7 @@ def _summary(
 
 
 def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
-    epochs = ", ".join(str(snapshot.epoch) for snapshot in chosen.snapshots)
+    epochs = ", ".join(map(str, chosen.epochs))
     trained = max(history.epochs for history in model.histories)
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
@@ -650,20 +692,21 @@ def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
         f"networks: {config.members} of {' x '.join(map(str, config.hidden))}, {config.activation}{norm}"
         f"{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, {trained} of at most "
         f"{config.epochs} epochs; "
-        f"predicts with {len(chosen.snapshots)} snapshots, of epochs {epochs}; engine {model.history.engine}"
+        f"predicts with {len(chosen.networks)} snapshots, of epochs {epochs}; engine {model.history.engine}"
     )
 
 
 def _task_sentence(data: _Data, task: Task, guessed: bool) -> str:
-    classes = f" with {len(task.classes)} classes" if task.kind == "multiclass" else ""
+    words = f" {task.in_words()}" if task.in_words() else ""
+    targets = repr(data.target) if isinstance(data.target, str) else listed(data.target)
     reason = f" ({guess_kind(data.y)[1]}; pass task= to choose another)" if guessed else " (as asked)"
-    return f"task: {task.kind}{classes} of {data.target!r}{reason}"
+    return f"task: {task.kind}{words} of {targets}{reason}"
 
 
 def _split_sentence(
     parts: _Parts, config: Config, task: Task, validation: Any, groups: str | None, time: str | None
 ) -> str:
-    how = "at random" if task.kind == "regression" else "at random within each class"
+    how = "at random within each class" if task.classes else "at random"
     if parts.valid is None:
         return (
             f"rows: {parts.train.n_rows:,}; each of {config.members} networks validates on its own share of "

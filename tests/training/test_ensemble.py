@@ -44,7 +44,7 @@ def test_snapshots_hold_the_weights_that_gave_their_outputs() -> None:
     for snapshot in kept.of[0]:
         copy = nn.Linear(2, 1)
         copy.load_state_dict(snapshot.weights)
-        np.testing.assert_allclose(copy(x_valid).detach().numpy(), snapshot.output, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(copy(x_valid).detach().numpy(), snapshot.essence, rtol=1e-5, atol=1e-6)
 
 
 def test_each_network_can_validate_on_rows_of_its_own() -> None:
@@ -65,7 +65,7 @@ def test_each_network_can_validate_on_rows_of_its_own() -> None:
     for (snapshot,), rows in zip(kept.of, halves[::-1], strict=True):
         net = nn.Linear(2, 1)
         net.load_state_dict(snapshot.weights)
-        np.testing.assert_allclose(net(x[rows]).detach().numpy(), snapshot.output, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(net(x[rows]).detach().numpy(), snapshot.essence, rtol=1e-5, atol=1e-6)
 
 
 @given(st.lists(st.lists(st.floats(-3, 3), min_size=3, max_size=3), min_size=1, max_size=6))

@@ -52,8 +52,14 @@ def test_what_is_undefined_is_nan():
 
 
 def test_direction_of_every_metric():
-    assert {name for name in METRICS if lower_is_better(name)} == {"log_loss", "mae", "rmse"}
-    with pytest.raises(DataError, match="unknown metric 'f1'; known: accuracy, log_loss"):
+    assert {name for name in METRICS if lower_is_better(name)} == {
+        "interval_width",
+        "log_loss",
+        "mae",
+        "pinball_loss",
+        "rmse",
+    }
+    with pytest.raises(DataError, match="unknown metric 'f1'; known: accuracy, coverage, "):
         lower_is_better("f1")
 
 

@@ -19,14 +19,15 @@ class Snapshot:
     """A network after an epoch.
 
     member, epoch: which network, and after which epoch, counted from 1
-    loss, output:  on its validation rows
+    loss:          on its validation rows
+    essence:       what `keep` kept of its outputs for them
     weights:       its `state_dict`, copied
     """
 
     member: int
     epoch: int
     loss: float
-    output: NDArray[np.float32]
+    essence: NDArray[Any]
     weights: dict[str, torch.Tensor]
 
 
@@ -35,6 +36,8 @@ class Snapshots:
 
     Args:
         most: snapshots kept of each network, those with the lowest validation loss.
+        keep: from a member's number and its outputs to what is kept of them, which may be much less; None
+            keeps them as they are.
 
     Attributes:
         of: of each network its snapshots, in the order of their epochs.
@@ -47,8 +50,11 @@ class Snapshots:
     [3, 3]
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(
+        self, most: int, keep: Callable[[int, NDArray[np.float32]], NDArray[Any]] | None = None
+    ) -> None:
         self.most = most
+        self.keep = keep or (lambda member, output: output.copy())
         self.of: list[list[Snapshot]] = []
 
     def __call__(self, progress: Progress) -> None:
@@ -63,7 +69,7 @@ class Snapshots:
                 if worst.loss <= loss:
                     continue
                 kept.remove(worst)
-            kept.append(Snapshot(member, progress.epoch, loss, output.copy(), _copy_of(net)))
+            kept.append(Snapshot(member, progress.epoch, loss, self.keep(member, output), _copy_of(net)))
 
 
 def _copy_of(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -80,8 +86,9 @@ def select_greedily(
     Source:  Caruana et al. 2004, "Ensemble selection from libraries of models"
 
     Args:
-        predictions: (n_candidates, n_rows): what each says of each row, such as the probability of its label.
-        loss: of the mean prediction, row by row; takes and gives any shape.
+        predictions: (n_candidates, n_rows, ...): what each says of each row, such as the probability of its
+            label.
+        loss: of mean predictions, row by row: (n_candidates, n_rows, ...) to (n_candidates, n_rows).
         weight: of each row; None weighs all alike.
         most: entries at most, repetitions counted.
 
@@ -93,7 +100,7 @@ def select_greedily(
     array([1, 1, 0])
     """
     counts = np.zeros(len(predictions), np.int64)
-    total = np.zeros(predictions.shape[1])
+    total = np.zeros(predictions.shape[1:])
     best = np.inf
     for n in range(most):
         losses = np.average(loss((total + predictions) / (n + 1)), axis=1, weights=weight)

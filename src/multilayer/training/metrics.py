@@ -1,6 +1,6 @@
 """Metrics that are reported, as plain NumPy functions with optional row weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,30 @@ from multilayer.errors import DataError
 
 Array = NDArray[Any]
 Metric = Callable[..., float]
+
+
+def average(values: Array, weight: Array | None = None) -> float:
+    """The mean, of rows that may weigh differently.
+
+    >>> average(np.array([1.0, 4.0]), np.array([2.0, 1.0]))
+    2.0
+    """
+    return float(np.average(values, weights=weight))
+
+
+def weighted_quantile(
+    y: Array, quantiles: Sequence[float], weight: Array | None = None
+) -> NDArray[np.float64]:
+    """Quantiles of y: for each the smallest value that at least this share of the weight does not exceed.
+
+    >>> weighted_quantile(np.array([5.0, 1.0, 9.0]), [0.5, 0.9]).tolist()
+    [5.0, 9.0]
+    """
+    order = np.argsort(y, kind="stable")
+    w = np.ones(len(y)) if weight is None else np.asarray(weight, np.float64)[order]
+    share = np.cumsum(w) / w.sum()
+    places = np.searchsorted(share, np.asarray(quantiles) - 1e-12)  # 0.1 + 0.2 is no more than 0.3
+    return y[order][np.minimum(places, len(y) - 1)].astype(np.float64)
 
 
 def accuracy(y: Array, prediction: Array, weight: Array | None = None) -> float:
@@ -84,6 +108,38 @@ def r2(y: Array, prediction: Array, weight: Array | None = None) -> float:
     )
 
 
+def pinball_loss(
+    y: Array, prediction: Array, weight: Array | None = None, *, quantiles: Sequence[float]
+) -> float:
+    """Quantile loss, mean over the quantiles, in the units of y.
+
+    prediction: (n_rows, n_quantiles)
+
+    >>> pinball_loss(np.array([3.0]), np.array([[1.0, 1.0]]), quantiles=[0.1, 0.9])
+    1.0
+    """
+    short, q = y[:, None].astype(np.float64) - prediction, np.asarray(quantiles)
+    return average(np.maximum(q * short, (q - 1) * short).mean(axis=1), weight)
+
+
+def coverage(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Share of rows between the first and the last of the predicted quantiles, ends included.
+
+    >>> coverage(np.array([1.0, 5.0]), np.array([[0.0, 2.0], [0.0, 2.0]]))
+    0.5
+    """
+    return average((prediction[:, 0] <= y) & (y <= prediction[:, -1]), weight)
+
+
+def interval_width(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Mean distance of the first and the last of the predicted quantiles, in the units of y.
+
+    >>> interval_width(np.array([1.0]), np.array([[0.0, 2.0]]))
+    2.0
+    """
+    return average(prediction[:, -1] - prediction[:, 0], weight)
+
+
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of the named metric is the better one.
 
@@ -92,13 +148,16 @@ def lower_is_better(metric: str) -> bool:
     """
     if metric not in METRICS:
         raise DataError(f"unknown metric {metric!r}; known: {', '.join(sorted(METRICS))}.")
-    return metric in {"log_loss", "rmse", "mae"}
+    return metric in {"log_loss", "rmse", "mae", "pinball_loss", "interval_width"}
 
 
 METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
+    "coverage": coverage,
+    "interval_width": interval_width,
     "log_loss": log_loss,
     "mae": mae,
+    "pinball_loss": pinball_loss,
     "r2": r2,
     "rmse": rmse,
     "roc_auc": roc_auc,
