@@ -16,6 +16,7 @@ from torch import nn
 
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import Model, check_weights, network_inputs
+from multilayer.nn.blocks import make_activation
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.read import Table, listed, read_table
@@ -132,9 +133,12 @@ def fit(
     batch_size: Whole | None = None,
     lr: Real | None = None,
     patience: Whole | None = None,
+    activation: str | None = None,
+    weight_decay: Real | None = None,
     time_budget: Real | None = None,
     seed: Whole = 0,
     device: str | None = None,
+    n_threads: Whole | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Model:
     """Learn to predict a column of a table from the others. No setting is needed beyond the target.
@@ -165,10 +169,11 @@ def fit(
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
         quality: "fast" takes about a third of the time of "default", "best" some four times as much.
         hidden: width of the hidden layers.
-        members, epochs, batch_size, lr, patience: see `Config`.
+        members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
         time_budget: seconds for the whole fit.
         seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.
         device: where to train, such as "cpu" or "cuda"; None is the CPU.
+        n_threads: networks to train at a time; None is as many as there are cores.
         callbacks: called with a `Progress` after each epoch; one that returns True ends training.
 
     Raises:
@@ -189,6 +194,7 @@ def fit(
     schema = infer_schema(data.features, kinds=kinds)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
+    config = _with_network(config, activation, weight_decay)
     parts = _split(data, task_, validation, groups, time, seed, config.members)
     task_ = task_.in_units_of(parts.train.y, parts.train.weight)
     code = task_.encode(parts.train.y)
@@ -209,6 +215,7 @@ def fit(
         time_budget=_seconds_left(time_budget, started),
         seed=seed,
         device=device,
+        n_threads=n_threads,
         callbacks=callbacks,
     )
     chosen = _choose(nets, snapshots, network, config, task_, held, parts.folds)
@@ -433,6 +440,17 @@ def _config(
     return replace(base, **chosen)
 
 
+def _with_network(config: Config, activation: str | None, weight_decay: Real | None) -> Config:
+    if weight_decay is not None:
+        if not weight_decay >= 0:
+            raise ConfigError(f"weight_decay must not be negative; got {weight_decay!r}.")
+        config = replace(config, weight_decay=float(weight_decay))
+    if activation is not None:
+        make_activation(activation)  # refuses an unknown name before anything is trained
+        config = replace(config, activation=activation)
+    return config
+
+
 def _checked_quality(quality: str) -> Quality:
     if quality not in QUALITIES:
         raise ConfigError(
@@ -494,6 +512,7 @@ def _train(
     time_budget: float | None,
     seed: int,
     device: str | None,
+    n_threads: Whole | None,
     callbacks: Sequence[Callback],
 ) -> tuple[list[nn.Sequential], list[History], list[list[Snapshot]]]:
     """Networks, how they trained, and the snapshots of each; network i holds out fold i % N_FOLDS."""
@@ -530,6 +549,7 @@ def _train(
         time_budget=time_budget,
         seeds=seeds,
         device=device,
+        n_threads=None if n_threads is None else int(n_threads),
         callbacks=[snapshots, *callbacks],
     )
     return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]

@@ -1,7 +1,7 @@
 """What runs an epoch of the textbook algorithm: NumPy in the type of X, or the kernels in float32."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.special
@@ -36,29 +36,6 @@ class Optimizer:
         zeros = [np.zeros_like(w) for w in weights.all]
         second = [np.zeros_like(w) for w in weights.all] if settings.solver == "adam" else []
         return cls(float(settings.learning_rate_init), zeros, second)
-
-
-class Engine(Protocol):
-    """What the solver asks of an engine; see `NumpyEngine`."""
-
-    name: str
-    out_activation: str
-
-    def run_epoch(self, order: Array, bounds: Array, learning_rate: float) -> float:
-        """An epoch in these batches; the mean loss."""
-        ...
-
-    def outputs(self, x: Rows) -> Array:
-        """Of these rows, behind the last activation."""
-        ...
-
-    def weights(self) -> Weights:
-        """As they are now."""
-        ...
-
-    def close(self) -> None:
-        """Bring the optimiser's state back."""
-        ...
 
 
 class NumpyEngine:

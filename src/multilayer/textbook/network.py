@@ -42,7 +42,7 @@ class Textbook:
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
-    n_iter_no_change: float = 10
+    n_iter_no_change: int | float = 10
     time_budget_s: float | None = None
     threads: int = 1
     report: Callable[[str], Any] | None = field(default=None, compare=False)
@@ -103,7 +103,7 @@ def outputs(weights: Weights, x: Rows, activation: str, out_activation: str) -> 
     return _values(weights, x, activation, out_activation)[-1]
 
 
-def _values(weights: Weights, x: Rows, activation: str, out_activation: str) -> list[Array]:
+def _values(weights: Weights, x: Rows, activation: str, out_activation: str) -> list[Rows]:
     """The rows, then every layer's output."""
     values = [x]
     last = len(weights.coefs) - 1

@@ -16,9 +16,10 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 
 from multilayer.errors import DataError
-from multilayer.textbook.engines import Engine, KernelEngine, NumpyEngine, Optimizer
+from multilayer.textbook.engines import KernelEngine, NumpyEngine, Optimizer
 from multilayer.textbook.network import Array, Rows, Textbook, Weights, loss_and_gradient
 
+Engine = NumpyEngine | KernelEngine
 KERNEL_STEPS = 1_000  # with fewer, loading the kernels would cost more than they save
 KERNEL_STEPS_AN_EPOCH = 4  # with fewer, what an epoch costs beside its steps outweighs them
 LEAST_RATE = 1e-6  # of learning_rate="adaptive"
@@ -120,7 +121,7 @@ def _fit_stochastic(
         run.weights = run.best_weights.copy()
 
 
-def _engine_for(steps_before: int, steps_an_epoch: int, epochs: int, x: Rows) -> type[Engine]:
+def _engine_for(steps_before: int, steps_an_epoch: int, epochs: int, x: Rows) -> type[NumpyEngine] | type[KernelEngine]:
     """By what was asked alone, so that the same calls give the same bits in every process."""
     is_long = steps_before + epochs * steps_an_epoch >= KERNEL_STEPS
     if is_long and steps_an_epoch >= KERNEL_STEPS_AN_EPOCH and not hasattr(x, "toarray"):
