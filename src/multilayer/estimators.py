@@ -1,31 +1,49 @@
-"""MLPClassifier and MLPRegressor: the recipe as scikit-learn estimators.
+"""MLPClassifier and MLPRegressor: a drop-in for `sklearn.neural_network`, by the recipe or by its own algorithm.
 
-This file alone speaks scikit-learn (`X`, `random_state`, `classes_`); it translates at the door and calls
-`recipe.fit`. Names follow `sklearn.neural_network` where the idea is the same. A setting that would do
-nothing is not offered.
+This file and `estimator_*.py` alone speak scikit-learn (`X`, `random_state`, `classes_`); they translate at the
+door and call `recipe.fit` or `textbook.solver.fit`.
 """
 
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.exceptions import DataConversionWarning
-from sklearn.utils import Tags, check_array, check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import Tags, check_array, check_random_state, column_or_1d, compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from multilayer.errors import ConfigError, DataError
+from multilayer.estimator_input import (
+    as_column,
+    as_labels,
+    as_numbers,
+    check_same_rows,
+    check_size,
+    check_weight,
+    checked_labels,
+    holds_numbers,
+    is_frame,
+    is_multilabel,
+    is_sparse,
+    medians,
+    plain_encoder,
+    without_odd_cells,
+)
+from multilayer.estimator_models import constant_model, missing_attribute, recipe_attribute, textbook_model
+from multilayer.estimator_settings import check_settings, recipe_settings, textbook_settings, why_textbook
 from multilayer.model import Model
-from multilayer.recipe import QUALITIES
 from multilayer.recipe import fit as fit_recipe
+from multilayer.table.encode import Encoder
 from multilayer.table.read import Table, read_table
 from multilayer.table.schema import Kind as ColumnKind
+from multilayer.textbook import solver
+from multilayer.textbook.network import Textbook, Weights, draw_weights, outputs
 from multilayer.training.loop import Progress
+from multilayer.training.pack import n_cores
 from multilayer.training.task import Kind as TaskKind
 
 _F = TypeVar("_F")
@@ -40,186 +58,284 @@ else:
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
+Weight = NDArray[np.float64] | None
 
 
-def _is_positive(value: object) -> bool:
-    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-        return False
-    return bool(0 < value < np.inf)
-
-
-def _is_widths(value: object) -> bool:
-    return _is_count(value) or (isinstance(value, Sequence | np.ndarray) and all(_is_count(v) for v in value))
-
-
-# setting -> (what it may be besides None, the rule in words); worded as scikit-learn words its own.
-_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "hidden_layer_sizes": (_is_widths, "None, an int of at least 1 or a sequence of such"),
-    "batch_size": (lambda v: _is_count(v) or str(v) == "auto", "'auto' or an int of at least 1"),
-    "learning_rate_init": (_is_positive, "None or a float in the range (0, inf)"),
-    "max_iter": (_is_count, "None or an int of at least 1"),
-    "n_iter_no_change": (_is_count, "None or an int of at least 1"),
-    "validation_fraction": (lambda v: _is_positive(v) and v < 1, "None or a float in the range (0, 1)"),
-    "quality": (lambda v: str(v) in QUALITIES, "'fast', 'default' or 'best'"),
-    "members": (_is_count, "None or an int of at least 1"),
-    "time_budget_s": (_is_positive, "None or a float in the range (0, inf)"),
-    "kinds": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to kinds"),
-}
-_NEEDED = frozenset({"batch_size", "quality"})  # None has no meaning here
-
-
-class _TableEstimator(BaseEstimator):
-    """What the classifier and the regressor share: settings, and checking of X, y and sample_weight."""
-
-    @no_type_check  # scikit-learn's contract: storing never raises, whatever comes; `fit` is the judge
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] | None = None,
-        *,
-        batch_size: int | Literal["auto"] = "auto",
-        learning_rate_init: float | None = None,
-        max_iter: int | None = None,
-        n_iter_no_change: int | None = None,
-        validation_fraction: float | None = None,
-        quality: Literal["fast", "default", "best"] = "default",
-        members: int | None = None,
-        time_budget_s: float | None = None,
-        kinds: Mapping[str, ColumnKind] | None = None,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool = False,
-    ) -> None:
-        """Store the settings; nothing is checked or done before `fit`. None leaves a choice to the recipe.
-
-        Args:
-            hidden_layer_sizes: width of each hidden layer, first to last; an int means one layer.
-            batch_size: rows in one optimiser step.
-            learning_rate_init: the highest learning rate that the schedule reaches.
-            max_iter: most epochs to train.
-            n_iter_no_change: epochs without a better validation loss before training stops.
-            validation_fraction: share of the rows held out to stop early and to choose the best epochs; None:
-                each network holds out its own share.
-            quality: "fast" takes about a third of the time of "default", "best" some four times as much.
-            members: networks to train side by side.
-            time_budget_s: seconds after which training stops and keeps the best weights so far.
-            kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong.
-                The columns of a NumPy array are called x0, x1, ...
-            random_state: an int gives the same model at every fit, and the one that `fit(seed=...)` gives.
-                A RandomState, or None for NumPy's global one, is drawn from at each fit.
-            verbose: write a line an epoch to standard output.
-        """
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.quality = quality
-        self.members = members
-        self.time_budget_s = time_budget_s
-        self.kinds = kinds
-        self.random_state = random_state
-        self.verbose = verbose
+class _Estimator(BaseEstimator):
+    """What the classifier and the regressor share: tags, X, both algorithms, attributes, pickling."""
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
+        tags.input_tags.sparse = True
         return tags
 
-    def _fit(self, table: Table, y: NDArray[Any], weight: NDArray[np.float64] | None, task: TaskKind) -> None:
-        """Fit the recipe on checked data and set the attributes that both estimators have."""
-        widths = self.hidden_layer_sizes
-        self.model_: Model = fit_recipe(
-            table,
-            y=_column(y),
-            task=task,
-            kinds=self.kinds,
-            validation=None if self.validation_fraction is None else float(self.validation_fraction),
-            sample_weight=weight,
-            quality=self.quality,
-            members=self.members,
-            epochs=self.max_iter,
-            batch_size=None if self.batch_size == "auto" else int(self.batch_size),
-            hidden=None if widths is None else _widths(widths),
-            lr=self.learning_rate_init,
-            patience=self.n_iter_no_change,
-            time_budget=self.time_budget_s,
-            seed=_seed(self.random_state),
-            callbacks=[_report] if self.verbose else (),
-        )
-        self.loss_curve_: list[float] = [float(loss) for loss in self.model_.history.train_loss]
-        self.loss_: float = self.loss_curve_[-1]
-        self.n_iter_: int = len(self.loss_curve_)
+    def __getattr__(self, name: str) -> Any:
+        """Fitted attributes that are read off the model, or the model off them; called for absent names only."""
+        fitted = vars(self)
+        if name == "model_" and "coefs_" in fitted:
+            return textbook_model(self)
+        if "model_" in fitted and (value := recipe_attribute(fitted["model_"], name)) is not None:
+            return value
+        raise AttributeError(missing_attribute(type(self).__name__, name, fitted))
 
-    def _check_settings(self) -> None:
-        for name, (is_right, rule) in _RULES.items():
-            value = getattr(self, name)
-            if not (is_right(value) or (value is None and name not in _NEEDED)):
-                raise ConfigError(
-                    f"The {name!r} parameter of {type(self).__name__} must be {rule}. Got {value!r} instead."
-                )
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings and attributes, the model as the bytes of a model file: safe to read, small and portable."""
+        state = dict(super().__getstate__())
+        if "model_" in state:
+            state["model_"] = state["model_"].to_bytes()
+        if state.get("_encoder") is not None:
+            state["_encoder"] = state["_encoder"].state()
+        return state
 
-    def _check_rows(
-        self, X: Any, y: NDArray[Any], sample_weight: Any
-    ) -> tuple[Table, NDArray[Any], NDArray[np.float64] | None]:
-        """Table, y and weights of the rows to fit; a weight of 0 is a row that is not there."""
-        table = self._check_table(X, reset=True)
-        if len(y) != table.n_rows:
-            raise DataError(
-                f"Found input variables with inconsistent numbers of samples: [{table.n_rows}, {len(y)}]. "
-                "X and y need a row each for every sample."
-            )
-        if sample_weight is None:
-            return table, y, None
-        weight = _check_weight(sample_weight, table.n_rows)
-        rows = np.flatnonzero(weight)
-        if len(rows) == len(weight):
-            return table, y, weight
-        return table.take(rows), y[rows], weight[rows]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "model_" in state:
+            state["model_"] = Model.from_bytes(bytes(state["model_"]))
+        if state.get("_encoder") is not None:
+            state["_encoder"] = Encoder.from_state(*state["_encoder"])
+        super().__setstate__(state)
+
+    # ---- X
 
     def _check_table(self, X: Any, *, reset: bool) -> Table:
         """X as a Table named like the one at fit, or x0, x1, ... when that had no names."""
-        if nw.dependencies.is_into_dataframe(X):
+        if is_frame(X):
             columns: Any = read_table(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
-            _check_size(columns, min_rows=2 if reset else 1)
+            check_size(columns, min_rows=2 if reset else 1)
         else:
             rules: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
             columns = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **rules)
-            columns = read_table(_plain(columns))
+            columns = read_table(without_odd_cells(columns))
+        return Table(dict(zip(self._column_names(len(columns.names)), columns.columns.values(), strict=True)))
+
+    def _column_names(self, n: int) -> list[str]:
         names = getattr(self, "feature_names_in_", None)
-        if names is None:
-            names = [f"x{i}" for i in range(len(columns.names))]
-        return Table(dict(zip(map(str, names), columns.columns.values(), strict=True)))
+        return [f"x{i}" for i in range(n)] if names is None else list(map(str, names))
 
-    def _predict_table(self, X: Any) -> Table:
-        check_is_fitted(self)
-        return self._check_table(X, reset=False)
+    def _plain_rows(self, X: Any, *, reset: bool) -> Any:
+        """X as the textbook's network reads it: a matrix of floats, sparse if X is."""
+        if reset:
+            self._encoder: Encoder | None = None
+            if not holds_numbers(X) or getattr(self, "kinds", None):
+                table = self._check_table(X, reset=True)
+                self._encoder = plain_encoder(table, self.kinds)  # type: ignore[attr-defined]
+                return self._encoder.transform(table).num.astype(np.float64)
+        elif vars(self).get("_encoder") is not None:
+            encoder: Encoder = vars(self)["_encoder"]
+            return encoder.transform(self._check_table(X, reset=False)).num.astype(np.float64)
+        dtypes = (np.float64, np.float32)
+        if is_sparse(X):
+            return validate_data(self, X, reset=reset, accept_sparse=["csr", "csc"], dtype=dtypes).tocsr()
+        if is_frame(X):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            X = check_array(as_numbers(X), dtype=dtypes, ensure_all_finite="allow-nan", estimator=self)
+        else:
+            X = validate_data(self, X, reset=reset, dtype=dtypes, ensure_all_finite="allow-nan")
+        if reset:
+            self._fills = medians(X)
+        fills = vars(self).get("_fills", np.zeros(X.shape[1]))
+        return np.where(np.isnan(X), fills, X).astype(X.dtype) if np.isnan(X).any() else X
+
+    # ---- fitting
+
+    def _textbook_reason(self, X: Any) -> str | None:
+        """Why scikit-learn's own algorithm is to run; None for the recipe."""
+        reason = why_textbook(self.get_params(deep=False))
+        return reason if reason or not is_sparse(X) else "a sparse X"
+
+    def _fit_recipe(self, X: Any, y: NDArray[Any], weight: Weight, task: TaskKind) -> None:
+        """Fit the recipe on checked targets; a weight of 0 is a row that is not there."""
+        table = self._check_table(X, reset=True)
+        check_same_rows(table.n_rows, len(y))
+        if weight is not None and not weight.all():
+            rows = np.flatnonzero(weight)
+            table, y, weight = table.take(rows), y[rows], weight[rows]
+        if task == "regression" and (y == y[:1]).all():
+            self._set_model(constant_model(table, y))
+            return
+        params = self.get_params(deep=False)
+        self._set_model(
+            fit_recipe(
+                table,
+                y=y if y.ndim == 2 else as_column(y),
+                task=task,
+                sample_weight=weight,
+                seed=_seed(params["random_state"]),
+                n_threads=_threads(params["n_jobs"]),
+                callbacks=[_report] if params["verbose"] else (),
+                **recipe_settings(params),
+            )
+        )
+
+    def _set_model(self, model: Model) -> None:
+        model.summary["decisions"] = [
+            *model.summary["decisions"],
+            "algorithm: the recipe, as no setting asks for scikit-learn's own (solver='adam' would)",
+        ]
+        self.model_: Model = model
+        self.loss_curve_: list[float] = [float(loss) for loss in model.history.train_loss]
+        self.loss_: float = self.loss_curve_[-1] if self.loss_curve_ else 0.0
+        self.n_iter_: int = len(self.loss_curve_)
+
+    def _forget(self) -> None:
+        """Drop what an earlier fit left, but for what scikit-learn's checks of X keep."""
+        kept = ("n_features_in_", "feature_names_in_")
+        for name in [name for name in vars(self) if name.endswith("_") and name not in kept]:
+            delattr(self, name)
+        for name in ("_encoder", "_fills", "_optimizer", "_best_weights", "_steps", "_reason"):
+            vars(self).pop(name, None)
+
+    def _fit_textbook(
+        self, x: Any, y: NDArray[Any], weight: Weight, loss: str, reason: str, *, one_epoch: bool
+    ) -> None:
+        """Train on checked rows from `coefs_`, if there are any, or from new weights; y is (n_rows, n_outputs)."""
+        params = self.get_params(deep=False)
+        settings = textbook_settings(params, loss, type(self).__name__, reason)
+        if one_epoch and settings.early_stopping:
+            raise ConfigError("partial_fit does not support early_stopping=True")
+        if params["verbose"]:
+            settings = replace(settings, report=_write)
+        rng = check_random_state(params["random_state"])
+        if "coefs_" not in vars(self):
+            self._start(settings, x, y, rng)
+        if self.n_outputs_ != y.shape[1]:
+            raise DataError(f"y must have {self.n_outputs_} columns as before; got {y.shape[1]}.")
+        self._reason = reason
+        run = self._run(settings)
+        try:
+            solver.fit(run, settings, x, y, weight, self.out_activation_, rng, one_epoch=one_epoch)
+        finally:
+            self._publish(run, settings)
+
+    def _start(self, settings: Textbook, x: Any, y: NDArray[Any], rng: np.random.RandomState) -> None:
+        sizes = [x.shape[1], *settings.hidden, y.shape[1]]
+        weights = draw_weights(sizes, settings.activation, rng, x.dtype)
+        self.coefs_: list[NDArray[Any]] = weights.coefs
+        self.intercepts_: list[NDArray[Any]] = weights.intercepts
+        self.n_layers_, self.n_outputs_ = len(sizes), y.shape[1]
+        self.out_activation_ = self._link(settings, y.shape[1])
+        self._publish(solver.Run.start(settings, weights), settings)
+
+    def _link(self, settings: Textbook, n_outputs: int) -> str:
+        raise NotImplementedError
+
+    def _run(self, settings: Textbook) -> solver.Run:
+        """Where training stands, from the attributes, which may be set by hand."""
+        fitted = vars(self)
+        run = solver.Run.start(settings, Weights(list(self.coefs_), list(self.intercepts_)))
+        run.optimizer, run.steps = fitted.get("_optimizer"), fitted.get("_steps", 0)
+        run.t, run.best_loss = fitted.get("t_", 0), fitted.get("best_loss_", run.best_loss)
+        run.loss_curve = fitted.get("loss_curve_", run.loss_curve)
+        run.no_improvement_count = fitted.get("_no_improvement_count", 0)
+        if settings.early_stopping and fitted.get("validation_scores_"):
+            run.validation_scores = fitted["validation_scores_"]
+            run.best_validation_score = fitted["best_validation_score_"]
+            run.best_weights = fitted["_best_weights"]
+        return run
+
+    def _publish(self, run: solver.Run, settings: Textbook) -> None:
+        self.coefs_, self.intercepts_ = run.weights.coefs, run.weights.intercepts
+        self.t_, self.n_iter_, self._steps = run.t, run.epochs, run.steps
+        self._engine = run.engine
+        if np.isfinite(run.loss) or run.epochs:
+            self.loss_ = run.loss
+        if settings.solver == "lbfgs":
+            return
+        self.loss_curve_, self.best_loss_ = run.loss_curve, run.best_loss
+        self.validation_scores_: list[float] | None = run.validation_scores
+        self.best_validation_score_: float | None = run.best_validation_score
+        self._no_improvement_count = run.no_improvement_count
+        self._optimizer, self._best_weights = run.optimizer, run.best_weights
+
+    def _has_partial_fit(self) -> bool:
+        if getattr(self, "solver", None) != "lbfgs":
+            return True
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+        )
+
+    def _check_can_go_on(self) -> None:
+        if "model_" in vars(self):
+            raise ConfigError(
+                f"partial_fit goes on from scikit-learn's own algorithm; this {type(self).__name__} was fitted by "
+                "the recipe. Fit with solver='adam', or call partial_fit on a new one."
+            )
+
+    # ---- predicting
+
+    def _outputs(self, X: Any) -> NDArray[Any]:
+        """The textbook's outputs, (n_rows, n_outputs)."""
+        activation = getattr(self, "activation", None) or "relu"
+        weights = Weights(self.coefs_, self.intercepts_)
+        return outputs(weights, self._plain_rows(X, reset=False), activation, self.out_activation_)
+
+    @property
+    def _is_textbook(self) -> bool:
+        return "coefs_" in vars(self)
 
 
-class MLPClassifier(ClassifierMixin, _TableEstimator):
-    """A multilayer perceptron that tells classes apart, as a scikit-learn estimator.
+class MLPClassifier(ClassifierMixin, _Estimator):
+    """A multilayer perceptron that tells classes apart: a drop-in for `sklearn.neural_network.MLPClassifier`.
 
-    Shape:   X: (n_rows, n_columns) array, or pandas, polars or Arrow frame; numbers, booleans, categories,
-             text, dates and missing values as they are.
-             y: (n_rows,) labels: text, integers or booleans; `predict` gives them back.
-    Source:  names and contract of `sklearn.neural_network.MLPClassifier`
-    Differs: scales and encodes the columns itself; always validates and stops early;
-             the settings that it does not have (solver, alpha, momentum, ...) are the recipe's business.
+    By default the recipe of `multilayer.fit`: tables as they are, several networks, epochs chosen on validation
+    rows. A setting that only scikit-learn's own algorithm has (`solver`, `learning_rate`, `momentum`, `tol`,
+    `warm_start`, ..., also `partial_fit` and a sparse X) selects that algorithm, the textbook: one plain network
+    on numbers as they come, the same weights drawn and the same rows shuffled as by scikit-learn. What ran, and
+    why, stands in `model_.summary["decisions"]`.
 
-    Attributes, after `fit`:
+    Shape:   X: (n_rows, n_columns) array, pandas, polars or Arrow frame, or sparse matrix; numbers, booleans,
+             categories, text, dates and missing values as they are.
+             y: (n_rows,) labels: text, integers or booleans; `predict` gives them back; or (n_rows, n_labels)
+             of 0 and 1, for several labels at once.
+    Source:  names, contract and textbook algorithm of `sklearn.neural_network.MLPClassifier` (1.9)
+    Differs: what None means, see docs/compatibility.md; float32 on networks of more than some 1,000 steps
+
+    Args:
+        hidden_layer_sizes: width of each hidden layer, first to last; an int means one layer.
+        activation: "relu", "tanh", "logistic" or "identity"; for the recipe any name of `mlp`.
+        solver: "adam", "sgd" or "lbfgs" select the textbook.
+        alpha: L2 of the textbook; for the recipe the weight decay of AdamW.
+        batch_size: rows in one optimiser step; "auto" is up to 200 rows, or what the recipe chooses.
+        learning_rate: "constant", "invscaling" or "adaptive" (textbook, solver="sgd").
+        learning_rate_init: the learning rate; of the recipe, the highest that its schedule reaches.
+        power_t: exponent of "invscaling" (textbook).
+        max_iter: most epochs.
+        shuffle: False keeps the order of the rows (textbook).
+        random_state: an int gives the same model at every fit. A RandomState, or None for NumPy's global one, is
+            drawn from at each fit.
+        tol, n_iter_no_change: the textbook stops after so many epochs without a training loss (or validation
+            score) better by tol; the recipe after so many without a better validation loss.
+        verbose: write a line an epoch to standard output.
+        warm_start: True goes on from the last fit (textbook).
+        momentum, nesterovs_momentum: of solver="sgd". beta_1, beta_2, epsilon: of solver="adam".
+        early_stopping: False trains on all rows (textbook); True, without a setting of the textbook's, is what
+            the recipe does in any case.
+        validation_fraction: share of the rows held out; None: 0.1, or for the recipe each network's own share.
+        max_fun: most evaluations of solver="lbfgs".
+        class_weight: "balanced", or label -> weight; multiplied into the weights of the rows.
+        quality: "fast" takes about a third of the time of "default", "best" some four times as much.
+        members: networks that the recipe trains side by side.
+        time_budget_s: seconds after which training stops.
+        kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong. The
+            columns of a NumPy array are called x0, x1, ...
+        n_jobs: networks that the recipe trains at a time; None is all cores. Of the textbook, threads of a
+            matrix product; None is one.
+
+    Attributes, after `fit` (docs/compatibility.md says which of scikit-learn's others are there):
         classes_: labels in sorted order; the columns of `predict_proba`.
         model_: the fitted Model: `model_.save(path)` writes one safe file.
         loss_curve_, loss_: training loss of each epoch, and of the last one.
         n_iter_: epochs that ran.
+        coefs_, intercepts_: matrices and intercepts of the layers; of the recipe's first network, the first
+            matrix acting on encoded columns.
         n_features_in_, feature_names_in_: columns seen in `fit`; names only if all are text.
 
     Raises:
-        ConfigError: a setting is out of its range.
+        ConfigError: a setting is out of its range, or settings contradict each other.
         DataError: y is missing somewhere or has one class only; X cannot be read.
         SchemaError: X at prediction does not hold what X held in `fit`.
 
@@ -230,50 +346,215 @@ class MLPClassifier(ClassifierMixin, _TableEstimator):
     array(['no', 'yes'], dtype='<U3')
     """
 
+    @no_type_check  # scikit-learn's contract: storing never raises, whatever comes; `fit` is the judge
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] | None = None,
+        activation: str | None = None,
+        *,
+        solver: Literal["adam", "sgd", "lbfgs"] | None = None,
+        alpha: float | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] | None = None,
+        learning_rate_init: float | None = None,
+        power_t: float | None = None,
+        max_iter: int | None = None,
+        shuffle: bool | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float | None = None,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float | None = None,
+        nesterovs_momentum: bool | None = None,
+        early_stopping: bool | None = None,
+        validation_fraction: float | None = None,
+        beta_1: float | None = None,
+        beta_2: float | None = None,
+        epsilon: float | None = None,
+        n_iter_no_change: float | None = None,
+        max_fun: int | None = None,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        quality: Literal["fast", "default", "best"] = "default",
+        members: int | None = None,
+        time_budget_s: float | None = None,
+        kinds: Mapping[str, ColumnKind] | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.class_weight = class_weight
+        self.quality = quality
+        self.members = members
+        self.time_budget_s = time_budget_s
+        self.kinds = kinds
+        self.n_jobs = n_jobs
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPClassifier":
         """Fit on a table and its labels; a weight of 2 counts twice in the loss, a weight of 0 not at all."""
-        self._check_settings()
-        labels = validate_data(self, X="no_validation", y=_as_array(y))
-        _check_labels(labels)
-        table, labels, weight = self._check_rows(X, labels, sample_weight)
-        classes = np.unique(labels)
+        check_settings(self.get_params(deep=False), type(self).__name__)
+        labels = self._labels(y)
+        if reason := self._textbook_reason(X):
+            self._fit_classes(X, labels, sample_weight, reason)
+            return self
+        self._forget()
+        weight = self._row_weights(labels, sample_weight)
+        counted = labels if weight is None else labels[weight > 0]
+        classes = np.arange(labels.shape[1]) if labels.ndim == 2 else np.unique(counted)
         if len(classes) < 2:
             raise DataError(
                 f"{type(self).__name__} needs rows of at least 2 classes; y holds 1 class with a weight "
                 f"above 0: {classes.tolist()[0]!r}. Add rows of another class."
             )
         self.classes_: NDArray[Any] = classes
-        self._fit(table, labels, weight, "binary" if len(classes) == 2 else "multiclass")
+        if labels.ndim == 2:
+            self._fit_recipe(X, (labels != 0).astype(np.int64), weight, "multilabel")
+        else:
+            self._fit_recipe(X, labels, weight, "binary" if len(classes) == 2 else "multiclass")
         return self
 
+    @available_if(lambda estimator: estimator._has_partial_fit())
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
+        """Go through the rows once, by scikit-learn's own algorithm.
+
+        Args:
+            classes: all labels that will ever come; needed at the first call, and the same at any later one.
+
+        Raises:
+            ConfigError: the estimator was fitted by the recipe, or stops early.
+        """
+        check_settings(self.get_params(deep=False), type(self).__name__)
+        self._check_can_go_on()
+        if "classes_" not in vars(self):
+            if classes is None:
+                raise DataError("classes must be passed on the first call to partial_fit.")
+            self.classes_ = np.unique(classes)
+        elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+            raise DataError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+            )
+        if isinstance(self.class_weight, str):
+            raise ConfigError(
+                "class_weight='balanced' needs all rows at once, which partial_fit does not see. Pass a mapping "
+                "of labels to weights."
+            )
+        reason = why_textbook(self.get_params(deep=False)) or "partial_fit"
+        self._fit_classes(X, self._labels(y), sample_weight, reason, one_epoch=True)
+        return self
+
+    def _labels(self, y: Any) -> NDArray[Any]:
+        return checked_labels(validate_data(self, X="no_validation", y=as_labels(y), multi_output=True))
+
+    def _row_weights(self, labels: NDArray[Any], sample_weight: Any) -> Weight:
+        weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
+        if self.class_weight is None:
+            return weight
+        of_class = compute_sample_weight(self.class_weight, labels)
+        return of_class if weight is None else of_class * weight
+
+    def _fit_classes(
+        self, X: Any, labels: NDArray[Any], sample_weight: Any, reason: str, *, one_epoch: bool = False
+    ) -> None:
+        """The textbook on labels: new, warm, or one further epoch."""
+        goes_on = "coefs_" in vars(self) and (one_epoch or self.warm_start)
+        if goes_on or (one_epoch and "classes_" in vars(self)):
+            self._check_classes(labels, all_of_them=self.warm_start and not one_epoch)
+        else:
+            self._forget()
+            self.classes_ = np.arange(labels.shape[1]) if labels.ndim == 2 else np.unique(labels)
+        x = self._plain_rows(X, reset=not goes_on)
+        check_same_rows(x.shape[0], len(labels))
+        weight = self._row_weights(labels, sample_weight)
+        self._is_multilabel = labels.ndim == 2
+        y = _coded(labels, self.classes_)
+        self._fit_textbook(x, y, weight, "log_loss", reason, one_epoch=one_epoch)
+
+    def _check_classes(self, labels: NDArray[Any], *, all_of_them: bool) -> None:
+        classes = np.arange(labels.shape[1]) if labels.ndim == 2 else np.unique(labels)
+        if all_of_them and set(classes.tolist()) != set(self.classes_.tolist()):
+            raise DataError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {classes}"
+            )
+        if len(np.setdiff1d(classes, self.classes_)):
+            raise DataError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
+            )
+
+    def _link(self, settings: Textbook, n_outputs: int) -> str:
+        return "softmax" if n_outputs > 1 and not self._is_multilabel else "logistic"
+
     def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable label of each row, of the dtype that y had: (n_rows,)."""
+        """Most probable label of each row, of the dtype that y had: (n_rows,); or 0 and 1 for each label."""
+        check_is_fitted(self)
+        if self._is_textbook and self.n_outputs_ == 1:  # of one class, or two
+            return self.classes_[(self._outputs(X)[:, 0] > 0.5).astype(int) * (len(self.classes_) > 1)]
         probs = self.predict_proba(X)
+        if self._has_several_labels:
+            return (probs > 0.5).astype(np.int64)
         return self.classes_[probs.argmax(axis=1)]
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probability of each class, columns as in `classes_`: (n_rows, n_classes)."""
-        table = self._predict_table(X)
-        probs = np.asarray(self.model_.predict_proba(table), dtype=np.float64)
+    @property
+    def _has_several_labels(self) -> bool:
+        return self._is_multilabel if self._is_textbook else self.model_.task.kind == "multilabel"
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Probability of each class, columns as in `classes_`: (n_rows, n_classes); or of each label."""
+        check_is_fitted(self)
+        if self._is_textbook:
+            out = self._outputs(X)
+            return out if out.shape[1] > 1 else np.hstack([1 - out, out])
+        probs = np.asarray(self.model_.predict_proba(self._check_table(X, reset=False)), dtype=np.float64)
+        if self._has_several_labels:
+            return probs
         column = {label: i for i, label in enumerate(self.model_.task.classes)}
         return probs[:, [column[label] for label in self.classes_.tolist()]]
 
-    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Natural logarithm of `predict_proba`; -inf where that is 0."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
 
-class MLPRegressor(RegressorMixin, _TableEstimator):
-    """A multilayer perceptron that predicts a number, as a scikit-learn estimator.
+class MLPRegressor(RegressorMixin, _Estimator):
+    """A multilayer perceptron that predicts numbers: a drop-in for `sklearn.neural_network.MLPRegressor`.
 
-    Shape:   X: (n_rows, n_columns) array, or pandas, polars or Arrow frame; numbers, booleans, categories,
-             text, dates and missing values as they are.
-             y: (n_rows,) numbers.
-    Source:  names and contract of `sklearn.neural_network.MLPRegressor`
-    Differs: as `MLPClassifier` does; y is standardised inside and comes back in its own units.
+    Shape:   X: as `MLPClassifier`. y: (n_rows,) numbers, or (n_rows, n_targets).
+    Source:  names, contract and textbook algorithm of `sklearn.neural_network.MLPRegressor` (1.9)
+    Differs: as `MLPClassifier` does; the recipe standardises y inside and gives it back in its own units, and
+             keeps predictions inside the range of y. If y is the same in all rows, that is what is predicted
 
-    Attributes after `fit`, and errors: as `MLPClassifier`, without `classes_`.
+    Args:
+        loss: "squared_error" or, by the textbook alone, "poisson".
+
+    The other settings, attributes after `fit`, and errors: as `MLPClassifier`, without `classes_` and
+    `class_weight`.
 
     >>> X = np.linspace(0, 1, 100)[:, None]
     >>> regressor = MLPRegressor(max_iter=30, random_state=0).fit(X, 3 * X[:, 0])
@@ -281,95 +562,139 @@ class MLPRegressor(RegressorMixin, _TableEstimator):
     (100,)
     """
 
+    @no_type_check  # as above
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] | None = None,
+        activation: str | None = None,
+        *,
+        loss: Literal["squared_error", "poisson"] | None = None,
+        solver: Literal["adam", "sgd", "lbfgs"] | None = None,
+        alpha: float | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] | None = None,
+        learning_rate_init: float | None = None,
+        power_t: float | None = None,
+        max_iter: int | None = None,
+        shuffle: bool | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float | None = None,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float | None = None,
+        nesterovs_momentum: bool | None = None,
+        early_stopping: bool | None = None,
+        validation_fraction: float | None = None,
+        beta_1: float | None = None,
+        beta_2: float | None = None,
+        epsilon: float | None = None,
+        n_iter_no_change: float | None = None,
+        max_fun: int | None = None,
+        quality: Literal["fast", "default", "best"] = "default",
+        members: int | None = None,
+        time_budget_s: float | None = None,
+        kinds: Mapping[str, ColumnKind] | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.loss = loss
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.quality = quality
+        self.members = members
+        self.time_budget_s = time_budget_s
+        self.kinds = kinds
+        self.n_jobs = n_jobs
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
         """Fit on a table and its target; a weight of 2 counts twice in the loss, a weight of 0 not at all."""
-        self._check_settings()
-        target = validate_data(self, X="no_validation", y=y, y_numeric=True)
-        table, target, weight = self._check_rows(X, target, sample_weight)
-        self._fit(table, target.astype(np.float64), weight, "regression")
+        check_settings(self.get_params(deep=False), type(self).__name__)
+        target = self._target(y)
+        if reason := self._textbook_reason(X):
+            self._fit_numbers(X, target, sample_weight, reason)
+            return self
+        self._forget()
+        weight = None if sample_weight is None else check_weight(sample_weight, len(target))
+        self._fit_recipe(X, target.astype(np.float64), weight, "regression")
         return self
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Predicted number of each row, in the units of y: (n_rows,)."""
-        table = self._predict_table(X)
-        return np.asarray(self.model_.predict(table), dtype=np.float64)
+    @available_if(lambda estimator: estimator._has_partial_fit())
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
+        """Go through the rows once, by scikit-learn's own algorithm.
+
+        Raises:
+            ConfigError: the estimator was fitted by the recipe, or stops early.
+        """
+        check_settings(self.get_params(deep=False), type(self).__name__)
+        self._check_can_go_on()
+        reason = why_textbook(self.get_params(deep=False)) or "partial_fit"
+        self._fit_numbers(X, self._target(y), sample_weight, reason, one_epoch=True)
+        return self
+
+    def _target(self, y: Any) -> NDArray[Any]:
+        target = validate_data(self, X="no_validation", y=y, y_numeric=True, multi_output=True)
+        return column_or_1d(target, warn=True) if target.ndim == 2 and target.shape[1] == 1 else target
+
+    def _fit_numbers(
+        self, X: Any, target: NDArray[Any], sample_weight: Any, reason: str, *, one_epoch: bool = False
+    ) -> None:
+        """The textbook on numbers: new, warm, or one further epoch."""
+        goes_on = "coefs_" in vars(self) and (one_epoch or self.warm_start)
+        if not goes_on:
+            self._forget()
+        x = self._plain_rows(X, reset=not goes_on)
+        check_same_rows(x.shape[0], len(target))
+        weight = None if sample_weight is None else check_weight(sample_weight, len(target))
+        loss = self.loss or "squared_error"
+        if loss == "poisson" and (target < 0).any():
+            raise DataError(f"loss='poisson' needs y of at least 0; got {target.min():g}.")
+        y = target if target.ndim == 2 else target[:, None]
+        self._fit_textbook(x, y, weight, loss, reason, one_epoch=one_epoch)
+
+    def _link(self, settings: Textbook, n_outputs: int) -> str:
+        return "exp" if settings.loss == "poisson" else "identity"
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predicted number of each row, in the units of y: (n_rows,), or (n_rows, n_targets)."""
+        check_is_fitted(self)
+        if self._is_textbook:
+            out = self._outputs(X)
+            return out[:, 0] if out.shape[1] == 1 else out
+        return np.asarray(self.model_.predict(self._check_table(X, reset=False)), dtype=np.float64)
 
 
-def _check_size(table: Table, *, min_rows: int) -> None:
-    """What `check_array` demands of an array, in its words."""
-    if table.n_rows < min_rows:
-        raise DataError(
-            f"Found array with {table.n_rows} sample(s) (shape=({table.n_rows}, {len(table.names)})) "
-            f"while a minimum of {min_rows} is required."
-        )
-
-
-def _check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
-    weight = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name="sample_weight"
-    )
-    if weight.shape != (n_rows,):
-        raise DataError(f"sample_weight.shape == {weight.shape}, expected {(n_rows,)}: one weight a row.")
-    if (weight < 0).any():
-        raise DataError(f"Negative values in data passed to `sample_weight`: first {weight[weight < 0][0]}.")
-    if not weight.any():
-        raise DataError("Sample weights must contain at least one non-zero number.")
-    return weight
-
-
-def _as_array(y: Any) -> Any:
-    """A Series as an array of its own dtype; scikit-learn would make nullable booleans floats."""
-    if not nw.dependencies.is_into_series(y):
-        return y
-    series = nw.from_native(y, series_only=True)
-    _refuse_missing(series.is_null())
-    return series.to_numpy()
-
-
-def _check_labels(labels: NDArray[Any]) -> None:
-    _refuse_missing(label is None for label in labels)  # scikit-learn lets None among text pass
-    try:
-        check_classification_targets(labels)
-    except TypeError as error:  # in sorting them
-        kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
-        raise DataError(f"labels must all be text or all be numbers; got {kinds}. Make them text.") from error
-
-
-def _refuse_missing(is_missing: Iterable[bool]) -> None:
-    rows = [row for row, missing in enumerate(is_missing) if missing]
-    if rows:
-        raise DataError(
-            f"y must have a label in every row; it has none in {len(rows)} rows (first: row {rows[0]}, "
-            "counted from 0). Drop these rows or give the missing label a name."
-        )
-
-
-def _plain(X: NDArray[Any]) -> NDArray[Any]:
-    """Object cells that are neither text nor numbers become their text, with a warning."""
-    if X.dtype != object or not any(_is_odd(kind) for kind in set(map(type, X.flat))):
-        return X
-    odd = [at for at, cell in np.ndenumerate(X) if _is_odd(type(cell))]
-    first = X[odd[0]]
-    warnings.warn(
-        f"X holds {len(odd)} cells that are neither text nor numbers (first: row {odd[0][0]}, column "
-        f"{odd[0][1]}, a {type(first).__name__}). They become their text, the columns categories.",
-        DataConversionWarning,
-        stacklevel=5,
-    )
-    X = X.copy()
-    for at in odd:
-        X[at] = str(X[at])
-    return X
-
-
-def _is_odd(kind: type) -> bool:
-    return issubclass(kind, Iterable) and not issubclass(kind, str)
-
-
-def _column(y: NDArray[Any]) -> NDArray[Any]:
-    """The target in one of the dtypes that a Table column has."""
-    wanted = {"U": object, "i": np.int64, "u": np.int64, "f": np.float64}.get(y.dtype.kind, y.dtype)
-    return y.astype(wanted, copy=False)
+def _coded(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.bool_]:
+    """A column for each class or label; one column, of the second class, for two, and for one."""
+    if labels.ndim == 2:
+        return labels != 0
+    if len(classes) <= 2:
+        return (labels == classes[-1])[:, None] & (len(classes) == 2)
+    return labels[:, None] == classes
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
@@ -380,11 +705,16 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
     return int(drawn.randint(np.iinfo(np.int32).max))
 
 
-def _widths(sizes: int | Sequence[int]) -> tuple[int, ...]:
-    return (int(sizes),) if isinstance(sizes, int | np.integer) else tuple(int(size) for size in sizes)
+def _threads(n_jobs: int | None) -> int | None:
+    """Networks at a time; -1 is all cores, -2 all but one."""
+    return n_jobs if n_jobs is None or n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 def _report(progress: Progress) -> None:
     """A line an epoch on standard output, as scikit-learn's own `verbose` writes."""
     held_out = "" if progress.val_loss is None else f", validation loss = {progress.val_loss:.6f}"
-    sys.stdout.write(f"Iteration {progress.epoch}, loss = {progress.train_loss:.6f}{held_out}\n")
+    _write(f"Iteration {progress.epoch}, loss = {progress.train_loss:.6f}{held_out}")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 from torch import nn
 
@@ -270,12 +271,33 @@ class Model:
             ModelFileError: absent, truncated, changed since it was written, of a newer format, or not a
                 multilayer model.
         """
-        meta, arrays = _read(Path(path))
+        return cls._checked(*_read(Path(path)), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Model":
+        """The inverse of `to_bytes`. Nothing in the bytes is run.
+
+        Raises:
+            ModelFileError: as `load`.
+        """
+        try:
+            length = int.from_bytes(data[:8], "little")
+            metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+            arrays = from_safetensors(data)
+        except (SafetensorError, ValueError, AttributeError) as error:
+            raise ModelFileError(
+                f"these {len(data)} bytes are no model: truncated, damaged or no safetensors ({error}). "
+                "Pass what Model.to_bytes gave."
+            ) from error
+        return cls._checked(*_verified(metadata, arrays, "the data"), "the data")
+
+    @classmethod
+    def _checked(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> "Model":
         try:
             return cls._from(meta, arrays)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ModelFileError(
-                f"{path} has an intact checksum, but its parts do not make a model ({error}). "
+                f"{name} has an intact checksum, but its parts do not make a model ({error}). "
                 "Save the model again."
             ) from error
 
@@ -365,6 +387,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             f"{path} cannot be read as a model: it is truncated, damaged or no safetensors file ({error}). "
             "Copy it again, or save the model again."
         ) from error
+    return _verified(metadata, arrays, str(path))
+
+
+def _verified(
+    metadata: dict[str, str], arrays: dict[str, NDArray[Any]], path: str
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The JSON and the tensors, if they are a model's and as it was saved."""
     if "multilayer" not in metadata:
         raise ModelFileError(
             f"{path} is a safetensors file, but no multilayer model. Pass a file that Model.save wrote."

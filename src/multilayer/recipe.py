@@ -17,6 +17,7 @@ from torch import nn
 from multilayer.baselines import BASELINES
 from multilayer.errors import ConfigError, DataError, MultilayerError, nearest
 from multilayer.model import Model, check_weights, network_inputs
+from multilayer.nn.blocks import make_activation
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.names import column_name
@@ -149,9 +150,12 @@ def fit(
     batch_size: Whole | None = None,
     lr: Real | None = None,
     patience: Whole | None = None,
+    activation: str | None = None,
+    weight_decay: Real | None = None,
     time_budget: Real | None = None,
     seed: Whole = 0,
     device: str | None = None,
+    n_threads: Whole | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Model:
     """Learn to predict a column of a table from the others. No setting is needed beyond the target.
@@ -200,10 +204,11 @@ def fit(
         network: "default", or a network of the literature as its paper trains it: "mlp", "resnet", "realmlp"
             or "tabm" (`BASELINES`). These validate on one fifth of the rows.
         hidden: width of the hidden layers.
-        members, epochs, batch_size, lr, patience: see `Config`.
+        members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
         time_budget: seconds for the whole fit.
         seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.
         device: where to train, such as "cpu" or "cuda"; None is the CPU.
+        n_threads: networks to train at a time; None is as many as there are cores.
         callbacks: called with a `Progress` after each epoch; one that returns True ends training.
 
     Raises:
@@ -233,6 +238,7 @@ def fit(
     directions = _directions(monotone or {}, given, schema, task_)
     base = _base_config(network, quality, data.n_rows, len(schema.columns), task_, directions)
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
+    config = _with_network(config, activation, weight_decay)
     n_folding = config.members if config.network == "default" else 1
     parts = _split(data, task_, validation, groups, time, seed, n_folding)
     task_ = task_.in_units_of(parts.train.y, parts.train.weight)
@@ -254,6 +260,7 @@ def fit(
         time_budget=_seconds_left(time_budget, started),
         seed=seed,
         device=device,
+        n_threads=n_threads,
         callbacks=callbacks,
     )
     chosen = _choose(nets, snapshots, net_config, config, task_, held, parts.folds)
@@ -597,6 +604,17 @@ def _config(
     return replace(base, **chosen)
 
 
+def _with_network(config: Config, activation: str | None, weight_decay: Real | None) -> Config:
+    if weight_decay is not None:
+        if not weight_decay >= 0:
+            raise ConfigError(f"weight_decay must not be negative; got {weight_decay!r}.")
+        config = replace(config, weight_decay=float(weight_decay))
+    if activation is not None:
+        make_activation(activation)  # refuses an unknown name before anything is trained
+        config = replace(config, activation=activation)
+    return config
+
+
 def _checked_quality(quality: str) -> Quality:
     if quality not in QUALITIES:
         raise ConfigError(
@@ -709,6 +727,7 @@ def _train(
     time_budget: float | None,
     seed: int,
     device: str | None,
+    n_threads: Whole | None,
     callbacks: Sequence[Callback],
 ) -> tuple[list[nn.Sequential], list[History], list[list[Snapshot]]]:
     """Networks, how they trained, and the snapshots of each; network i holds out fold i % N_FOLDS."""
@@ -745,6 +764,7 @@ def _train(
         time_budget=time_budget,
         seeds=seeds,
         device=device,
+        n_threads=None if n_threads is None else int(n_threads),
         callbacks=[snapshots, *callbacks],
     )
     return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
@@ -767,6 +787,7 @@ def _train_baseline(
     time_budget: float | None,
     seed: int,
     device: str | None,
+    n_threads: Whole | None,
     callbacks: Sequence[Callback],
 ) -> tuple[list[nn.Module], list[History], list[list[Snapshot]]]:
     """As `_train`, the way the network's paper has it, without folds: all validate on the same rows."""
@@ -794,6 +815,7 @@ def _train_baseline(
         seeds=seeds,
         device=device,
         threads=baseline.threads,
+        n_threads=None if n_threads is None else int(n_threads),
         callbacks=[keeper, *baseline.callbacks(nets, optimizers), *callbacks],
     )
     return [net.cpu() for net in nets], histories, keeper.of or [[] for _ in nets]

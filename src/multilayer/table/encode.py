@@ -31,7 +31,7 @@ CLIP = 3.0  # largest scaled value, as in RealMLP
 FEWEST_ROWS = 10  # a number that is the same in all but fewer rows tells too little to be learnt from
 MOST_STATISTICS = 64  # numbers with target statistics: those with the most distinct values
 
-Channel = Literal["scaled", "rank", "missing", "boolean", "date", "target"]
+Channel = Literal["scaled", "rank", "missing", "boolean", "date", "target", "plain", "level"]
 Floats = NDArray[np.float64]
 _Weight = NDArray[np.floating[Any]] | None
 
@@ -132,6 +132,29 @@ class Encoder:
         if all(isinstance(coder, _Nothing) for coder in coders):
             coders = [_fit_coder(column, table[column.name], weight, 0) for column in schema.columns]
         return cls(schema, coders)
+
+    @classmethod
+    def plain(cls, schema: Schema, fills: Mapping[str, float]) -> "Encoder":
+        """An encoder that scales nothing: numbers as they come, dates in days, booleans as 0 and 1, and a column
+        of 0 and 1 for each level of a category (none is 1 where it is missing, rare or new).
+
+        fills: column name -> what stands for a missing number, boolean or date; 0 where it is not named
+
+        >>> from multilayer.table.schema import infer_schema
+        >>> table = Table({"age": np.array([20.0, 30.0, np.nan]), "city": np.array(["Rome", "Rome", None], object)})
+        >>> encoder = Encoder.plain(infer_schema(table), {"age": 25.0})
+        >>> [feature.name for feature in encoder.num_features], encoder.transform(table).num[2]
+        (['age', 'city = Rome'], array([25.,  0.], dtype=float32))
+        """
+        return cls(
+            schema,
+            [
+                _Levels(column)
+                if column.kind == "category"
+                else _Plain(column, float(fills.get(column.name, 0.0)))
+                for column in schema.columns
+            ],
+        )
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -370,7 +393,55 @@ class _Nothing:
         return {"coder": "nothing"}
 
 
-_Coder = _Number | _Flag | _Date | _Category | _Nothing
+@dataclass(frozen=True)
+class _Plain:
+    """A number, boolean or date as one number, unscaled."""
+
+    column: Column
+    fill: float  # for missing values
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        return (Feature(self.column.name, self.column.name, "plain"),)
+
+    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        numbers = plain_numbers(self.column, values)
+        yield np.where(np.isnan(numbers), self.fill, numbers)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"coder": "plain", "fill": self.fill}
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """A category as a column of 0 and 1 for each of its levels."""
+
+    column: Column
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        name = self.column.name
+        return tuple(Feature(f"{name} = {level}", name, "level") for level in self.column.levels)
+
+    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        present = as_levels(self.column, values)
+        for level in self.column.levels:
+            yield present == level
+
+    def to_json(self) -> dict[str, Any]:
+        return {"coder": "levels"}
+
+
+_Coder = _Number | _Flag | _Date | _Category | _Nothing | _Plain | _Levels
+
+
+def plain_numbers(column: Column, values: NDArray[Any]) -> Floats:
+    """The values of a number, boolean (0, 1) or date (days since 1970-01-01) column; NaN where missing."""
+    if column.kind == "boolean":
+        return as_booleans(column, values)
+    if column.kind == "date":
+        return days(as_dates(column, values))
+    return as_numbers(column, values)
 
 
 def _fit_coder(column: Column, values: NDArray[Any], weight: _Weight, fewest_rows: int) -> _Coder:
@@ -414,6 +485,10 @@ def _coder_from_json(column: Column, plan: Mapping[str, Any], knots: Floats, pla
         return _Category(column, tuple(plan["levels"]))
     if plan["coder"] == "nothing":
         return _Nothing(column)
+    if plan["coder"] == "plain":
+        return _Plain(column, plan["fill"])
+    if plan["coder"] == "levels":
+        return _Levels(column)
     if plan["coder"] == "flag":
         return _Flag(column, plan["low"], plan["high"])
     number = _Number(column, plan["center"], plan["width"], plan["has_missing"], knots, places)

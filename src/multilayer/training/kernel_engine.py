@@ -29,7 +29,7 @@ from multilayer.training.forward import (
 )
 from multilayer.training.layer_kernels import LAYERS
 from multilayer.training.losses import Loss, QuantileLoss
-from multilayer.training.optim import LeanAdamW, Muon, lr_scale
+from multilayer.training.optim import EarlyEpsilonAdam, LeanAdamW, LeanSGD, Muon, lr_scale
 from multilayer.training.plan import Plan, UnknownToKernels, read_plan
 
 logger = logging.getLogger("multilayer")
@@ -419,7 +419,17 @@ def warm_up() -> None:
 
 
 _REFUSED_OPTIONS = ("amsgrad", "maximize", "differentiable")
-_KNOWN_OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Muon, Muon, LeanAdamW)
+_KNOWN_OPTIMIZERS = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Muon,
+    EarlyEpsilonAdam,
+    LeanAdamW,
+    LeanSGD,
+    Muon,
+)
+_NOT_DECOUPLED = (torch.optim.Adam, EarlyEpsilonAdam)
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, plan: Plan) -> None:
@@ -500,9 +510,10 @@ def _hyper(
         row[k.UPDATE_AT] = k.update_address(update_kernels.adam)
         row[[k.BETA1, k.BETA2]] = [float(beta) for beta in options["betas"]]
         row[k.EPS] = options["eps"]
-        row[k.DECOUPLED] = type(optimizer) is not torch.optim.Adam or options.get(
+        row[k.DECOUPLED] = type(optimizer) not in _NOT_DECOUPLED or options.get(
             "decoupled_weight_decay", False
         )
+        row[k.NESTEROV] = isinstance(optimizer, EarlyEpsilonAdam)
     else:
         row[k.UPDATE_AT] = k.update_address(update_kernels.sgd)
         row[[k.BETA1, k.BETA2, k.NESTEROV]] = (

@@ -343,3 +343,42 @@ class LeanAdamW(torch.optim.AdamW):
     add_param_group = getattr(
         torch.optim.Optimizer.add_param_group, "__wrapped__", torch.optim.Optimizer.add_param_group
     )
+
+
+class LeanSGD(torch.optim.SGD):
+    """SGD that does not import PyTorch's compiler when it is made.
+
+    >>> LeanSGD([torch.nn.Parameter(torch.zeros(2))], lr=0.1).defaults["momentum"]
+    0
+    """
+
+    add_param_group = LeanAdamW.add_param_group
+
+
+class EarlyEpsilonAdam(torch.optim.Adam):
+    """Adam with epsilon beside the root that is not corrected yet; it is made without PyTorch's compiler.
+
+    p -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
+
+    Source:  Kingma & Ba 2015, arXiv:1412.6980, end of section 2; scikit-learn's Adam
+    Differs: from `torch.optim.Adam`, whose epsilon stands beside the corrected root
+
+    >>> p = torch.nn.Parameter(torch.zeros(1))
+    >>> p.grad = torch.ones(1)
+    >>> EarlyEpsilonAdam([p], lr=1.0, eps=0.01).step()
+    >>> p.data  # -sqrt(0.001) / 0.1 * 0.1 / (sqrt(0.001) + 0.01)
+    tensor([-0.7597])
+    """
+
+    add_param_group = LeanAdamW.add_param_group
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of every parameter that has a gradient."""
+        given = [group["eps"] for group in self.param_groups]
+        for group in self.param_groups:
+            done = max((int(self.state[p]["step"]) for p in group["params"] if self.state[p]), default=0)
+            group["eps"] /= math.sqrt(1 - group["betas"][1] ** (done + 1))
+        loss = super().step(closure)
+        for group, eps in zip(self.param_groups, given, strict=True):
+            group["eps"] = eps
+        return loss

@@ -35,7 +35,7 @@ BLOCK = 64  # rows at a time of a symmetric product, of which only one half is c
 
 def adam(p, g, m, v, scratch, n, hyper, lr, t):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980); AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) where
-    decoupled.
+    decoupled. Epsilon stands beside the uncorrected root where NESTEROV, which is SGD's, is set.
     """
     p, g, m, v = carray(p, n), carray(g, n), carray(m, n), carray(v, n)
     decay = f32(hyper[WEIGHT_DECAY])
@@ -43,10 +43,12 @@ def adam(p, g, m, v, scratch, n, hyper, lr, t):
     if hyper[DECOUPLED] > 0:
         shrink = f32(1.0 - lr * hyper[WEIGHT_DECAY])
         decay = ZERO
-    b1, b2, eps = f32(1.0 - hyper[BETA1]), f32(hyper[BETA2]), f32(hyper[EPS])
+    b1, b2 = f32(1.0 - hyper[BETA1]), f32(hyper[BETA2])
+    root = np.sqrt(1.0 - hyper[BETA2] ** t)
+    eps = f32(hyper[EPS] / root if hyper[NESTEROV] > 0 else hyper[EPS])
     rest2 = f32(1.0 - hyper[BETA2])
     size = f32(lr / (1.0 - hyper[BETA1] ** t))
-    inv_root = f32(1.0 / np.sqrt(1.0 - hyper[BETA2] ** t))
+    inv_root = f32(1.0 / root)
     for i in range(n):
         q = p[i] * shrink
         gi = g[i] + decay * q

@@ -1,0 +1,1 @@
+"""The algorithm of `sklearn.neural_network`, for the estimators."""
