@@ -76,7 +76,9 @@ class TestSeveralNumbers:
         assert loaded.evaluate(features() | numbers()) == numbered.evaluate(features() | numbers())
 
     @pytest.mark.parametrize(
-        "make", [lambda c: np.stack([*c.values()], 1), pd.DataFrame, pl.DataFrame, dict], ids=str
+        "make",
+        [lambda c: np.stack([*c.values()], 1), pd.DataFrame, pl.DataFrame, dict],
+        ids=["matrix", "pandas", "polars", "dict"],
     )
     def test_values_beside_the_table_are_the_same(self, make: Any, numbered: Model) -> None:
         model = fit(features(), y=make(numbers()), **FAST)
