@@ -21,6 +21,8 @@ import pytest
 from scipy import sparse
 
 from multilayer import ConfigError, DataError, Model, SchemaError, fit
+from multilayer.model import _read as read_model_file
+from multilayer.table.notation import Notation
 
 N_ROWS = 20
 ROWS = range(N_ROWS)
@@ -320,7 +322,10 @@ def test_lists_of_another_length_at_prediction_are_refused() -> None:
         SchemaError, match=r"'e' held lists of 2 numbers .* they have 3 numbers in this table"
     ):
         model.predict({"e": [[1, 2, 3]]})
+    with pytest.raises(SchemaError, match=r"'e' held lists or dicts .* it holds neither in this table"):
+        model.predict({"e": [3]})
     assert len(model.predict({"e[0]": [1.0], "e[1]": [2]})) == 1
+    assert len(model.predict({"e": [None]})) == 1
 
 
 REFUSED: dict[str, tuple[list[Any], str]] = {
@@ -397,6 +402,20 @@ def test_a_validation_table_is_read_in_the_same_notation() -> None:
     assert model.summary["rows"] == {"train": N_ROWS, "validation": N_ROWS}
 
 
+def test_a_model_file_that_knows_of_no_notation_loads(of_mapping: Model) -> None:
+    of_mapping.save("m.mlp")
+    meta, arrays = read_model_file(Path("m.mlp"))
+    assert meta.pop("notation")["missing"] == []
+    loaded = Model._from(meta, arrays)
+    np.testing.assert_array_equal(loaded.predict(XY), of_mapping.predict(XY))
+
+
+def test_a_notation_survives_json() -> None:
+    for missing in (["?", -9], {"a": "?", "b": [0, date(1900, 1, 1)]}):
+        notation = Notation.declare(missing, "'", ",")
+        assert Notation.from_json(json.loads(json.dumps(notation.to_json()))) == notation
+
+
 class TestDatabases:
     @pytest.fixture
     def duck(self, tmp_path: Path) -> Path:
@@ -450,7 +469,11 @@ class TestDatabases:
         ("query", "message"),
         [
             ("SELECT * FROM home", "The query 'SELECT .* FROM home' failed: .*home"),
-            ("DROP TABLE homes", "The query 'DROP TABLE homes' failed: .*read.?only"),
+            (
+                "DROP TABLE homes",
+                "'DROP TABLE homes' (failed: .*readonly|gives none)",
+            ),
+            ("COPY homes TO 'homes.csv'", "The query 'COPY .*|must give rows: .*"),
             ("SELECT * FROM homes WHERE y < 0", "at least one row"),
             ("", "A connection needs a query"),
         ],
@@ -579,8 +602,8 @@ class TestFiles:
             ({"1.csv": "a\né\n".encode("latin-1")}, "1.csv", "must be UTF-8.*encoding='latin-1'"),
             ({"1.csv": "a\n1\n".encode("utf-16")}, "1.csv", "begins like UTF-16.*encoding='utf-16'"),
             ({"1.jsonl": b'{"a": 1}\n{"a": \n'}, "1.jsonl", "line 2 of '1.jsonl' is no JSON"),
-            ({"1.jsonl": b'{"a": 1}\n[1]\n'}, "1.jsonl", "line 2 of '1.jsonl' is a list"),
-            ({"1.json": b"[1, 2]"}, "1.json", "got a list that holds a int"),
+            ({"1.jsonl": b'{"a": 1}\n[1]\n'}, "1.jsonl", "line 2 of '1.jsonl' is of type list"),
+            ({"1.json": b"[1, 2]"}, "1.json", "got a list with a value of type int in place 0"),
             ({"1.json": b"[1, "}, "1.json", "'1.json' cannot be read as JSON"),
             ({"1.arrow": b"no arrow"}, "1.arrow", "'1.arrow' cannot be read as an Arrow file"),
             ({"1.xlsx": b"PK"}, "1.xlsx", "read it with pandas.read_excel"),

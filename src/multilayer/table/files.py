@@ -281,8 +281,8 @@ def _parsed(path: Path, line: str, where: str) -> Any:
         raise DataError(f"{where} of {str(path)!r} is no JSON: {error}. Mend it.") from None
     if not isinstance(row, dict):
         raise DataError(
-            f"Each line of a JSON table must be an object; {where} of {str(path)!r} is a "
-            f"{type(row).__name__}. Write a dict a line."
+            f"Each line of a JSON table must be an object; {where} of {str(path)!r} is of type "
+            f"{type(row).__name__}. Write an object a line."
         )
     return row
 

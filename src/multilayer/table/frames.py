@@ -36,8 +36,8 @@ def of_records(source: Sequence[Any], unread: Collection[str] = ()) -> Columns:
     for place, row in enumerate(source):
         if not isinstance(row, Mapping):
             raise DataError(
-                f"A table must be {SOURCES}; got a {type(source).__name__} that holds a {type(row).__name__} "
-                f"in place {place}. Convert it to one of these: for rows without names, "
+                f"A table must be {SOURCES}; got a {type(source).__name__} with a value of type "
+                f"{type(row).__name__} in place {place}. Convert it to one of these: for rows without names, "
                 "numpy.array(rows, dtype=object)."
             )
     return of_mapping(records(source), unread)

@@ -116,6 +116,8 @@ _LIST = (list, tuple, np.ndarray)
 def from_objects(name: str, values: list[Any]) -> Columns:
     """A column of Python objects: by the types that occur in it."""
     types = set(map(type, values))
+    if float in types and types <= {float, int, type(None)}:
+        return {name: np.array(values, dtype=np.float64)}  # most columns: NumPy takes None for NaN
     if not types <= {str, int, bool, type(None)}:
         values = [None if _is_missing(value) else value for value in values]
         types = set(map(type, values))
