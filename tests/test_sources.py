@@ -20,7 +20,7 @@ import pyarrow.dataset
 import pytest
 from scipy import sparse
 
-from multilayer import ConfigError, DataError, Model, SchemaError, fit
+from multilayer import ConfigError, DataError, MLPRegressor, Model, SchemaError, fit
 from multilayer.model import _read as read_model_file
 from multilayer.table.notation import Notation
 
@@ -185,6 +185,16 @@ def test_a_column_goes_through_fit_save_load_and_predict(case: Case, library: st
     assert loaded.evaluate(frame)["rmse"] > 0
 
 
+class Stream:
+    """What a library of frames that nobody knows offers."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table, self.schema = table, table.schema
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
 X = {"a": HALVES, "b": ["p", "q"] * 10}
 XY = X | {"y": Y}
 RECORDS = [dict(zip(XY, row, strict=True)) for row in zip(*XY.values(), strict=True)]
@@ -201,6 +211,7 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "arrow batch": lambda: pa.RecordBatch.from_pydict(XY),
     "arrow reader": lambda: pa.table(XY).to_reader(),
     "arrow dataset": lambda: pyarrow.dataset.dataset(pa.table(XY)),
+    "arrow stream": lambda: Stream(pa.table(XY)),
     "narwhals": lambda: nw.from_native(pl.DataFrame(XY)),
     "narwhals v1": lambda: nw_v1.from_native(pd.DataFrame(XY)),
     "duckdb relation": lambda: duckdb.from_arrow(pa.table(XY)),
@@ -326,6 +337,14 @@ def test_lists_of_another_length_at_prediction_are_refused() -> None:
         model.predict({"e": [3]})
     assert len(model.predict({"e[0]": [1.0], "e[1]": [2]})) == 1
     assert len(model.predict({"e": [None]})) == 1
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_estimators_take_lists_and_blanks_around_names(library: str) -> None:
+    frame = frame_of(library, {"e": E2, " a": HALVES})
+    regressor = MLPRegressor(max_iter=1, members=1, hidden_layer_sizes=2).fit(frame, Y)
+    assert regressor.model_.schema.names == ("e[0]", "e[1]", "a")
+    np.testing.assert_array_equal(regressor.predict(frame), regressor.model_.predict(frame))
 
 
 REFUSED: dict[str, tuple[list[Any], str]] = {
@@ -473,7 +492,7 @@ class TestDatabases:
                 "DROP TABLE homes",
                 "'DROP TABLE homes' (failed: .*readonly|gives none)",
             ),
-            ("COPY homes TO 'homes.csv'", "The query 'COPY .*|must give rows: .*"),
+            ("COPY homes TO 'homes.csv'", "COPY homes TO .*(failed|gives none)"),
             ("SELECT * FROM homes WHERE y < 0", "at least one row"),
             ("", "A connection needs a query"),
         ],

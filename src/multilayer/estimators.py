@@ -23,6 +23,7 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.model import Model
 from multilayer.recipe import QUALITIES
 from multilayer.recipe import fit as fit_recipe
+from multilayer.table.names import column_names
 from multilayer.table.read import Table, read_table
 from multilayer.table.schema import Kind as ColumnKind
 from multilayer.training.loop import Progress
@@ -194,7 +195,9 @@ class _TableEstimator(BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         if names is None:
             names = [f"x{i}" for i in range(len(columns.names))]
-        return Table(dict(zip(map(str, names), columns.columns.values(), strict=True)))
+        elif len(names) != len(columns.names):  # lists and dicts became several columns each
+            return columns
+        return Table(dict(zip(column_names(names), columns.columns.values(), strict=True)))
 
     def _predict_table(self, X: Any) -> Table:
         check_is_fitted(self)

@@ -52,6 +52,8 @@ def from_series(name: str, series: Any) -> Columns:
     dtype = series.dtype
     if (sparse := of_pandas(series.to_native())) is not None:
         return {name: sparse}
+    if isinstance(dtype, nw.Float64):
+        return from_numpy(name, series.to_numpy())
     if isinstance(dtype, nw.Int128 | nw.UInt128) or dtype.is_float() or dtype.is_decimal():
         return from_numpy(name, series.cast(nw.Float64()).to_numpy())
     if dtype.is_integer() and series.is_null().any():
