@@ -129,6 +129,39 @@ def test_fit_prints_json_and_nothing_else(fitted: Path) -> None:
     assert result.stderr == ""
 
 
+def test_what_is_declared_at_fit_holds_for_the_commands_that_follow(tmp_path: Path) -> None:
+    rows = "".join(f'"{i + 1},500.5",{i % 7 if i % 5 else "?"},{i + 0.5}\n' for i in range(40))
+    Path("raw.csv").write_text("price,rooms,y\n" + rows)
+    fit = ("fit", "raw.csv", "--target", "y", "--epochs", 1, "--members", 1, "--out", "m.mlp")
+
+    done(*fit, "--missing", "?,-9", "--thousands", ",")
+    facts = json.loads(done("inspect", "m.mlp", "--json").stdout)
+    kinds = {column["name"]: (column["kind"], column["n_missing"]) for column in facts["schema"]["columns"]}
+    assert kinds == {"price": ("number", 0), "rooms": ("number", 8)}
+    assert done("predict", "m.mlp", "raw.csv").stdout.count("\n") == 41
+    assert json.loads(done("evaluate", "m.mlp", "raw.csv", "--json").stdout)["score"]["rmse"] > 0
+
+    done(*fit, "--missing", "rooms=?", "--thousands", ",")
+    refused = run(*fit, "--missing", "rooms=?,-9")
+    assert refused.exit_code == 2
+    assert "--missing takes marks for all columns, or COL=MARK throughout" in refused.stderr
+
+
+def test_a_query_says_which_rows_of_a_database(tmp_path: Path) -> None:
+    with duckdb.connect("homes.duckdb") as connection:
+        connection.execute("CREATE TABLE homes AS SELECT i AS size, i + 0.5 AS y FROM range(40) t(i)")
+    fit = ("fit", "homes.duckdb", "--target", "y", "--epochs", 1, "--members", 1)
+
+    refused = run(*fit)
+    assert refused.exit_code == 2
+    assert "its tables: 'homes'" in refused.stderr
+    done(*fit, "--query", "SELECT * FROM homes WHERE size < 30")
+    predicted = done("predict", "homes.mlp", "homes.duckdb", "--query", "SELECT size FROM homes LIMIT 3")
+    assert predicted.stdout.count("\n") == 4
+    scored = done("evaluate", "homes.mlp", "homes.duckdb", "--query", "FROM homes", "--json")
+    assert json.loads(scored.stdout)["score"]["rmse"] > 0
+
+
 def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     came: dict[str, Any] = {}
 

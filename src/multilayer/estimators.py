@@ -38,6 +38,7 @@ from multilayer.estimator_settings import check_settings, recipe_settings, textb
 from multilayer.model import Model
 from multilayer.recipe import fit as fit_recipe
 from multilayer.table.encode import Encoder
+from multilayer.table.names import column_names
 from multilayer.table.read import Table, read_table
 from multilayer.table.schema import Kind as ColumnKind
 from multilayer.textbook import solver
@@ -110,11 +111,14 @@ class _Estimator(BaseEstimator):
             rules: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
             columns = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **rules)
             columns = read_table(without_odd_cells(columns))
-        return Table(dict(zip(self._column_names(len(columns.names)), columns.columns.values(), strict=True)))
+        names = self._column_names(len(columns.names))
+        if len(names) != len(columns.names):  # lists and dicts became several columns each
+            return columns
+        return Table(dict(zip(names, columns.columns.values(), strict=True)))
 
     def _column_names(self, n: int) -> list[str]:
         names = getattr(self, "feature_names_in_", None)
-        return [f"x{i}" for i in range(n)] if names is None else list(map(str, names))
+        return [f"x{i}" for i in range(n)] if names is None else list(column_names(names))
 
     def _plain_rows(self, X: Any, *, reset: bool) -> Any:
         """X as the textbook's network reads it: a matrix of floats, sparse if X is."""

@@ -335,7 +335,7 @@ def test_reading_does_not_change_or_share_the_source():
     ("source", "message"),
     [
         (42, "must be a file name, a DataFrame .*; got builtins.int"),
-        ([1, 2], "must be a file name, .*; got a list that holds a int in place 0"),
+        ([1, 2], "must be a file name, .*; got a list with a value of type int in place 0"),
         (pd.Series([1, 2]), "must be a file name, .*Series"),
         (np.zeros(3), r"must have 2 axes \(rows, columns\) to be a table; got shape \(3,\)"),
         ({}, "at least one column"),

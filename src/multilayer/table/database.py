@@ -89,7 +89,8 @@ def of_connection(connection: Any, query: str | None, unread: Collection[str] = 
         )
     if _is_duckdb(connection):
         with _reading(query):
-            return of_relation(_a_relation(connection.sql(query), query), unread)
+            _refuse_writing(connection, query)
+            return of_relation(connection.sql(query), unread)
     cursor = connection.cursor()
     try:
         cursor.execute(query)
@@ -128,14 +129,15 @@ def _is_duckdb(connection: Any) -> bool:
     return type(connection).__name__ == "DuckDBPyConnection"
 
 
-def _a_relation(relation: Any, query: str) -> Any:
-    if relation is None:
+def _refuse_writing(connection: Any, query: str) -> None:
+    """DataError for anything but one SELECT: DuckDB would also drop tables and write files."""
+    kinds = [str(statement.type).rpartition(".")[2] for statement in connection.extract_statements(query)]
+    if kinds not in (["SELECT"], ["MULTI"]):  # the latter is a PIVOT
         raise _no_rows(query)
-    return relation
 
 
 def _no_rows(query: str) -> DataError:
-    return DataError(f"A query must give rows: SELECT ...; {_short(query)} gives none.")
+    return DataError(f"A query must give rows: one SELECT; {_short(query)} gives none.")
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Files:
         if path.is_dir():
             paths = _below(path)
             return cls(tuple(paths), _one_kind(paths, f"the folder {str(path)!r}"), path)
-        if (not path.exists() and any(sign in path.name for sign in "*?[")) or "**" in path.parts:
+        if (not path.exists() and any(sign in str(path) for sign in "*?[")) or "**" in path.parts:
             root = _without_wildcards(path)
             pattern = str(path.relative_to(root))
             paths = sorted(found for found in root.glob(pattern) if found.is_file())
@@ -172,7 +172,8 @@ class Files:
     def _json(self, unread: Collection[str]) -> Columns:
         rows: list[Any] = []
         for path in self.paths:
-            content = list(_json_lines(path)) if ".json" not in path.suffixes else _json_document(path)
+            name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
+            content = _json_document(path) if name.endswith(".json") else list(_json_lines(path))
             if isinstance(content, dict):
                 return of_mapping(content, unread)
             rows += content
@@ -263,13 +264,15 @@ def _json_lines(path: Path) -> Iterator[Any]:
 def _json_document(path: Path) -> Any:
     """What a .json file holds: a list of dicts, a dict of lists, or (as many write it) a dict a line."""
     head = head_of(path).lstrip()
-    with opened(path) as file:
-        try:
+    try:
+        with opened(path) as file:
             content = json.load(file)
-        except ValueError as error:
-            if head.startswith("{"):
-                return list(_json_lines(path))
-            raise DataError(f"{str(path)!r} cannot be read as JSON: {error}. Mend the file.") from None
+    except (OSError, EOFError) as error:
+        raise DataError(not_text(path, error)) from None
+    except ValueError as error:
+        if head.startswith("{"):
+            return list(_json_lines(path))
+        raise DataError(f"{str(path)!r} cannot be read as JSON: {error}. Mend the file.") from None
     one_row = isinstance(content, dict) and not any(isinstance(value, list) for value in content.values())
     return [content] if one_row else content
 
@@ -281,8 +284,8 @@ def _parsed(path: Path, line: str, where: str) -> Any:
         raise DataError(f"{where} of {str(path)!r} is no JSON: {error}. Mend it.") from None
     if not isinstance(row, dict):
         raise DataError(
-            f"Each line of a JSON table must be an object; {where} of {str(path)!r} is a "
-            f"{type(row).__name__}. Write a dict a line."
+            f"Each line of a JSON table must be an object; {where} of {str(path)!r} is of type "
+            f"{type(row).__name__}. Write an object a line."
         )
     return row
 

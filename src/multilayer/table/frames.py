@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import DataError
+from multilayer.errors import DataError, extra
 from multilayer.table.names import column_names
 from multilayer.table.sparse import SparseColumn, sparse_columns
 from multilayer.table.values import Columns, from_any, from_series, merged, records
@@ -36,8 +36,8 @@ def of_records(source: Sequence[Any], unread: Collection[str] = ()) -> Columns:
     for place, row in enumerate(source):
         if not isinstance(row, Mapping):
             raise DataError(
-                f"A table must be {SOURCES}; got a {type(source).__name__} that holds a {type(row).__name__} "
-                f"in place {place}. Convert it to one of these: for rows without names, "
+                f"A table must be {SOURCES}; got a {type(source).__name__} with a value of type "
+                f"{type(row).__name__} in place {place}. Convert it to one of these: for rows without names, "
                 "numpy.array(rows, dtype=object)."
             )
     return of_mapping(records(source), unread)
@@ -108,7 +108,8 @@ def _native_frame(source: Any) -> Any:
         column_names(getattr(source, "column_names", None) or source.columns)  # says which
         raise
     except TypeError:
-        return None
+        has_stream = hasattr(source, "__arrow_c_stream__") and hasattr(source, "schema")
+        return nw.from_native(_arrow_stream(source)) if has_stream else None
 
 
 def _arrow_table(source: Any) -> Any:
@@ -120,6 +121,12 @@ def _arrow_table(source: Any) -> Any:
     if isinstance(source, pa.RecordBatchReader):
         return source.read_all()
     return source.to_table() if hasattr(source, "to_table") else source
+
+
+def _arrow_stream(source: Any) -> Any:
+    """A frame of any library that hands its rows over as an Arrow stream."""
+    pyarrow = extra("pyarrow", needed_by=f"reading a {type(source).__qualname__}", install="pyarrow")
+    return pyarrow.table(source)
 
 
 def _advice(source: Any) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from multilayer.errors import SchemaError
-from multilayer.table.read import Table
+from multilayer.table.read import Table, listed
 from multilayer.table.schema import is_missing
 from multilayer.table.sparse import SparseColumn
 
@@ -18,7 +18,7 @@ def as_at_fit(table: Table, known: Collection[str]) -> Table:
     known: names of the columns at fit
 
     Raises:
-        SchemaError: lists are of another length than at fit.
+        SchemaError: lists are of another length than at fit, or are lists no more.
 
     >>> import numpy as np
     >>> as_at_fit(Table({"e": np.array([np.nan])}), ["e[0]", "e[1]"]).names
@@ -28,7 +28,12 @@ def as_at_fit(table: Table, known: Collection[str]) -> Table:
     empty = {}
     for name in set(table.names).difference(known):
         parts = [part for part in known if part.startswith((f"{name}[", f"{name}."))]
-        if parts and is_missing(table[name]).all():
+        if parts and not is_missing(table[name]).all():
+            raise SchemaError(
+                f"Column {name!r} held lists or dicts when the model was fitted, which became "
+                f"{listed(parts)}; it holds neither in this table. Make it as at fit, or fit again."
+            )
+        if parts:
             empty[name] = parts
     if not empty:
         return table

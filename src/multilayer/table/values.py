@@ -52,6 +52,8 @@ def from_series(name: str, series: Any) -> Columns:
     dtype = series.dtype
     if (sparse := of_pandas(series.to_native())) is not None:
         return {name: sparse}
+    if isinstance(dtype, nw.Float64):
+        return from_numpy(name, series.to_numpy())
     if isinstance(dtype, nw.Int128 | nw.UInt128) or dtype.is_float() or dtype.is_decimal():
         return from_numpy(name, series.cast(nw.Float64()).to_numpy())
     if dtype.is_integer() and series.is_null().any():
@@ -116,6 +118,8 @@ _LIST = (list, tuple, np.ndarray)
 def from_objects(name: str, values: list[Any]) -> Columns:
     """A column of Python objects: by the types that occur in it."""
     types = set(map(type, values))
+    if float in types and types <= {float, int, type(None)}:
+        return {name: np.array(values, dtype=np.float64)}  # most columns: NumPy takes None for NaN
     if not types <= {str, int, bool, type(None)}:
         values = [None if _is_missing(value) else value for value in values]
         types = set(map(type, values))
