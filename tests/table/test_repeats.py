@@ -98,6 +98,13 @@ class TestByContent:
 
         assert (merged.rows == 2_000).sum() == int(50 / weight.mean())
 
+    def test_rows_that_weigh_next_to_nothing_stay_finite(self) -> None:
+        merged = by_content([np.arange(3)], np.array([1e-320, 1.0, 1e300]))
+        assert merged.weight is not None
+
+        assert np.isfinite(merged.weight.astype(np.float32)).all()
+        assert merged.weight.astype(np.float32).min() > 0
+
     @pytest.mark.parametrize("scale", [1e-300, 1e300])
     def test_huge_and_tiny_weights(self, scale: float) -> None:
         merged = by_content([np.arange(3)], np.array([1.0, 2.0, 4.0]) * scale)

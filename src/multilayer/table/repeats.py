@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_TIMES = 4  # rows for each distinct one, on average, at most
-FEWEST = 1_000  # rows that fewer distinct ones may be spread to
+MANY, MOST_TIMES = 50_000, 4  # counts become so many rows at most, or so many times the distinct ones
+FEW = 1_000  # rows that fewer distinct ones may be spread to, whose weights are no counts
+LIGHTEST = 1e-12  # of the heaviest row; what weighs less could not be told from nothing in float32
 TOLERANCE = 1e-6  # how far a quotient of weights may be off by rounding
 
 _Hashes = NDArray[np.uint64]
@@ -34,10 +35,11 @@ def by_content(columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]
     Tables that hold the same rows with the same weights come out alike to the bit, however a row's weight is
     written down: as a weight, as repetitions, or as both; in whichever order; and scaled by any power of two.
 
-    Weights that are whole multiples of one number are counts, and such a row stands there so many times, on
+    Weights that are whole multiples of the lightest are counts, and such a row stands there so many times, on
     both sides of a split maybe, as its repetitions would: where a table has few different rows, none may be
-    held out as a whole. Of other weights those of at least twice the average are split so. The rows become at
-    most four times the distinct ones, or 1,000: beyond that, repetitions are merged and weigh more.
+    held out as a whole. Beyond 50,000 rows and four times the distinct ones, repetitions weigh more instead.
+    Of other weights those of at least twice the average are split so, and a table of fewer than 1,000 rows
+    becomes up to 1,000 rows.
 
     Args:
         columns: of the table, target, groups and time included, in the dtypes of a `Table`.
@@ -46,10 +48,8 @@ def by_content(columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]
     >>> twice = by_content([np.array([7, 3, 7, 3])])
     >>> sorted(twice.rows.tolist()), twice.weight is None
     ([0, 1], True)
-    >>> sorted(by_content([np.array([7, 3, 9])], np.array([1.0, 1.5, 0.0])).weight.tolist())
-    [0.8, 1.2]
-    >>> len(by_content([np.array([7, 3, 9])], np.array([1.0, 2.0, 0.0])).rows)
-    3
+    >>> sorted(by_content([np.array([7, 3, 9])], np.array([1.0, 1.5, 0.0])).rows.tolist())
+    [0, 0, 1, 1, 1]
     """
     there = np.arange(len(columns[0])) if weight is None else np.flatnonzero(weight)
     order, is_first = _grouped(
@@ -58,6 +58,7 @@ def by_content(columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]
     starts = np.flatnonzero(is_first)
     each = np.ones(len(there)) if weight is None else _scaled(weight[there][order])
     total = np.add.reduceat(each, starts)
+    total = np.maximum(total, LIGHTEST * total.max())
     pieces = _pieces(total)
     rows = np.repeat(there[order[starts]], pieces)
     return ByContent(rows, _normalised(np.repeat(total / pieces, pieces)))
@@ -70,19 +71,24 @@ def _scaled(weight: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 def _pieces(weight: NDArray[np.float64]) -> NDArray[np.int64]:
     """Into how many rows each is split."""
-    n, unit = len(weight), _unit_of_counts(weight)
-    most = max(n if unit is None else n * MOST_TIMES, FEWEST)
-    unit = max(float(weight.min()) if unit is None else unit, float(weight.sum()) / most)
+    lightest = float(weight.min())
+    if _are_multiples(weight, lightest):
+        unit, most = lightest, max(len(weight) * MOST_TIMES, MANY)
+    else:
+        unit, most = _part_of(weight, lightest), max(len(weight), FEW)
+    unit = max(unit, float(weight.sum()) / most)
     return np.maximum(np.floor(weight / unit + TOLERANCE), 1).astype(np.int64)
 
 
-def _unit_of_counts(weight: NDArray[np.float64]) -> float | None:
-    """What all weights are whole multiples of: the lightest of them or, of few rows, a whole part of it."""
-    for parts in range(1, FEWEST if len(weight) < FEWEST else 2):
-        counts = weight * (parts / float(weight.min()))
-        if bool((np.abs(counts - counts.round()) <= TOLERANCE * counts).all()):
-            return float(weight.min()) / parts
-    return None
+def _part_of(weight: NDArray[np.float64], lightest: float) -> float:
+    """The lightest or, of few rows, that whole part of it of which all are multiples, if there is one."""
+    parts = range(2, FEW if len(weight) < FEW else 2)
+    return next((lightest / n for n in parts if _are_multiples(weight, lightest / n)), lightest)
+
+
+def _are_multiples(weight: NDArray[np.float64], unit: float) -> bool:
+    counts = weight / unit
+    return bool((np.abs(counts - counts.round()) <= TOLERANCE * counts).all())
 
 
 def _normalised(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
