@@ -122,7 +122,7 @@ def fit(
     groups: str | None = None,
     time: str | None = None,
     sample_weight: Any = None,
-    monotone: Mapping[str, str | int] | None = None,
+    monotone: Mapping[str, str | Whole] | None = None,
     quality: str = "default",
     members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
@@ -259,7 +259,7 @@ def _in_training_units(task: Task, y: NDArray[np.generic], weight: NDArray[np.fl
 
 def _merged(x: NDArray[np.float32], code: NDArray[np.generic], weight: NDArray[Any] | None) -> "Rows":
     """Encoded rows by their content, as the training rows are."""
-    merged = by_content([*x.T, code], weight)
+    merged = by_content([*x.T], [code], weight)
     return x[merged.rows], code[merged.rows], _as_float32(merged.weight)
 
 
@@ -339,7 +339,7 @@ class _Data:
     def by_content(self) -> "_Data":
         """The distinct rows, with the weights of their repetitions, in an order of their own."""
         more = [values for values in (self.groups, self.time) if values is not None]
-        merged = by_content([*self.features.columns.values(), self.y, *more], self.weight)
+        merged = by_content([*self.features.columns.values()], [self.y, *more], self.weight)
         return replace(self.take(merged.rows), weight=_as_float32(merged.weight))
 
 
@@ -509,7 +509,9 @@ def _check_positive(name: str, value: Real | None) -> None:
         raise ConfigError(f"{name} must be positive; got {value!r}.")
 
 
-def _directions(monotone: Mapping[str, str | int], data: _Data, schema: Schema, task: Task) -> dict[str, int]:
+def _directions(
+    monotone: Mapping[str, str | Whole], data: _Data, schema: Schema, task: Task
+) -> dict[str, int]:
     """Column name -> 1 or -1, of the columns that the model uses."""
     _require(data.features, list(monotone))
     if monotone and task.kind == "multiclass":
