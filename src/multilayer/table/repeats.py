@@ -43,8 +43,8 @@ def by_content(
     A merged row is on one side of every split, so that no row is judged by what learnt its copy. But where
     most rows share their features with rows of other targets, as in a table of a few categories, a repetition
     is another observation, and holding out all of one kind would teach the opposite of what it says. There
-    heavy rows are spread again: into as many as they count, if all weights are multiples of the lightest, up to
-    50,000 rows or four times the distinct ones; else into pieces of the average weight or, of fewer than
+    heavy rows are spread again: into as many as they count, if all weights are multiples of the lightest, up
+    to 50,000 rows or four times the distinct ones; else into pieces of the average weight or, of fewer than
     1,000 rows, into up to 1,000.
 
     Args:
