@@ -622,8 +622,8 @@ class TestGroups:
         by_row = fit(columns, drop="patient", **options)
 
         assert by_row.score["accuracy"] > 0.9
-        assert by_group.score["accuracy"] < 0.75
-        assert by_group.score["log_loss"] > 0.9 * by_group.summary["baseline"]["log_loss"]
+        assert by_group.score["accuracy"] < 0.85  # of half the groups; a fair coin each
+        assert by_group.score["log_loss"] > 3 * by_row.score["log_loss"]
 
     def test_fewer_groups_than_folds_hold_out_a_share(self) -> None:
         model = fit(self.patients(5), target="ill", groups="patient", hidden=8, epochs=1)
@@ -723,7 +723,6 @@ class TestMonotone:
             ({"city": "increasing"}, "'city' is a category"),
             ({"size": "rising"}, "takes 'increasing' .* got 'rising'"),
             ({"size": 2}, "got 2"),
-            ({"size": [1]}, r"got \[1\]"),
         ],
     )
     def test_refuses(self, monotone: Any, message: str) -> None:

@@ -141,7 +141,7 @@ def fit(
     groups: Hashable = None,
     time: Hashable = None,
     sample_weight: Any = None,
-    monotone: Mapping[str, str | int] | None = None,
+    monotone: Mapping[str, str | Whole] | None = None,
     quality: str = "default",
     network: str = "default",
     members: Whole | None = None,
@@ -305,7 +305,7 @@ def _task_and_schema(
 
 def _by_content(x: NDArray[np.float32], code: NDArray[np.generic], weight: NDArray[Any] | None) -> "Rows":
     """Encoded rows by their content, as the training rows are."""
-    merged = by_content([*x.T, *(code.T if code.ndim == 2 else [code])], weight)
+    merged = by_content([*x.T], [*(code.T if code.ndim == 2 else [code])], weight)
     return x[merged.rows], code[merged.rows], _as_float32(merged.weight)
 
 
@@ -407,7 +407,7 @@ class _Data:
         y: NDArray[Any] = self.y
         targets = [y] if y.dtype.names is None else [y[name] for name in y.dtype.names]
         more = [values for values in (self.groups, self.time) if values is not None]
-        merged = by_content([*features, *targets, *more], self.weight)
+        merged = by_content(features, [*targets, *more], self.weight)
         return replace(self.take(merged.rows), weight=_as_float32(merged.weight))
 
 
@@ -643,7 +643,9 @@ def _check_positive(name: str, value: Real | None) -> None:
         raise ConfigError(f"{name} must be positive; got {value!r}.")
 
 
-def _directions(monotone: Mapping[str, str | int], data: _Data, schema: Schema, task: Task) -> dict[str, int]:
+def _directions(
+    monotone: Mapping[str, str | Whole], data: _Data, schema: Schema, task: Task
+) -> dict[str, int]:
     """Column name -> 1 or -1, of the columns that the model uses."""
     _require(data.features, list(monotone))
     if monotone and task.kind == "multiclass":

@@ -291,3 +291,51 @@ def test_a_batch_takes_rows():
     assert batch.n_rows == 3
     assert batch.take([2, 0]).num.tolist() == [[4, 5], [0, 1]]
     assert batch.take([2]).cat.tolist() == [[2]]
+
+
+class TestWeights:
+    numbers = np.array([1.0, 2.0, 4.0, 8.0, 16.0, np.nan])
+    weight = np.array([5.0, 1.0, 30.0, 2.0, 1.0, 9.0])
+
+    def encoder(self, values, weight=None):
+        table = read_table({"a": values})
+        return Encoder.fit(table, infer_schema(table), weight)
+
+    def test_number_is_scaled_and_ranked_as_its_repetitions_are(self):
+        repeated = self.encoder(np.repeat(self.numbers, 100 * self.weight.astype(int)))
+        weighted = self.encoder(self.numbers, self.weight)
+        probe = read_table({"a": [0.0, 1.0, 3.0, 4.0, 6.0, 20.0]})
+        expected, got = repeated.transform(probe).num, weighted.transform(probe).num
+
+        np.testing.assert_allclose(got[:, 0], expected[:, 0], rtol=1e-6)  # medians and quartiles are the same
+        assert got[3, 0] == self.encoder(self.numbers).transform(probe).num[3, 0] == 0
+
+    def test_many_quantiles_are_those_of_the_repetitions(self):
+        rng = np.random.default_rng(0)
+        values, weight = rng.normal(size=3_000), rng.integers(1, 4, 3_000)
+        repeated, weighted = (
+            self.encoder(np.repeat(values, weight)),
+            self.encoder(values, weight.astype(float)),
+        )
+        probe = read_table({"a": np.linspace(-3, 3, 50)})
+
+        np.testing.assert_allclose(weighted.transform(probe).num, repeated.transform(probe).num, atol=4e-3)
+
+    @few_examples
+    @given(st.lists(floats, min_size=3, max_size=40, unique=True), st.integers(-20, 20))
+    def test_only_ratios_count(self, values, exponent):
+        rng = np.random.default_rng(len(values))
+        weight = rng.uniform(0.1, 3, len(values))
+        table = read_table({"a": values})
+
+        assert_equal(
+            self.encoder(values, weight).transform(table),
+            self.encoder(values, np.ldexp(weight, exponent)).transform(table),
+        )
+
+    def test_a_level_counts_by_its_weight(self):
+        values = ["often", "often", "once", "heavy"]
+        assert self.encoder(values, np.array([1.0, 1.0, 1.0, 2.0])).transform(
+            read_table({"a": values})
+        ).cat.ravel().tolist() == [3, 3, 1, 2]
+        assert self.encoder(values).transform(read_table({"a": values})).cat.ravel().tolist() == [2, 2, 1, 1]

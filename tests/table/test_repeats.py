@@ -22,7 +22,7 @@ def text(values: list[Any]) -> NDArray[np.object_]:
 
 def picked(columns: Columns, weight: Any = None) -> tuple[list[list[Any]], list[float]]:
     """What came out, as plain values."""
-    merged = by_content(columns, weight)
+    merged = by_content(columns[:-1], columns[-1:], weight)
     rows = [[repr(column[row]) for column in columns] for row in merged.rows]
     return rows, [1.0] * len(rows) if merged.weight is None else merged.weight.tolist()
 
@@ -57,7 +57,7 @@ class TestByContent:
     @given(weighted_tables())
     def test_every_row_keeps_its_share(self, table: tuple[Columns, NDArray[np.float64]]) -> None:
         columns, weight = table
-        merged = by_content(columns, weight)
+        merged = by_content(columns[:-1], columns[-1:], weight)
         each = np.ones(len(merged.rows)) if merged.weight is None else merged.weight
         keys = [repr([column[i] for column in columns]) for i in range(len(weight))]
         wanted: dict[str, float] = dict.fromkeys(keys, 0.0)
@@ -69,47 +69,57 @@ class TestByContent:
 
         assert got == pytest.approx(wanted)
 
-    def test_counts_become_rows_again(self) -> None:
-        given = np.repeat([0, 1], [3, 1])
-        merged = by_content([given])
+    def test_repetitions_are_merged_and_weigh_what_they_weighed(self) -> None:
+        numbers = np.concatenate([np.arange(3_000), np.arange(1_000)])
+        merged = by_content([numbers], [-numbers])
+        assert merged.weight is not None
+
+        assert sorted(numbers[merged.rows].tolist()) == list(range(3_000))
+        np.testing.assert_allclose(np.unique(merged.weight), [0.75, 1.5])
+
+    def test_repetitions_of_features_with_several_targets_are_rows_again(self) -> None:
+        x, y = np.repeat([0, 0, 1, 1], [3, 1, 2, 5]), np.repeat([0, 1, 0, 1], [3, 1, 2, 5])
+        merged = by_content([x], [y])
 
         assert merged.weight is None
-        assert np.bincount(given[merged.rows]).tolist() == [3, 1]
+        assert np.bincount(2 * x[merged.rows] + y[merged.rows]).tolist() == [3, 1, 2, 5]
 
-    def test_very_many_repetitions_weigh_more_instead(self) -> None:
-        given = np.repeat([0, 1], [9_001, 999])
-        merged = by_content([given])
+    def test_very_many_of_them_weigh_more_instead(self) -> None:
+        y = np.repeat([0, 1], [90_007, 9_993])
+        merged = by_content([np.zeros(100_000)], [y])
+        each = np.ones(len(merged.rows)) if merged.weight is None else merged.weight
+
+        assert 900 < len(merged.rows) <= 1_000
+        assert np.bincount(y[merged.rows], each / each.sum()) == pytest.approx([0.90007, 0.09993])
+
+    def test_other_weights_of_them_are_split_by_the_average(self) -> None:
+        x = np.repeat(np.arange(1_000), 2)
+        weight = np.append(np.random.default_rng(0).uniform(0.6, 1.4, 1_999), 50.0)
+        merged = by_content([x], [np.arange(2_000) % 2], weight)
+
+        assert (merged.rows == 1_999).sum() == int(50 / weight.mean())
+        assert len(merged.rows) == 1_999 + int(50 / weight.mean())
+
+    def test_rows_that_weigh_next_to_nothing_stay_finite(self) -> None:
+        merged = by_content([np.arange(3)], weight=np.array([1e-320, 1.0, 1e300]))
         assert merged.weight is not None
 
-        assert np.bincount(given[merged.rows]).tolist() == [900, 99]
-        assert np.bincount(given[merged.rows], merged.weight) == pytest.approx([899.2, 99.8], abs=0.01)
-
-    def test_weights_that_are_no_counts_stay_weights(self) -> None:
-        weight = np.random.default_rng(0).uniform(0.6, 1.4, 2_000)
-        merged = by_content([np.arange(2_000)], weight)
-
-        assert sorted(merged.rows.tolist()) == list(range(2_000))
-        assert merged.weight is not None
-        np.testing.assert_allclose(merged.weight, (weight / weight.mean())[merged.rows])
-
-    def test_heavy_rows_are_split_among_light_ones(self) -> None:
-        weight = np.append(np.random.default_rng(0).uniform(0.6, 1.4, 2_000), 50.0)
-        merged = by_content([np.arange(2_001)], weight)
-
-        assert (merged.rows == 2_000).sum() == int(50 / weight.mean())
+        assert np.isfinite(merged.weight.astype(np.float32)).all()
+        assert merged.weight.astype(np.float32).min() > 0
 
     @pytest.mark.parametrize("scale", [1e-300, 1e300])
     def test_huge_and_tiny_weights(self, scale: float) -> None:
-        merged = by_content([np.arange(3)], np.array([1.0, 2.0, 4.0]) * scale)
+        merged = by_content([np.arange(3)], weight=np.array([1.0, 2.0, 4.0]) * scale)
+        assert merged.weight is not None
 
-        assert np.bincount(merged.rows).tolist() == [1, 2, 4]
+        np.testing.assert_allclose(sorted(merged.weight), np.array([3, 6, 12]) / 7)
 
     def test_rows_of_one_hash_are_told_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(repeats, "row_hashes", lambda columns: np.zeros(len(columns[0]), np.uint64))
 
         merged = by_content([np.array([1.0, 1.0, 2.0, np.nan, np.nan])])
 
-        assert sorted(merged.rows.tolist()) == [0, 0, 2, 3, 3]
+        assert sorted(merged.rows.tolist()) == [0, 0, 2, 3, 3]  # features of one hash count as shared
 
 
 class TestHashes:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.table.split import split
+from multilayer.table.split import group_folds, split
 
 fractions = st.floats(0.01, 0.99)
 
@@ -118,3 +118,23 @@ def test_a_seed_gives_one_split_and_another_seed_another():
 def test_refuses_what_cannot_be_split(n_rows, options, error, message):
     with pytest.raises(error, match=message):
         split(n_rows, **options)
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=200),
+    st.integers(2, 8),
+    st.integers(0, 9),
+)
+def test_group_folds_keep_groups_whole_and_sizes_even(groups, n_folds, seed):
+    n_groups = len(set(groups))
+    if n_groups < n_folds:
+        with pytest.raises(DataError, match=f"{n_folds} folds need at least as many groups; got {n_groups}"):
+            group_folds(groups, n_folds, seed=seed)
+        return
+    fold = group_folds(groups, n_folds, seed=seed)
+    sizes = np.bincount(fold, minlength=n_folds)
+
+    assert len(set(zip(groups, fold.tolist(), strict=True))) == n_groups
+    assert sizes.min() > 0
+    assert sizes.max() - sizes.min() <= np.bincount(groups).max()
+    assert np.array_equal(fold, group_folds(groups, n_folds, seed=seed))

@@ -246,7 +246,7 @@ class _Number:
         has_missing = len(present) < len(numbers)
         if len(present) == 0:
             return cls(column, 0.0, 0.0, has_missing, np.zeros(0), np.zeros(0))
-        low, center, high = _percentiles(present, weight)
+        low, center, high = _quartiles(present, weight)
         width = high - low if high > low else (present[-1] - present[0]) / 2
         knots, places = _quantiles(present, weight)
         return cls(column, float(center), float(width), has_missing, knots, places)
@@ -536,12 +536,17 @@ def _sorted(numbers: Floats, weight: _Weight) -> tuple[Floats, Floats | None]:
     return present[order], weight[there][order].astype(np.float64)
 
 
-def _percentiles(present: Floats, weight: Floats | None) -> Floats:
-    """Quartiles of sorted values; of weighted ones, on the line through the middle of each value's weight."""
+def _quartiles(present: Floats, weight: Floats | None) -> Floats:
+    """Of sorted values."""
     if weight is None:
         return np.asarray(np.percentile(present, [25, 50, 75]))
-    above = np.cumsum(weight)
-    return np.interp(np.array([0.25, 0.5, 0.75]) * above[-1], above - weight / 2, present)
+    return present[_rows_at(np.array([0.25, 0.5, 0.75]), weight)]
+
+
+def _rows_at(shares: Floats, weight: Floats) -> NDArray[np.int64]:
+    """The first rows by which these shares of the weight are reached."""
+    reached = np.cumsum(weight)
+    return np.searchsorted(reached / reached[-1], shares)
 
 
 def _quantiles(present: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
@@ -555,9 +560,7 @@ def _quantiles(present: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     if weight is None:
         picked = np.linspace(0, len(present) - 1, len(shares)).round().astype(np.int64)
     else:
-        above = np.cumsum(weight)
-        picked = np.searchsorted(above, shares * above[-1]).clip(max=len(present) - 1)
-        picked[-1] = len(present) - 1
+        picked = _rows_at(shares, weight)
     knots, first, counts = np.unique(present[picked], return_index=True, return_counts=True)
     places = (first + (counts - 1) / 2) / (len(picked) - 1)
     return knots, 2 * places - 1
@@ -567,9 +570,11 @@ def _weighed_levels(
     levels: NDArray[np.object_], weight: NDArray[np.floating[Any]]
 ) -> tuple[Counter[str], int]:
     """How often each level occurs, and the number of rows, in units of the lightest row's weight."""
-    names, codes = np.unique(levels[levels != None], return_inverse=True)  # noqa: E711 (elementwise)
+    values = levels.tolist()
+    place = {level: i for i, level in enumerate(dict.fromkeys(values))}
+    codes = np.fromiter(map(place.__getitem__, values), np.int64, count=len(values))
     units = weight.astype(np.float64) / float(weight.min())
-    counts = np.bincount(codes, units[levels != None], len(names))  # noqa: E711
-    return Counter(dict(zip(names.tolist(), counts.round().astype(int).tolist(), strict=True))), int(
-        units.sum()
-    )
+    counts = np.bincount(codes, units, len(place)).round().astype(np.int64).tolist()
+    counted = Counter(dict(zip(place, counts, strict=True)))
+    counted.pop(None, None)
+    return counted, int(units.sum())

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_TIMES = 4  # rows for each distinct one, on average, at most
-FEWEST = 1_000  # rows that fewer distinct ones may be spread to
+MANY, MOST_TIMES = 50_000, 4  # counts become so many rows at most, or so many times the distinct ones
+FEW = 1_000  # rows that fewer distinct ones may be spread to, whose weights are no counts
+LIGHTEST = 1e-12  # of the heaviest row; what weighs less could not be told from nothing in float32
+SHARED = 0.5  # of the weight, from which on repetitions are further observations
 TOLERANCE = 1e-6  # how far a quotient of weights may be off by rounding
 
 _Hashes = NDArray[np.uint64]
@@ -28,39 +30,51 @@ class ByContent:
     weight: NDArray[np.float64] | None
 
 
-def by_content(columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]] | None = None) -> ByContent:
+def by_content(
+    features: Sequence[NDArray[Any]],
+    others: Sequence[NDArray[Any]] = (),
+    weight: NDArray[np.floating[Any]] | None = None,
+) -> ByContent:
     """Merge equal rows, add up their weights, and put them into an order of their own.
 
     Tables that hold the same rows with the same weights come out alike to the bit, however a row's weight is
     written down: as a weight, as repetitions, or as both; in whichever order; and scaled by any power of two.
 
-    Weights that are whole multiples of one number are counts, and such a row stands there so many times, on
-    both sides of a split maybe, as its repetitions would: where a table has few different rows, none may be
-    held out as a whole. Of other weights those of at least twice the average are split so. The rows become at
-    most four times the distinct ones, or 1,000: beyond that, repetitions are merged and weigh more.
+    A merged row is on one side of every split, so that no row is judged by what learnt its copy. But where
+    most rows share their features with rows of other targets, as in a table of a few categories, a repetition
+    is another observation, and holding out all of one kind would teach the opposite of what it says. There
+    heavy rows are spread again: into as many as they count, if all weights are multiples of the lightest, up
+    to 50,000 rows or four times the distinct ones; else into pieces of the average weight or, of fewer than
+    1,000 rows, into up to 1,000.
 
     Args:
-        columns: of the table, target, groups and time included, in the dtypes of a `Table`.
+        features: columns, in the dtypes of a `Table`.
+        others: target, groups, times: rows that differ in these are different rows.
         weight: of each row, not negative; a row of weight 0 is not there. None weighs all alike.
 
+    >>> merged = by_content([np.array([7, 3, 9])], weight=np.array([1.0, 2.0, 0.0]))
+    >>> sorted(merged.rows.tolist()), sorted(merged.weight.round(3).tolist())
+    ([0, 1], [0.667, 1.333])
     >>> twice = by_content([np.array([7, 3, 7, 3])])
     >>> sorted(twice.rows.tolist()), twice.weight is None
     ([0, 1], True)
-    >>> sorted(by_content([np.array([7, 3, 9])], np.array([1.0, 1.5, 0.0])).weight.tolist())
-    [0.8, 1.2]
-    >>> len(by_content([np.array([7, 3, 9])], np.array([1.0, 2.0, 0.0])).rows)
-    3
     """
-    there = np.arange(len(columns[0])) if weight is None else np.flatnonzero(weight)
-    order, is_first = _grouped(
-        [column[there] for column in columns], None if weight is None else weight[there]
-    )
-    starts = np.flatnonzero(is_first)
-    each = np.ones(len(there)) if weight is None else _scaled(weight[there][order])
-    total = np.add.reduceat(each, starts)
-    pieces = _pieces(total)
-    rows = np.repeat(there[order[starts]], pieces)
-    return ByContent(rows, _normalised(np.repeat(total / pieces, pieces)))
+    there = np.arange(len(features[0])) if weight is None else np.flatnonzero(weight)
+    w = np.ones(len(there)) if weight is None else _scaled(weight[there])
+    own = row_hashes([column[there] for column in features])
+    hashes = row_hashes([own, *(column[there] for column in others)]) if others else own
+    order = np.argsort(hashes, kind="stable") if weight is None else np.lexsort((w, hashes))
+    starts = _starts([column[there] for column in (*features, *others)], hashes, order)
+    total = np.add.reduceat(w[order], starts)
+    total = np.maximum(total, LIGHTEST * total.max())
+    pieces = _pieces(total) if _are_observations(own[order[starts]], total) else np.ones(len(total), np.int64)
+    return ByContent(np.repeat(there[order[starts]], pieces), _normalised(np.repeat(total / pieces, pieces)))
+
+
+def _are_observations(features: _Hashes, weight: NDArray[np.float64]) -> bool:
+    """Whether most of the weight is of distinct rows that share their features with others."""
+    _, cell, n_rows = np.unique(features, return_inverse=True, return_counts=True)
+    return float(weight[n_rows[cell] > 1].sum()) > SHARED * float(weight.sum())
 
 
 def _scaled(weight: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -70,19 +84,24 @@ def _scaled(weight: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 def _pieces(weight: NDArray[np.float64]) -> NDArray[np.int64]:
     """Into how many rows each is split."""
-    n, unit = len(weight), _unit_of_counts(weight)
-    most = max(n if unit is None else n * MOST_TIMES, FEWEST)
-    unit = max(float(weight.min()) if unit is None else unit, float(weight.sum()) / most)
+    lightest = float(weight.min())
+    if _are_multiples(weight, lightest):
+        unit, most = lightest, max(len(weight) * MOST_TIMES, MANY)
+    else:
+        unit, most = _part_of(weight, lightest), max(len(weight), FEW)
+    unit = max(unit, float(weight.sum()) / most)
     return np.maximum(np.floor(weight / unit + TOLERANCE), 1).astype(np.int64)
 
 
-def _unit_of_counts(weight: NDArray[np.float64]) -> float | None:
-    """What all weights are whole multiples of: the lightest of them or, of few rows, a whole part of it."""
-    for parts in range(1, FEWEST if len(weight) < FEWEST else 2):
-        counts = weight * (parts / float(weight.min()))
-        if bool((np.abs(counts - counts.round()) <= TOLERANCE * counts).all()):
-            return float(weight.min()) / parts
-    return None
+def _part_of(weight: NDArray[np.float64], lightest: float) -> float:
+    """The lightest or, of few rows, that whole part of it of which all are multiples, if there is one."""
+    parts = range(2, FEW if len(weight) < FEW else 2)
+    return next((lightest / n for n in parts if _are_multiples(weight, lightest / n)), lightest)
+
+
+def _are_multiples(weight: NDArray[np.float64], unit: float) -> bool:
+    counts = weight / unit
+    return bool((np.abs(counts - counts.round()) <= TOLERANCE * counts).all())
 
 
 def _normalised(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -91,12 +110,8 @@ def _normalised(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return weight / weight.mean()
 
 
-def _grouped(
-    columns: Sequence[NDArray[Any]], weight: NDArray[np.floating[Any]] | None
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """An order in which equal rows are neighbours, and which rows of it differ from the one before."""
-    hashes = row_hashes(columns)
-    order = np.argsort(hashes, kind="stable") if weight is None else np.lexsort((weight, hashes))
+def _starts(columns: Sequence[NDArray[Any]], hashes: _Hashes, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places in the order, in which equal rows are neighbours, where a row differs from the one before."""
     ordered = hashes[order]
     is_first = np.ones(len(order), dtype=bool)
     is_first[1:] = ordered[1:] != ordered[:-1]
@@ -105,7 +120,7 @@ def _grouped(
     for column in columns:  # different rows hardly ever have one hash, but must not be merged for it
         differ |= ~_equal(column[order[alike]], column[order[alike - 1]])
     is_first[alike[differ]] = True
-    return order, is_first
+    return np.flatnonzero(is_first)
 
 
 def _equal(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
