@@ -46,6 +46,7 @@ class Model:
     summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
     dropped:  columns that were left out at fit; they may be there at prediction, or not
     weights:  of the networks in the average; None weighs all alike
+    exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -63,6 +64,7 @@ class Model:
     summary: dict[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     weights: tuple[float, ...] | None = None
+    exposure: str | None = None
 
     @property
     def schema(self) -> Schema:
@@ -105,7 +107,7 @@ class Model:
         Raises:
             SchemaError: missing or unknown columns, or values that are not of their column's kind.
         """
-        return self.task.decide(self._predictions(read_table(table)))
+        return self.task.decide(self._amounts(read_table(table)))
 
     def predict_proba(self, table: Any) -> NDArray[np.float64]:
         """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
@@ -141,7 +143,7 @@ class Model:
         Raises:
             SchemaError: as `predict`.
         """
-        return self.task.columns(self._predictions(read_table(table)))
+        return self.task.columns(self._amounts(read_table(table)))
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
@@ -161,13 +163,21 @@ class Model:
             the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
             or mean (median, ...) of the rows that the model was trained on.
 
+        With an exposure the scores are per unit of it, and rows weigh as much as it, too.
+
         Raises:
             SchemaError: the target column is absent; otherwise as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         read = read_table(table)
-        code = self.task.encode(self._target_of(read))
-        weight = None if sample_weight is None else check_weights(sample_weight, read.n_rows)
+        y: NDArray[Any] = self._target_of(read)
+        weight: NDArray[Any] | None = None
+        if sample_weight is not None:
+            weight = check_weights(sample_weight, read.n_rows)
+        if self.exposure is not None:
+            exposure = self._exposure_of(read)
+            y, weight = per_unit(y, exposure), exposure if weight is None else exposure * weight
+        code = self.task.encode(y)
         prediction = self._predictions(read)
         scores = self.task.score(code, prediction, weight)
         baseline = self.task.score(code, np.broadcast_to(self._constant, prediction.shape), weight)
@@ -191,8 +201,25 @@ class Model:
         constant = self.summary.get("constant", self.summary.get("class_shares"))
         return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
 
+    def _exposure_of(self, table: Table) -> NDArray[np.float64]:
+        if self.exposure not in table.names:
+            raise SchemaError(
+                f"this model predicts {self._in_words} for an exposure, in the column {self.exposure!r}; got "
+                f"columns {listed(table.names)}. Add it; 1 in every row gives predictions per unit."
+            )
+        return check_exposure(table[self.exposure], table.n_rows)
+
+    def _amounts(self, table: Table) -> NDArray[np.float64]:
+        """Predictions for the exposure of each row, where the model has one."""
+        prediction = self._predictions(table)
+        if self.exposure is None:
+            return prediction
+        exposure = self._exposure_of(table)
+        return prediction * exposure.reshape(len(exposure), *[1] * (prediction.ndim - 1))
+
     def _predictions(self, table: Table) -> NDArray[np.float64]:
-        check(table, self.schema, allowed_extra=(*self.targets, *self.dropped))
+        known = (*self.targets, *self.dropped, *([self.exposure] if self.exposure else []))
+        check(table, self.schema, allowed_extra=known)
         return self.from_inputs(network_inputs(self.encoder.transform(table)))
 
     def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -228,6 +255,7 @@ class Model:
                 "network": self.config.to_json(),
                 "n_networks": len(self.networks),
                 "weights": self.weights,
+                "exposure": self.exposure,
                 "histories": [finite(history.to_dict()) for history in self.histories],
                 "summary": finite(self.summary),
             },
@@ -266,6 +294,7 @@ class Model:
             summary=meta["summary"],
             dropped=tuple(meta["dropped"]),
             weights=None if meta.get("weights") is None else tuple(meta["weights"]),
+            exposure=meta.get("exposure"),
         )
 
     def __repr__(self) -> str:
@@ -300,6 +329,29 @@ def check_weights(weight: Any, n_rows: int) -> NDArray[np.float32]:
             f"got shape {w.shape}, type {w.dtype}{f', from {w.min()} to {w.max()}' if right else ''}."
         )
     return w.astype(np.float32)
+
+
+def check_exposure(exposure: Any, n_rows: int) -> NDArray[np.float64]:
+    """Exposure of rows, checked.
+
+    Raises:
+        DataError: not one finite number above 0 for each row.
+    """
+    e = np.asarray(exposure)
+    if e.shape != (n_rows,) or e.dtype.kind not in "fiub" or not np.isfinite(e).all() or (e <= 0).any():
+        low = f", from {e.min()}" if e.dtype.kind in "fiub" and e.size else ""
+        raise DataError(
+            f"exposure must be {n_rows} finite numbers above 0; got shape {e.shape}, type {e.dtype}{low}. "
+            "Leave out rows without exposure."
+        )
+    return e.astype(np.float64)
+
+
+def per_unit(y: NDArray[Any], exposure: NDArray[np.float64]) -> NDArray[Any]:
+    """Targets over their exposure; labels stay as they are, for the task to refuse."""
+    if y.dtype.names is not None:
+        return side_by_side({name: per_unit(y[name], exposure) for name in y.dtype.names})
+    return y / exposure if y.dtype.kind in "fiu" else y
 
 
 def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:

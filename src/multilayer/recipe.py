@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.errors import ConfigError, DataError, nearest
-from multilayer.model import Model, check_weights, network_inputs
+from multilayer.model import Model, check_exposure, check_weights, network_inputs, per_unit
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.read import Table, listed, read_table
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
 from multilayer.table.split import folds, split
 from multilayer.training.autograd import forward_in_chunks
+from multilayer.training.classification import Classification
 from multilayer.training.ensemble import Snapshot, Snapshots, select_greedily
 from multilayer.training.history import History
 from multilayer.training.loop import Callback, train_pack
@@ -125,6 +126,9 @@ def fit(
     groups: str | None = None,
     time: str | None = None,
     sample_weight: Any = None,
+    class_weight: str | Mapping[Any, Real] | None = None,
+    exposure: Any = None,
+    threshold: str | Real | None = None,
     quality: str = "default",
     members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
@@ -152,8 +156,10 @@ def fit(
         task: "binary", "multiclass", "regression", or, with several targets of two values each, "multilabel";
             None decides from the target.
         objective: what a regression aims at: "squared_error" (the mean), "absolute_error" (the median),
-            "huber" (the mean without outliers), "quantile"; None is "quantile" where there are quantiles,
-            else "squared_error".
+            "huber" (the mean without outliers), "quantile", "poisson" (the mean of counts), "gamma" (of
+            positive amounts), "tweedie" (of amounts that are often 0), "log" (of positive numbers with a long
+            tail, through their logarithm); None is "quantile" where there are quantiles, else
+            "squared_error".
         quantiles: of the target, ascending, such as (0.1, 0.5, 0.9), for `Model.predict_quantiles`.
         drop: columns to leave out.
         kinds: column name -> "number", "boolean", "category" or "date", where the inferred kind is wrong.
@@ -163,6 +169,15 @@ def fit(
         groups: column whose values must not be on both sides of the split; it is no feature.
         time: column to split by: the latest rows validate.
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
+        class_weight: "balanced", so that all classes weigh alike, or label -> weight; multiplies the weights
+            of rows in the loss and in the choice among epochs, not in the scores. Probabilities lean with it.
+        exposure: for the objectives "poisson", "gamma" and "tweedie": how much of it each row's target is
+            of, such as years insured: name of a column, or values (n_rows,). What is learnt and scored is the
+            target per unit, weighted by the exposure; predictions are for the exposure of their rows, or,
+            where it was no column, for one unit.
+        threshold: of two classes or several labels: the probability from which on a row is predicted as the
+            second class, or the metric by which validation rows choose it: "f1", "balanced_accuracy",
+            "accuracy" or "mcc". None predicts the more probable one.
         quality: "fast" takes about a third of the time of "default", "best" some four times as much.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
@@ -184,8 +199,17 @@ def fit(
     started = clock.perf_counter()
     seed = _checked_seed(seed)
     _check_positive("time_budget", time_budget)
-    data = _Data.read(table, target, y, drop, groups, time, sample_weight)
-    task_ = make_task(data.y, task, objective=objective, quantiles=quantiles, weight=data.weight)
+    data = _Data.read(table, target, y, drop, groups, time, sample_weight, exposure)
+    task_ = make_task(
+        data.y,
+        task,
+        objective=objective,
+        quantiles=quantiles,
+        threshold=_plain(threshold),
+        weight=data.weight,
+    )
+    guessed = task is None and objective is None and quantiles is None
+    _check_settings(task_, class_weight, exposure is not None)
     schema = infer_schema(data.features, kinds=kinds)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
@@ -194,11 +218,13 @@ def fit(
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
     network = _network_config(encoder, batch, task_, config)
-    x, weight = network_inputs(batch), parts.train.weight
+    factors = _class_factors(task_, class_weight, code, parts.train.weight)
+    x, weight = network_inputs(batch), _loss_weight(factors, code, parts.train.weight)
     held = (x, code, weight)
     if parts.valid is not None:
         x_valid = network_inputs(encoder.transform(parts.valid.features))
-        held = (x_valid, task_.encode(parts.valid.y), parts.valid.weight)
+        code_valid = task_.encode(parts.valid.y)
+        held = (x_valid, code_valid, _loss_weight(factors, code_valid, parts.valid.weight))
     nets, histories, snapshots = _train(
         network,
         config,
@@ -213,7 +239,7 @@ def fit(
     )
     chosen = _choose(nets, snapshots, network, config, task_, held, parts.folds)
     task_, prediction = task_.settle(
-        held[1][chosen.rows], chosen.prediction, None if held[2] is None else held[2][chosen.rows]
+        held[1][chosen.rows], chosen.prediction, _validating(parts).weight_of(chosen.rows)
     )
     chosen = replace(chosen, prediction=prediction)
     model = Model(
@@ -225,9 +251,10 @@ def fit(
         histories,
         dropped=data.dropped,
         weights=chosen.weights,
+        exposure=data.exposure,
     )
     model.summary = _summary(
-        model, data, parts, config, chosen, code, held, task is None, validation, groups, time
+        model, data, parts, config, chosen, code, held, factors, guessed, validation, groups, time
     )
     model.summary |= {"seed": seed, "times": _times(started)}
     return model
@@ -240,6 +267,8 @@ class _Data:
     y:      (n_rows,); structured, with a field for each, where there are several targets
     target: name of the target, or of each
     beside: whether the targets came beside the table, as `y`
+    is_rate: whether y and weight are per unit of exposure already
+    exposure: the exposure's column, where it is one
     """
 
     features: Table
@@ -249,6 +278,8 @@ class _Data:
     beside: bool = False
     groups: NDArray[np.generic] | None = None
     time: NDArray[np.generic] | None = None
+    is_rate: bool = False
+    exposure: str | None = None
     dropped: tuple[str, ...] = ()
 
     @property
@@ -265,25 +296,30 @@ class _Data:
         groups: str | None,
         time: str | None,
         sample_weight: Any,
+        exposure: Any,
     ) -> "_Data":
         if (target is None) == (y is None):
             raise ConfigError("fit needs either the name of the target column (target=) or its values (y=).")
         table = read_table(source)
         drop = [drop] if isinstance(drop, str) else list(drop)
         weight_column = sample_weight if isinstance(sample_weight, str) else None
-        not_features = [*drop, *(name for name in (groups, weight_column) if name is not None)]
+        exposure_column = exposure if isinstance(exposure, str) else None
+        roles = (groups, weight_column, exposure_column)
+        not_features = [*drop, *(name for name in roles if name is not None)]
         names = _target_names(target)
         _require(table, [*not_features, *([time] if time is not None else []), *names])
         for name in names:
             if name in not_features:
-                raise ConfigError(f"the target {name!r} cannot be dropped, or be the groups or weights.")
+                raise ConfigError(
+                    f"the target {name!r} cannot be dropped, or be groups, weights or exposure."
+                )
         targets = {name: table[name] for name in names} if y is None else _columns_of(y, table.n_rows)
         if table.n_rows < 2:
             raise DataError(f"fit needs at least 2 rows; got n_samples = {table.n_rows}. Add rows.")
         if not set(table.names) - {*not_features, *names}:
             raise DataError("fit needs at least one column beside the target; got none. Add or keep columns.")
         weight = table[weight_column] if weight_column else sample_weight
-        return cls(
+        data = cls(
             features=table.drop(dict.fromkeys([*not_features, *names])),
             y=next(iter(targets.values())) if len(targets) == 1 else side_by_side(targets),
             weight=None if weight is None else check_weights(weight, table.n_rows),
@@ -291,8 +327,22 @@ class _Data:
             beside=y is not None,
             groups=None if groups is None else table[groups],
             time=None if time is None else table[time],
-            dropped=tuple(dict.fromkeys(not_features)),
+            exposure=exposure_column,
+            dropped=tuple(dict.fromkeys(name for name in not_features if name != exposure_column)),
         )
+        return (
+            data if exposure is None else data.per_unit_of(table[exposure] if exposure_column else exposure)
+        )
+
+    def per_unit_of(self, exposure: Any) -> "_Data":
+        """Targets per unit of exposure, weighted by it as well."""
+        of_rows = check_exposure(exposure, self.n_rows)
+        weight = of_rows if self.weight is None else self.weight * of_rows
+        return replace(self, y=per_unit(self.y, of_rows), weight=weight.astype(np.float32), is_rate=True)
+
+    def weight_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Weights of these rows."""
+        return None if self.weight is None else self.weight[rows]
 
     def take(self, rows: NDArray[np.int64]) -> "_Data":
         weight = None if self.weight is None else self.weight[rows]
@@ -371,6 +421,40 @@ def _split(
     return _Parts(data.take(rows[0]), data.take(rows[1]))
 
 
+def _validating(parts: _Parts) -> _Data:
+    """The rows that validation rows are numbered in."""
+    return parts.train if parts.valid is None else parts.valid
+
+
+def _check_settings(task: Task, class_weight: Any, has_exposure: bool) -> None:
+    if class_weight is not None and not isinstance(task, Classification):
+        raise ConfigError(
+            f"class_weight is for one target of classes; the task is {task.kind}. Leave it out."
+        )
+    if has_exposure and not task.takes_exposure:
+        raise ConfigError(
+            "exposure is for the objectives 'poisson', 'gamma' and 'tweedie'. Choose one of them, or leave "
+            "the exposure out."
+        )
+
+
+def _class_factors(
+    task: Task, class_weight: Any, code: NDArray[np.generic], weight: NDArray[np.float32] | None
+) -> NDArray[np.float64] | None:
+    if class_weight is None or not isinstance(task, Classification):
+        return None
+    return task.class_factors(class_weight, code, weight)
+
+
+def _loss_weight(
+    factors: NDArray[np.float64] | None, code: NDArray[np.generic], weight: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    """What rows weigh in the loss and in the choice of epochs; scores know nothing of class weights."""
+    if factors is None:
+        return weight
+    return (factors[code] * (1.0 if weight is None else weight)).astype(np.float32)
+
+
 def _can_fold(data: _Data, fold: NDArray[np.int64]) -> bool:
     """Whether each fold has enough rows, and rows that weigh something."""
     weight = np.ones(data.n_rows) if data.weight is None else data.weight
@@ -410,7 +494,13 @@ def _given_validation(data: _Data, validation: Any) -> _Data:
         targets = [table[name] for name in names]
     _require(table, list(data.features.names))
     y = targets[0] if len(targets) == 1 else side_by_side(dict(zip(names, targets, strict=True)))
-    return replace(data, features=table.select(data.features.names), y=y, weight=None, groups=None, time=None)
+    held = replace(data, features=table.select(data.features.names), y=y, weight=None, groups=None, time=None)
+    if not data.is_rate:
+        return held
+    if data.exposure is None:
+        raise ConfigError("validation rows of their own need exposure= to be a column of both tables.")
+    _require(table, [data.exposure])
+    return held.per_unit_of(table[data.exposure])
 
 
 def _config(
@@ -652,6 +742,7 @@ def _summary(
     chosen: _Chosen,
     code: NDArray[np.generic],
     held: Rows,
+    factors: NDArray[np.float64] | None,
     guessed: bool,
     validation: Any,
     groups: str | None,
@@ -659,12 +750,13 @@ def _summary(
 ) -> dict[str, Any]:
     task = model.task
     valid_code = held[1][chosen.rows]
-    valid_weight = None if held[2] is None else held[2][chosen.rows]
+    valid_weight = _validating(parts).weight_of(chosen.rows)
     scores = task.score(valid_code, chosen.prediction, valid_weight)
     constant = task.constant(code, parts.train.weight)
     baseline = task.score(valid_code, np.broadcast_to(constant, chosen.prediction.shape), valid_weight)
     decisions = [
         _task_sentence(data, task, guessed),
+        *_aim_sentences(data, task, factors),
         _split_sentence(parts, config, task, validation, groups, time),
         _columns_sentence(model, data),
         _network_sentence(model, config, chosen),
@@ -697,10 +789,26 @@ def _network_sentence(model: Model, config: Config, chosen: _Chosen) -> str:
 
 
 def _task_sentence(data: _Data, task: Task, guessed: bool) -> str:
-    words = f" {task.in_words()}" if task.in_words() else ""
+    words = f" {task.extent_in_words()}" if task.extent_in_words() else ""
     targets = repr(data.target) if isinstance(data.target, str) else listed(data.target)
     reason = f" ({guess_kind(data.y)[1]}; pass task= to choose another)" if guessed else " (as asked)"
     return f"task: {task.kind}{words} of {targets}{reason}"
+
+
+def _aim_sentences(data: _Data, task: Task, factors: NDArray[np.float64] | None) -> list[str]:
+    """Objective, exposure, threshold and class weights, where there are any."""
+    sentences = [task.aim_in_words()] if task.aim_in_words() else []
+    if data.is_rate:
+        of = "exposure" if data.exposure is None else repr(data.exposure)
+        sentences.append(f"exposure: learnt and scored per unit of {of}, each row weighted by it")
+    if factors is not None:
+        each = [f"{label!r} {factor:.4g}" for label, factor in zip(task.classes, factors, strict=True)]
+        more = f" and {len(each) - 10} more" if len(each) > 10 else ""
+        sentences.append(
+            f"class weights: {', '.join(each[:10])}{more}; in the loss and the choice of epochs, so that "
+            "probabilities lean with them, not in scores"
+        )
+    return sentences
 
 
 def _split_sentence(
