@@ -212,3 +212,200 @@ class TestCommandLine:
         ]
         np.testing.assert_allclose(table["probability_odd"], labelled.predict_proba(features())[:, 2])
         assert table["prediction_sold"].tolist() == labelled.predict(features())[:, 1].tolist()
+
+
+class TestObjectives:
+    @pytest.mark.parametrize("objective", ["poisson", "gamma", "tweedie", "log"])
+    def test_positive_targets_give_positive_predictions(self, objective: str) -> None:
+        mean = 20 * np.exp(X[:, 0])
+        drawn = {"poisson": RNG.poisson(mean), "tweedie": RNG.poisson(mean / 40) * 3.5}
+        y = drawn.get(objective, mean * RNG.gamma(5, 0.2, N_ROWS))
+        model = fit(features(), y=y, objective=objective, **FAST | {"epochs": 10})
+        far = {"u": [-50.0, 50.0], "v": [0.0, 0.0]}
+
+        assert (model.predict(features()) > 0).all() and (model.predict(far) > 0).all()
+        metric = model.task.metric
+        assert model.score[metric] < model.summary["baseline"][metric]
+        assert any(objective in said or "logarithm" in said for said in model.summary["decisions"])
+
+    def test_the_logarithm_predicts_means(self) -> None:
+        y = np.exp(X[:, 0] + NOISE)
+        model = fit(features(), y=y, objective="log", **FAST | {"epochs": 10})
+
+        assert model.task.factor > 1.1  # of a lognormal of spread 1: e^0.5
+        assert model.predict(features()).mean() == pytest.approx(y.mean(), rel=0.2)
+
+    def test_quantiles_cover_what_they_say(self, tmp_path: Path) -> None:
+        n = 1000
+        rng = np.random.default_rng(1)
+        x = rng.uniform(-1, 1, n)
+        table = {"x": x, "y": x + (1 + x) * rng.normal(size=n)}
+        model = fit(table, target="y", quantiles=(0.1, 0.5, 0.9), **FAST | {"epochs": 8, "members": 4})
+        model.save(tmp_path / "m.mlp")
+        quantiles = Model.load(tmp_path / "m.mlp").predict_quantiles(table)
+
+        assert model.quantiles == (0.1, 0.5, 0.9)
+        assert (np.diff(quantiles, axis=1) >= 0).all()
+        assert model.score["coverage"] == pytest.approx(0.8, abs=0.07)
+        np.testing.assert_array_equal(model.predict(table), quantiles[:, 1])
+        width = quantiles[:, 2] - quantiles[:, 0]
+        assert width[x > 0.5].mean() > 2 * width[x < -0.5].mean()
+        assert list(model.predict_columns(table)) == [
+            "quantile_0.1", "quantile_0.5", "quantile_0.9", "prediction"
+        ]  # fmt: skip
+
+    def test_quantiles_of_several_targets(self) -> None:
+        model = fit(features(), y=np.stack([*numbers().values()], 1), quantiles=(0.2, 0.8), **FAST)
+
+        assert model.predict_quantiles(features()).shape == (N_ROWS, 2, 2)
+        np.testing.assert_array_equal(model.predict(features()), model.predict_quantiles(features())[:, :, 0])
+
+    def test_quantiles_need_a_model_of_them(self, numbered: Model) -> None:
+        with pytest.raises(SchemaError, match="this one predicts the numbers 'near', 'far'"):
+            numbered.predict_quantiles(features())
+
+    def test_the_median_bears_outliers(self) -> None:
+        y = X[:, 0].copy()
+        y[::10] = 1e6
+        for objective in ("absolute_error", "huber"):
+            model = fit(features(), y=y, objective=objective, **FAST | {"epochs": 10})
+            assert np.median(np.abs(model.predict(features()) - X[:, 0])) < 1
+
+
+class TestExposure:
+    YEARS = np.random.default_rng(2).uniform(0.2, 3, N_ROWS)
+    CLAIMS = np.random.default_rng(3).poisson(YEARS * np.exp(X[:, 0]))
+
+    def table(self) -> dict[str, Any]:
+        return features() | {"years": self.YEARS, "claims": self.CLAIMS}
+
+    @pytest.fixture(scope="class")
+    def model(self) -> Model:
+        return fit(self.table(), target="claims", objective="poisson", exposure="years", **FAST)
+
+    def test_predictions_grow_with_exposure(self, model: Model, tmp_path: Path) -> None:
+        model.save(tmp_path / "m.mlp")
+        loaded = Model.load(tmp_path / "m.mlp")
+        rate = model.predict(features() | {"years": np.ones(N_ROWS)})
+
+        assert "years" not in model.schema.names
+        np.testing.assert_allclose(loaded.predict(self.table()), rate * self.YEARS)
+        np.testing.assert_allclose(loaded.predict_columns(self.table())["prediction"], rate * self.YEARS)
+
+    def test_scores_are_per_unit(self, model: Model) -> None:
+        from sklearn.metrics import mean_poisson_deviance
+
+        rate = model.predict(features() | {"years": np.ones(N_ROWS)})
+        expected = mean_poisson_deviance(self.CLAIMS / self.YEARS, rate, sample_weight=self.YEARS)
+        scores = model.evaluate(self.table())
+        assert scores["poisson_deviance"] == pytest.approx(expected)
+        constant = np.full(N_ROWS, self.CLAIMS.sum() / self.YEARS.sum())
+        expected = mean_poisson_deviance(self.CLAIMS / self.YEARS, constant, sample_weight=self.YEARS)
+        assert scores["baseline_poisson_deviance"] == pytest.approx(expected, rel=1e-5)
+
+    def test_it_is_the_rate_weighted_by_exposure(self, model: Model) -> None:
+        rate = self.CLAIMS / self.YEARS
+        other = fit(features(), y=rate, sample_weight=self.YEARS, objective="poisson", **FAST)
+        beside = fit(features(), y=self.CLAIMS, exposure=self.YEARS, objective="poisson", **FAST)
+        ones = features() | {"years": np.ones(N_ROWS)}
+
+        np.testing.assert_allclose(model.predict(ones), other.predict(features()), rtol=1e-4)
+        np.testing.assert_allclose(beside.predict(features()), other.predict(features()), rtol=1e-4)
+
+    def test_new_rows_need_it(self, model: Model) -> None:
+        with pytest.raises(SchemaError, match="for an exposure, in the column 'years'"):
+            model.predict(features())
+        with pytest.raises(DataError, match="exposure must be 120 finite numbers above 0"):
+            model.predict(features() | {"years": np.zeros(N_ROWS)})
+
+    @pytest.mark.parametrize("settings", [{}, {"objective": "huber"}, {"task": "multiclass"}])
+    def test_only_rates_have_it(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match="exposure is for the objectives 'poisson'"):
+            fit(self.table(), target="claims", exposure="years", **settings, **FAST)
+
+
+class TestClassWeight:
+    SICK = np.where(X[:, 0] + NOISE > 1.7, "yes", "no")
+
+    def test_it_leans_the_probabilities_and_not_the_scores(self) -> None:
+        plain = fit(features(), y=self.SICK, **FAST)
+        balanced = fit(features(), y=self.SICK, class_weight="balanced", **FAST)
+        said = next(s for s in balanced.summary["decisions"] if s.startswith("class weights"))
+
+        assert balanced.predict_proba(features())[:, 1].mean() > plain.predict_proba(features())[:, 1].mean()
+        assert balanced.summary["class_shares"] == plain.summary["class_shares"]
+        assert balanced.summary["baseline"] == plain.summary["baseline"]
+        assert "'yes'" in said
+
+    def test_it_is_row_weights(self) -> None:
+        weighted = fit(features(), y=self.SICK, sample_weight=np.where(self.SICK == "yes", 4.0, 1.0),
+                       validation=0.2, **FAST)  # fmt: skip
+        by_class = fit(features(), y=self.SICK, class_weight={"yes": 4}, validation=0.2, **FAST)
+        # target statistics know weights of rows, not of classes: nearly the same
+        p, q = weighted.predict_proba(features())[:, 1], by_class.predict_proba(features())[:, 1]
+        assert np.corrcoef(p, q)[0, 1] > 0.9
+
+    def test_only_classes_have_it(self) -> None:
+        with pytest.raises(ConfigError, match="class_weight is for one target of classes"):
+            fit(features(), y=X[:, 0], class_weight="balanced", **FAST)
+
+
+class TestThreshold:
+    SICK = TestClassWeight.SICK
+
+    def test_a_metric_chooses_it_on_validation_rows(self, tmp_path: Path) -> None:
+        plain = fit(features(), y=self.SICK, **FAST)
+        model = fit(features(), y=self.SICK, threshold="f1", **FAST)
+        model.save(tmp_path / "m.mlp")
+        loaded = Model.load(tmp_path / "m.mlp")
+        threshold = loaded.task.threshold
+        probs = loaded.predict_proba(features())
+
+        np.testing.assert_array_equal(probs, plain.predict_proba(features()))
+        np.testing.assert_array_equal(loaded.predict(features()) == "yes", probs[:, 1] >= threshold)
+        assert {"f1", "precision", "recall", "balanced_accuracy"} <= set(loaded.evaluate(
+            features() | {"target": self.SICK}))  # fmt: skip
+        said = next(s for s in model.summary["decisions"] if s.startswith("threshold"))
+        assert f"{threshold:.4g}" in said and "best for f1" in said
+
+    def test_a_number_is_taken(self) -> None:
+        model = fit(features(), y=self.SICK, threshold=0.01, **FAST)
+        np.testing.assert_array_equal(
+            model.predict(features()) == "yes", model.predict_proba(features())[:, 1] >= 0.01
+        )
+
+    def test_each_label_has_its_own(self) -> None:
+        model = fit(features() | labels(), target=list(labels()), threshold="balanced_accuracy", **FAST)
+        thresholds = [part.threshold for part in model.task.parts]
+
+        assert len(set(thresholds)) == 3
+        probs = model.predict_proba(features())
+        np.testing.assert_array_equal(model.predict(features())[:, 1] == "yes", probs[:, 1] >= thresholds[1])
+
+
+class TestManyClasses:
+    def test_labels_of_any_kind_and_classes_of_one_row(self) -> None:
+        y = np.concatenate([np.arange(60).repeat(2) * 37 - 900])[:N_ROWS].astype(np.int64)
+        y[0], y[1] = 2**60, -(2**60)
+        model = fit(features(), y=y, task="multiclass", **FAST)
+        prediction = model.predict(features())
+
+        assert prediction.dtype == np.int64 and set(prediction.tolist()) <= set(y.tolist())
+        assert model.predict_proba(features()).shape == (N_ROWS, len(set(y.tolist())))
+        assert model.classes[0] == -(2**60) and model.classes[-1] == 2**60
+
+    def test_float_labels_come_back_as_floats(self) -> None:
+        y = np.where(X[:, 0] > 0, 2.0, 1.0)
+        prediction = fit(features(), y=y, **FAST).predict(features())
+        assert prediction.dtype == np.float64 and set(prediction.tolist()) <= {1.0, 2.0}
+
+    def test_snapshots_remember_a_number_a_row(self) -> None:
+        from multilayer.recipe import Config, _most_snapshots
+        from multilayer.training.targets import make_task
+
+        many = make_task(np.arange(1000), "multiclass")
+        assert many.essence(np.zeros((5, 1000), np.float32), np.arange(5)).shape == (5,)
+        assert _most_snapshots(Config(), many, 20_000) == Config().snapshots
+        several = make_task(np.array([tuple(range(1000)), tuple(range(1, 1001))],
+                                     dtype=[(f"t{i}", float) for i in range(1000)]))  # fmt: skip
+        assert 1 <= _most_snapshots(Config(), several, 20_000) < Config().snapshots

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from multilayer.table.read import read_table
     from multilayer.training.history import History
     from multilayer.training.loop import train, train_pack
-    from multilayer.training.losses import QuantileLoss
+    from multilayer.training.losses import GammaLoss, QuantileLoss, TweedieLoss
     from multilayer.training.optim import Muon
 
     __version__: str
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigError",
     "DataError",
+    "GammaLoss",
     "History",
     "MLPClassifier",
     "MLPRegressor",
@@ -49,6 +50,7 @@ __all__ = [
     "OutputError",
     "QuantileLoss",
     "SchemaError",
+    "TweedieLoss",
     "block",
     "fit",
     "mlp",
@@ -63,6 +65,7 @@ __all__ = [
 _NAMES = {
     "ConfigError": "multilayer.errors",
     "DataError": "multilayer.errors",
+    "GammaLoss": "multilayer.training.losses",
     "History": "multilayer.training.history",
     "MLPClassifier": "multilayer.estimators",
     "MLPRegressor": "multilayer.estimators",
@@ -74,6 +77,7 @@ _NAMES = {
     "OutputError": "multilayer.errors",
     "QuantileLoss": "multilayer.training.losses",
     "SchemaError": "multilayer.errors",
+    "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
     "fit": "multilayer.recipe",
     "mlp": "multilayer.nn.blocks",

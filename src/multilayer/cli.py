@@ -120,11 +120,32 @@ def fit(
         typer.Option(
             metavar="NAME",
             help="What a regression aims at: squared_error (the mean), absolute_error (the median), huber, "
-            "quantile.",
+            "quantile, poisson (counts), gamma (amounts), tweedie (amounts, many 0), log (a long tail).",
         ),
     ] = None,
     quantiles: Annotated[
         str | None, typer.Option(metavar="Q,Q", help="Predict these quantiles, such as 0.1,0.5,0.9.")
+    ] = None,
+    class_weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="balanced|LABEL=WEIGHT",
+            help="Let all classes weigh alike in training, or each as much as you say. Repeatable.",
+        ),
+    ] = None,
+    exposure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", help="Learn the target per unit of this column (poisson, gamma, tweedie)."
+        ),
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P|METRIC",
+            help="Predict the second of two classes from this probability on, or from the one that is best "
+            "for f1, balanced_accuracy, accuracy or mcc.",
+        ),
     ] = None,
     out: Annotated[
         str | None,
@@ -184,9 +205,10 @@ def fit(
         _check_out(path, sources=(table,))
         model = recipe.fit(
             table, query=query, target=target if len(target) > 1 else target[0], task=task,
-            objective=objective, quantiles=_numbers("--quantiles", quantiles), drop=drops, kinds=kinds,
-            missing=_marks(missing or []), thousands=thousands, decimal=decimal, groups=group, time=time,
-            monotone=_directions(monotone or []),
+            objective=objective, quantiles=_numbers("--quantiles", quantiles),
+            class_weight=_class_weight(class_weight), exposure=exposure, threshold=_threshold(threshold),
+            drop=drops, kinds=kinds, missing=_marks(missing or []), thousands=thousands, decimal=decimal,
+            groups=group, time=time, monotone=_directions(monotone or []),
             quality=quality, network=network, members=members, epochs=epochs, time_budget=time_budget,
             seed=seed, callbacks=(after_epoch,),
         )  # fmt: skip
@@ -320,6 +342,35 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
             f"{option} takes numbers with commas between them; got {text!r}. Write for example "
             f"{option} 0.1,0.5,0.9."
         ) from None
+
+
+def _class_weight(words: Sequence[str] | None) -> Any:
+    """Labels with weights, where the last `=` counts; or "balanced".
+
+    >>> _class_weight(["yes=5", "no=1"]), _class_weight(["balanced"])
+    ({'yes': 5.0, 'no': 1.0}, 'balanced')
+    """
+    if not words or list(words) == ["balanced"]:
+        return words[0] if words else None
+    try:
+        return {label: float(weight) for label, _, weight in (word.rpartition("=") for word in words)}
+    except ValueError:
+        raise ConfigError(
+            f"--class-weight takes balanced, or LABEL=WEIGHT; got {', '.join(words)!r}. "
+            "Write for example --class-weight yes=5."
+        ) from None
+
+
+def _threshold(text: str | None) -> str | float | None:
+    """A probability, or the name of a metric.
+
+    >>> _threshold("0.3"), _threshold("f1")
+    (0.3, 'f1')
+    """
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _kinds(pairs: Sequence[str]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Model:
     dropped:  columns that were left out at fit; they may be there at prediction, or not
     weights:  of the networks in the average; None weighs all alike
     notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
+    exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -69,6 +70,7 @@ class Model:
     dropped: tuple[str, ...] = ()
     weights: tuple[float, ...] | None = None
     notation: Notation = field(default_factory=Notation)
+    exposure: str | None = None
 
     @property
     def schema(self) -> Schema:
@@ -112,7 +114,7 @@ class Model:
         Raises:
             SchemaError: missing or unknown columns, or values that are not of their column's kind.
         """
-        return self.task.decide(self._predictions(self._read(table, query)))
+        return self.task.decide(self._amounts(self._read(table, query)))
 
     def predict_proba(self, table: Any, *, query: str | None = None) -> NDArray[np.float64]:
         """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
@@ -148,7 +150,7 @@ class Model:
         Raises:
             SchemaError: as `predict`.
         """
-        return self.task.columns(self._predictions(self._read(table, query)))
+        return self.task.columns(self._amounts(self._read(table, query)))
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
@@ -170,13 +172,21 @@ class Model:
             the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
             or mean (median, ...) of the rows that the model was trained on.
 
+        With an exposure the scores are per unit of it, and rows weigh as much as it, too.
+
         Raises:
             SchemaError: the target column is absent; otherwise as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         read = self._read(table, query)
-        code = self.task.encode(self._target_of(read))
-        weight = None if sample_weight is None else check_weights(sample_weight, read.n_rows)
+        y: NDArray[Any] = self._target_of(read)
+        weight: NDArray[Any] | None = None
+        if sample_weight is not None:
+            weight = check_weights(sample_weight, read.n_rows)
+        if self.exposure is not None:
+            exposure = self._exposure_of(read)
+            y, weight = per_unit(y, exposure), exposure if weight is None else exposure * weight
+        code = self.task.encode(y)
         prediction = self._predictions(read)
         scores = self.task.score(code, prediction, weight)
         baseline = self.task.score(code, np.broadcast_to(self._constant, prediction.shape), weight)
@@ -208,7 +218,9 @@ class Model:
     @cached_property
     def _known(self) -> dict[str, None]:
         """Names of all columns at fit, in order."""
-        return dict.fromkeys((*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets))
+        exposure = () if self.exposure is None else (self.exposure,)
+        names = (*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets, *exposure)
+        return dict.fromkeys(names)
 
     @cached_property
     def _numbers(self) -> frozenset[str]:
@@ -217,8 +229,25 @@ class Model:
         of_numbers = not any(isinstance(label, str) for label in self.task.classes)
         return frozenset({*names, *self.targets} if of_numbers else names)
 
+    def _exposure_of(self, table: Table) -> NDArray[np.float64]:
+        if self.exposure not in table.names:
+            raise SchemaError(
+                f"this model predicts {self._in_words} for an exposure, in the column {self.exposure!r}; got "
+                f"columns {listed(table.names)}. Add it; 1 in every row gives predictions per unit."
+            )
+        return check_exposure(table[self.exposure], table.n_rows)
+
+    def _amounts(self, table: Table) -> NDArray[np.float64]:
+        """Predictions for the exposure of each row, where the model has one."""
+        prediction = self._predictions(table)
+        if self.exposure is None:
+            return prediction
+        exposure = self._exposure_of(table)
+        return prediction * exposure.reshape(len(exposure), *[1] * (prediction.ndim - 1))
+
     def _predictions(self, table: Table) -> NDArray[np.float64]:
-        check(table, self.schema, allowed_extra=(*self.targets, *self.dropped))
+        known = (*self.targets, *self.dropped, *([self.exposure] if self.exposure else []))
+        check(table, self.schema, allowed_extra=known)
         return self.from_inputs(network_inputs(self.encoder.transform(table)))
 
     def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -255,6 +284,7 @@ class Model:
                 "n_networks": len(self.networks),
                 "weights": self.weights,
                 "notation": self.notation.to_json(),
+                "exposure": self.exposure,
                 "histories": [finite(history.to_dict()) for history in self.histories],
                 "summary": finite(self.summary),
             },
@@ -315,6 +345,7 @@ class Model:
             dropped=tuple(meta["dropped"]),
             weights=None if meta.get("weights") is None else tuple(meta["weights"]),
             notation=Notation.from_json(meta.get("notation", {})),
+            exposure=meta.get("exposure"),
         )
 
     def __repr__(self) -> str:
@@ -351,6 +382,29 @@ def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
             f"got shape {w.shape}, type {w.dtype}{f', from {w.min()} to {w.max()}' if right else ''}."
         )
     return w.astype(np.float64)
+
+
+def check_exposure(exposure: Any, n_rows: int) -> NDArray[np.float64]:
+    """Exposure of rows, checked.
+
+    Raises:
+        DataError: not one finite number above 0 for each row.
+    """
+    e = np.asarray(exposure)
+    if e.shape != (n_rows,) or e.dtype.kind not in "fiub" or not np.isfinite(e).all() or (e <= 0).any():
+        low = f", from {e.min()}" if e.dtype.kind in "fiub" and e.size else ""
+        raise DataError(
+            f"exposure must be {n_rows} finite numbers above 0; got shape {e.shape}, type {e.dtype}{low}. "
+            "Leave out rows without exposure."
+        )
+    return e.astype(np.float64)
+
+
+def per_unit(y: NDArray[Any], exposure: NDArray[np.float64]) -> NDArray[Any]:
+    """Targets over their exposure; labels stay as they are, for the task to refuse."""
+    if y.dtype.names is not None:
+        return side_by_side({name: per_unit(y[name], exposure) for name in y.dtype.names})
+    return y / exposure if y.dtype.kind in "fiu" else y
 
 
 def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:

@@ -16,7 +16,7 @@ from torch import nn
 
 from multilayer.baselines import BASELINES
 from multilayer.errors import ConfigError, DataError, MultilayerError, nearest
-from multilayer.model import Model, check_weights, network_inputs
+from multilayer.model import Model, check_exposure, check_weights, network_inputs, per_unit
 from multilayer.nn.blocks import make_activation
 from multilayer.nn.networks import NetworkConfig
 from multilayer.table.encode import Batch, Encoder, most_varied
@@ -28,6 +28,7 @@ from multilayer.table.repeats import by_content
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
 from multilayer.table.split import check_complete, folds, group_folds, split
 from multilayer.training.autograd import forward_in_chunks
+from multilayer.training.classification import Classification
 from multilayer.training.ensemble import Snapshot, Snapshots, mean_weights, select_greedily
 from multilayer.training.history import History
 from multilayer.training.loop import Callback, train_pack
@@ -141,6 +142,9 @@ def fit(
     groups: Hashable = None,
     time: Hashable = None,
     sample_weight: Any = None,
+    class_weight: str | Mapping[Any, Real] | None = None,
+    exposure: Any = None,
+    threshold: str | Real | None = None,
     monotone: Mapping[str, str | Whole] | None = None,
     quality: str = "default",
     network: str = "default",
@@ -175,8 +179,10 @@ def fit(
         task: "binary", "multiclass", "regression", or, with several targets of two values each, "multilabel";
             None decides from the target.
         objective: what a regression aims at: "squared_error" (the mean), "absolute_error" (the median),
-            "huber" (the mean without outliers), "quantile"; None is "quantile" where there are quantiles,
-            else "squared_error".
+            "huber" (the mean without outliers), "quantile", "poisson" (the mean of counts), "gamma" (of
+            positive amounts), "tweedie" (of amounts that are often 0), "log" (of positive numbers with a long
+            tail, through their logarithm); None is "quantile" where there are quantiles, else
+            "squared_error".
         quantiles: of the target, ascending, such as (0.1, 0.5, 0.9), for `Model.predict_quantiles`.
         drop: columns to leave out; they may hold anything.
         kinds: column name -> "number", "boolean", "category" or "date", where the inferred kind is wrong.
@@ -196,6 +202,15 @@ def fit(
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature. A
             weight of 2 is the row twice, exactly; of 0, no row; only ratios count. A `validation` table may
             hold the column, too.
+        class_weight: "balanced", so that all classes weigh alike, or label -> weight; multiplies the weights
+            of rows in the loss and in the choice among epochs, not in the scores. Probabilities lean with it.
+        exposure: for the objectives "poisson", "gamma" and "tweedie": how much of it each row's target is
+            of, such as years insured: name of a column, or values (n_rows,). What is learnt and scored is the
+            target per unit, weighted by the exposure; predictions are for the exposure of their rows, or,
+            where it was no column, for one unit.
+        threshold: of two classes or several labels: the probability from which on a row is predicted as the
+            second class, or the metric by which validation rows choose it: "f1", "balanced_accuracy",
+            "accuracy" or "mcc". None predicts the more probable one.
         monotone: column name -> "increasing" (or 1) or "decreasing" (or -1): the prediction, or for two
             classes the probability of the second, never falls (never rises) as that column grows and all
             others stay, wherever that is; up to the rounding of float32, and missing values excepted. For
@@ -226,15 +241,18 @@ def fit(
     _check_positive("time_budget", time_budget)
     notation = Notation.declare(missing, thousands, decimal)
     groups, time = (None if name is None else column_name(name) for name in (groups, time))
-    given = _Data.read(table, target, y, drop, groups, time, sample_weight, notation, query)
+    given = _Data.read(table, target, y, drop, groups, time, sample_weight, exposure, notation, query)
     data = given.by_content()
     kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
+    aims = {"objective": objective, "quantiles": quantiles, "threshold": _plain(threshold)}
     task_, schema = _task_and_schema(
         given,
         data,
-        lambda of: make_task(of.y, task, objective=objective, quantiles=quantiles, weight=of.weight),
+        lambda of: make_task(of.y, task, **aims, weight=of.weight),
         lambda of: infer_schema(of.features, kinds=kinds),
     )
+    guessed = task is None and objective is None and quantiles is None
+    _check_settings(task_, class_weight, exposure is not None)
     directions = _directions(monotone or {}, given, schema, task_)
     base = _base_config(network, quality, data.n_rows, len(schema.columns), task_, directions)
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
@@ -245,11 +263,13 @@ def fit(
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
     net_config = _network_config(encoder, batch, task_, config, directions)
-    x, weight = network_inputs(batch), parts.train.weight
-    held = (x, code, weight)
+    factors = _class_factors(task_, class_weight, code, parts.train.weight)
+    x, weight = network_inputs(batch), _loss_weight(factors, code, parts.train.weight)
+    to_score: Rows = (x, code, parts.train.weight)
     if parts.valid is not None:
         x_valid = network_inputs(encoder.transform(parts.valid.features))
-        held = _by_content(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
+        to_score = _by_content(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
+    held = (*to_score[:2], _loss_weight(factors, *to_score[1:]))
     nets, histories, snapshots = (_train if config.network == "default" else _train_baseline)(
         net_config,
         config,
@@ -265,7 +285,7 @@ def fit(
     )
     chosen = _choose(nets, snapshots, net_config, config, task_, held, parts.folds)
     task_, prediction = task_.settle(
-        held[1][chosen.rows], chosen.prediction, None if held[2] is None else held[2][chosen.rows]
+        to_score[1][chosen.rows], chosen.prediction, _weight_of(to_score, chosen.rows)
     )
     chosen = replace(chosen, prediction=prediction)
     model = Model(
@@ -278,9 +298,10 @@ def fit(
         dropped=data.dropped,
         weights=chosen.weights,
         notation=notation,
+        exposure=data.exposure,
     )
     model.summary = _summary(
-        model, given, data, parts, config, chosen, code, held, task is None, validation, groups, time
+        model, given, data, parts, config, chosen, code, to_score, factors, guessed, validation, groups, time
     )
     if directions:
         model.summary["decisions"].append(_monotone_sentence(directions))
@@ -320,6 +341,8 @@ class _Data:
     y:      (n_rows,); structured, with a field for each, where there are several targets
     target: name of the target, or of each
     beside: whether the targets came beside the table, as `y`
+    is_rate: whether y and weight are per unit of exposure already
+    exposure: the exposure's column, where it is one
     """
 
     features: Table
@@ -329,6 +352,8 @@ class _Data:
     beside: bool = False
     groups: NDArray[np.generic] | None = None
     time: NDArray[np.generic] | None = None
+    is_rate: bool = False
+    exposure: str | None = None
     dropped: tuple[str, ...] = ()
     notation: Notation = field(default_factory=Notation)
     notes: tuple[str, ...] = ()
@@ -348,6 +373,7 @@ class _Data:
         groups: str | None,
         time: str | None,
         sample_weight: Any,
+        exposure: Any,
         notation: Notation,
         query: str | None,
     ) -> "_Data":
@@ -355,14 +381,18 @@ class _Data:
             raise ConfigError("fit needs either the name of the target column (target=) or its values (y=).")
         dropped = [column_name(name) for name in ([drop] if isinstance(drop, str) else drop)]
         weight_column = column_name(sample_weight) if isinstance(sample_weight, str) else None
+        exposure_column = column_name(exposure) if isinstance(exposure, str) else None
+        roles = (groups, weight_column, exposure_column)
         names = _target_names(target)
-        unread = set(dropped) - {*names, groups, time, weight_column}
+        unread = set(dropped) - {*names, *roles, time}
         table = read_source(source, notation, query=query, unread=unread)
-        not_features = [*dropped, *(name for name in (groups, weight_column) if name is not None)]
+        not_features = [*dropped, *(name for name in roles if name is not None)]
         _require(table, [*not_features, *([time] if time is not None else []), *names])
         for name in names:
             if name in not_features:
-                raise ConfigError(f"the target {name!r} cannot be dropped, or be the groups or weights.")
+                raise ConfigError(
+                    f"the target {name!r} cannot be dropped, or be groups, weights or exposure."
+                )
         targets = {name: table[name] for name in names} if y is None else _columns_of(y, table.n_rows)
         if table.n_rows < 2:
             raise DataError(f"fit needs at least 2 rows; got n_samples = {table.n_rows}. Add rows.")
@@ -372,7 +402,7 @@ class _Data:
         for role, column in (("groups", groups), ("time", time)):
             if column is not None:
                 check_complete(role, table[column])
-        return cls(
+        data = cls(
             features=table.drop(dict.fromkeys([*not_features, *names])),
             y=next(iter(targets.values())) if len(targets) == 1 else side_by_side(targets),
             weight=None if weight is None else check_weights(weight, table.n_rows),
@@ -380,11 +410,21 @@ class _Data:
             beside=y is not None,
             groups=None if groups is None else table[groups],
             time=None if time is None else table[time],
-            dropped=tuple(dict.fromkeys(not_features)),
+            exposure=exposure_column,
+            dropped=tuple(dict.fromkeys(name for name in not_features if name != exposure_column)),
             notation=notation,
             notes=table.notes,
             weight_column=weight_column,
         )
+        return (
+            data if exposure is None else data.per_unit_of(table[exposure] if exposure_column else exposure)
+        )
+
+    def per_unit_of(self, exposure: Any) -> "_Data":
+        """Targets per unit of exposure, weighted by it as well."""
+        of_rows = check_exposure(exposure, self.n_rows)
+        weight = of_rows if self.weight is None else self.weight * of_rows
+        return replace(self, y=per_unit(self.y, of_rows), weight=weight, is_rate=True)
 
     def take(self, rows: NDArray[np.int64]) -> "_Data":
         return replace(
@@ -495,6 +535,39 @@ def _folds(
     return group_folds(data.groups, n_folds, seed=seed) if n_groups >= n_folds else None
 
 
+def _weight_of(rows: "Rows", numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    return None if rows[2] is None else rows[2][numbers]
+
+
+def _check_settings(task: Task, class_weight: Any, has_exposure: bool) -> None:
+    if class_weight is not None and not isinstance(task, Classification):
+        raise ConfigError(
+            f"class_weight is for one target of classes; the task is {task.kind}. Leave it out."
+        )
+    if has_exposure and not task.takes_exposure:
+        raise ConfigError(
+            "exposure is for the objectives 'poisson', 'gamma' and 'tweedie'. Choose one of them, or leave "
+            "the exposure out."
+        )
+
+
+def _class_factors(
+    task: Task, class_weight: Any, code: NDArray[np.generic], weight: NDArray[np.float32] | None
+) -> NDArray[np.float64] | None:
+    if class_weight is None or not isinstance(task, Classification):
+        return None
+    return task.class_factors(class_weight, code, weight)
+
+
+def _loss_weight(
+    factors: NDArray[np.float64] | None, code: NDArray[np.generic], weight: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    """What rows weigh in the loss and in the choice of epochs; scores know nothing of class weights."""
+    if factors is None:
+        return weight
+    return (factors[code] * (1.0 if weight is None else weight)).astype(np.float32)
+
+
 def _can_fold(data: _Data, fold: NDArray[np.int64]) -> bool:
     """Whether each fold has enough rows, and rows that weigh something."""
     weight = np.ones(data.n_rows) if data.weight is None else data.weight
@@ -550,7 +623,13 @@ def _given_validation(data: _Data, validation: Any) -> _Data:
     _require(table, list(data.features.names))
     y = targets[0] if len(targets) == 1 else side_by_side(dict(zip(names, targets, strict=True)))
     held = replace(data, features=table.select(data.features.names), y=y, weight=weight)
-    return replace(held, groups=None, time=None)
+    held = replace(held, groups=None, time=None)
+    if not data.is_rate:
+        return held
+    if data.exposure is None:
+        raise ConfigError("validation rows of their own need exposure= to be a column of both tables.")
+    _require(table, [data.exposure])
+    return held.per_unit_of(table[data.exposure])
 
 
 def _read_validation(data: _Data, source: Any) -> Table:
@@ -976,6 +1055,7 @@ def _summary(
     chosen: _Chosen,
     code: NDArray[np.generic],
     held: Rows,
+    factors: NDArray[np.float64] | None,
     guessed: bool,
     validation: Any,
     groups: str | None,
@@ -983,7 +1063,7 @@ def _summary(
 ) -> dict[str, Any]:
     task = model.task
     valid_code = held[1][chosen.rows]
-    valid_weight = None if held[2] is None else held[2][chosen.rows]
+    valid_weight = _weight_of(held, chosen.rows)
     scores = task.score(valid_code, chosen.prediction, valid_weight)
     constant = task.constant(code, parts.train.weight)
     baseline = task.score(valid_code, np.broadcast_to(constant, chosen.prediction.shape), valid_weight)
@@ -991,6 +1071,7 @@ def _summary(
     decisions = [
         *reading,
         _task_sentence(data, task, guessed),
+        *_aim_sentences(data, task, factors),
         _split_sentence(parts, config, task, validation, groups, time) + _repeats_sentence(given, data),
         _columns_sentence(model, data),
         _network_sentence(model, config, chosen),
@@ -1032,10 +1113,26 @@ def _monotone_sentence(directions: Mapping[str, int]) -> str:
 
 
 def _task_sentence(data: _Data, task: Task, guessed: bool) -> str:
-    words = f" {task.in_words()}" if task.in_words() else ""
+    words = f" {task.extent_in_words()}" if task.extent_in_words() else ""
     targets = repr(data.target) if isinstance(data.target, str) else listed(data.target)
     reason = f" ({guess_kind(data.y)[1]}; pass task= to choose another)" if guessed else " (as asked)"
     return f"task: {task.kind}{words} of {targets}{reason}"
+
+
+def _aim_sentences(data: _Data, task: Task, factors: NDArray[np.float64] | None) -> list[str]:
+    """Objective, exposure, threshold and class weights, where there are any."""
+    sentences = [task.aim_in_words()] if task.aim_in_words() else []
+    if data.is_rate:
+        of = "exposure" if data.exposure is None else repr(data.exposure)
+        sentences.append(f"exposure: learnt and scored per unit of {of}, each row weighted by it")
+    if factors is not None:
+        each = [f"{label!r} {factor:.4g}" for label, factor in zip(task.classes, factors, strict=True)]
+        more = f" and {len(each) - 10} more" if len(each) > 10 else ""
+        sentences.append(
+            f"class weights: {', '.join(each[:10])}{more}; in the loss and the choice of epochs, so that "
+            "probabilities lean with them, not in scores"
+        )
+    return sentences
 
 
 def _split_sentence(

@@ -35,6 +35,20 @@ def poisson(out: Array, y: Array) -> Array:
     return np.exp(out) - y * out
 
 
+def gamma(out: Array, y: Array) -> Array:
+    """-ln of e^(-y / m) / m, the gamma density of y at mean m = e^out and shape 1."""
+    mean = np.exp(out)
+    return y / mean + np.log(mean)
+
+
+def tweedie(out: Array, y: Array, power: float) -> Array:
+    """Half the Tweedie deviance of y at mean m = e^out, without its part that out has no say in: the integral
+    from y to m of (t - y) / t^power, by Jørgensen 1987.
+    """
+    mean = np.exp(out)
+    return mean ** (2 - power) / (2 - power) - y * mean ** (1 - power) / (1 - power)
+
+
 def binary_cross_entropy(out: Array, y: Array, pos_weight: Array | float = 1.0) -> Array:
     """-(w y ln p + (1 - y) ln(1 - p)), p = sigmoid(out)."""
     p = 1 / (1 + np.exp(-out))

@@ -26,7 +26,7 @@ from multilayer.nn.blocks import Residual
 from multilayer.nn.embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, TableEmbedding
 from multilayer.training.kernel_engine import KernelEngine
 from multilayer.training.layer_kernels import LAYERS
-from multilayer.training.losses import Loss, QuantileLoss
+from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
 from multilayer.training.plan import read_plan
 from tests.reference import embeddings, layers, losses
 
@@ -281,6 +281,9 @@ POINTWISE: list[tuple[nn.Module, str, Reference, Array | float]] = [
     (nn.HuberLoss(delta=0.5), "real", lambda o, y: losses.huber(o, y, 0.5), 1.0),
     (nn.SmoothL1Loss(beta=0.5), "real", lambda o, y: losses.smooth_l1(o, y, 0.5), 1.0),
     (nn.PoissonNLLLoss(), "count", losses.poisson, 1.0),
+    (GammaLoss(), "positive", losses.gamma, 1.0),
+    (TweedieLoss(), "count", lambda o, y: losses.tweedie(o, y, 1.5), 1.0),
+    (TweedieLoss(1.25), "positive", lambda o, y: losses.tweedie(o, y, 1.25), 1.0),
     (nn.BCEWithLogitsLoss(), "unit", losses.binary_cross_entropy, 1.0),
     (
         nn.BCEWithLogitsLoss(pos_weight=COLUMNS),
@@ -299,6 +302,7 @@ def target_of(kind: str, n: int) -> Tensor:
         "real": lambda: torch.randn(n, 3),
         "one": lambda: torch.randn(n, 1),
         "unit": lambda: torch.rand(n, 3),
+        "positive": lambda: torch.rand(n, 3) * 3 + 0.1,
         "count": lambda: torch.poisson(torch.full((n, 3), 2.0)),
     }
     return drawn[kind]()

@@ -30,7 +30,7 @@ from multilayer.training import vector_math as vm
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.kernel_engine import KernelEngine, why_not
 from multilayer.training.loop import train
-from multilayer.training.losses import Loss, QuantileLoss
+from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
 from multilayer.training.optim import Muon
 from tests.reference.muon import muon
 
@@ -249,6 +249,8 @@ def losses() -> list[tuple[str, nn.Module, str]]:
             ("quantile", QuantileLoss(0.3, reduction), "real"),
             ("quantile", QuantileLoss([0.1, 0.5, 0.95], reduction), "one"),
             ("poisson", nn.PoissonNLLLoss(reduction=reduction), "count"),
+            ("gamma", GammaLoss(reduction), "positive"),
+            ("tweedie", TweedieLoss(1.3, reduction), "count"),
             ("poisson", nn.PoissonNLLLoss(full=True, reduction=reduction), "count"),
         ]
     return found
@@ -265,6 +267,8 @@ def target_of(kind: str, n: int) -> Tensor:
         return torch.softmax(torch.randn(n, 3), 1)
     if kind == "unit":
         return torch.rand(n, 3).round(decimals=1)
+    if kind == "positive":
+        return torch.rand(n, 3) + 0.1
     return torch.randn(n, 3) if kind == "real" else torch.poisson(torch.full((n, 3), 2.0))
 
 

@@ -8,7 +8,9 @@ from torch.testing import assert_close
 from multilayer.errors import ConfigError, DataError
 from multilayer.training.losses import (
     LOSSES,
+    GammaLoss,
     QuantileLoss,
+    TweedieLoss,
     as_loss_target,
     check_class_codes,
     check_shapes,
@@ -190,6 +192,44 @@ def test_targets_take_the_losses_type():
     assert as_loss_target(own, ints, torch.float32).dtype == torch.int64
     assert as_loss_target(own, floats, torch.float32).dtype == torch.float32
     assert as_loss_target(own, ints.bool(), torch.float32).dtype == torch.bool
+
+
+def test_the_best_constant_is_the_logarithm_of_the_mean():
+    y = torch.tensor([[0.5], [1.0], [6.0]])
+    for loss in (GammaLoss(), TweedieLoss(1.2), TweedieLoss(1.9)):
+        out = y.mean().log().expand(3, 1).clone().requires_grad_()
+        loss(out, y).backward()
+        assert abs(out.grad.sum()) < 1e-6
+        assert all(loss(out + d, y) > loss(out, y) for d in (-0.1, 0.1))
+
+
+def test_tweedie_of_a_power_near_1_and_2_is_poisson_and_gamma():
+    out, y = torch.randn(6, 3).double(), torch.rand(6, 3).double() + 0.1
+    poisson, gamma = nn.PoissonNLLLoss(reduction="none"), GammaLoss("none")
+    for power, limit in ((1 + 1e-7, poisson), (2 - 1e-7, gamma)):
+        loss = TweedieLoss(power, "none")
+        difference = loss(out, y) - loss(0 * out, y)  # a part that out has no say in grows without bounds
+        assert_close(difference, limit(out, y) - limit(0 * out, y), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "message"),
+    [
+        ("gamma", [1.0, 0.0], r"GammaLoss expects targets above 0; got 0\. .*TweedieLoss"),
+        ("tweedie", [1.0, -2.0], "TweedieLoss expects targets of 0 or above; got -2"),
+    ],
+)
+def test_targets_that_no_such_distribution_has_are_refused(loss, y, message):
+    with pytest.raises(DataError, match=message):
+        as_loss_target(made(loss), torch.tensor(y)[:, None], torch.float32)
+
+
+def test_refuses_powers_that_have_losses_of_their_own():
+    for power in (1.0, 2.0, float("nan")):
+        with pytest.raises(ConfigError, match="power must be between 1 and 2; got"):
+            TweedieLoss(power)
+    with pytest.raises(ConfigError, match="reduction must be"):
+        GammaLoss("median")
 
 
 def test_wrong_label_coding_is_refused():

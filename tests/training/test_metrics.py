@@ -53,14 +53,17 @@ def test_what_is_undefined_is_nan():
 
 def test_direction_of_every_metric():
     assert {name for name in METRICS if lower_is_better(name)} == {
+        "gamma_deviance",
         "interval_width",
         "log_loss",
         "mae",
         "pinball_loss",
+        "poisson_deviance",
         "rmse",
+        "tweedie_deviance",
     }
-    with pytest.raises(DataError, match="unknown metric 'f1'; known: accuracy, coverage, "):
-        lower_is_better("f1")
+    with pytest.raises(DataError, match="unknown metric 'f2'; known: accuracy, balanced"):
+        lower_is_better("f2")
 
 
 def test_ties_count_half_as_in_scikit_learn() -> None:

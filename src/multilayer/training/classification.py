@@ -1,17 +1,19 @@
 """Tasks with classes: one of two, one of several, or several labels that each hold or not."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError
-from multilayer.training.metrics import accuracy, log_loss, roc_auc
+from multilayer.errors import ConfigError, DataError, nearest
+from multilayer.training.metrics import accuracy, balanced_accuracy, f1, log_loss, precision, recall, roc_auc
 from multilayer.training.task import Array, Floats, Label, Task, Weight, check_target
 
 SMALLEST_PROB = 1e-12  # what the choice among networks takes a probability of 0 for
-ROWS_AT_ONCE = 1024  # through a softmax in double precision
+SMALLEST_LOGIT = np.float32(-87.0)  # below the largest: e^-87 is the smallest number that is not denormal
+ROWS_AT_ONCE = 1024  # through a softmax
 LARGEST_WHOLE = 2.0**53  # from here on not every whole float has an integer of its own
 
 
@@ -21,7 +23,9 @@ class Classification(Task):
 
     labels: the labels in sorted order; code i stands for labels[i]
     dtype:  of the target that came: "object" (text), "bool", "int64", "float64", ...; predictions have it
-    binary: whether one output, the log-odds of labels[1], tells two classes apart
+    threshold: of two classes, the probability of labels[1] from which on it is predicted; None: the more
+        probable one
+    threshold_by: the metric of `THRESHOLD_METRICS` that chooses the threshold; None where it was given
 
     >>> task = Classification.from_target(np.array(["no", "yes", "no"], dtype=object))
     >>> task.kind, task.classes, task.encode(np.array(["yes", "no"], dtype=object))
@@ -30,6 +34,8 @@ class Classification(Task):
 
     labels: tuple[Label, ...]
     dtype: str
+    threshold: float | None = None
+    threshold_by: str | None = None
 
     @classmethod
     def from_target(cls, y: Array, kind: str | None = None) -> "Classification":
@@ -96,11 +102,12 @@ class Classification(Task):
         if self.kind == "binary":
             positive = sigmoid(output[:, 0])
             return np.stack([1 - positive, positive], axis=1)
-        z = output.astype(np.float64)
-        z -= z.max(axis=1, keepdims=True)
-        np.exp(z, out=z)
-        z /= z.sum(axis=1, keepdims=True)
-        return z
+        z = output - output.max(
+            axis=1, keepdims=True
+        )  # in single precision: of 1,000 classes this is the work
+        probs = np.exp(np.maximum(z, SMALLEST_LOGIT, out=z), out=z).astype(np.float64)
+        probs /= probs.sum(axis=1, keepdims=True)
+        return probs
 
     def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
         """Probability of each row's label (n_rows,)."""
@@ -115,11 +122,70 @@ class Classification(Task):
         """Log loss."""
         return -np.log(np.maximum(essence, SMALLEST_PROB))
 
+    def class_factors(
+        self, class_weight: str | Mapping[Any, Any], code: Array, weight: Weight = None
+    ) -> Floats:
+        """What the rows of each class are to weigh beside their own weights (n_classes,).
+
+        Args:
+            class_weight: "balanced": all classes weigh alike, n / (n_classes * n_of_class), as scikit-learn
+                has it; or label -> weight, 1 for those that are not there.
+            code, weight: of the training rows.
+
+        Raises:
+            ConfigError: neither, a label that the target does not have, or a weight that is none.
+        """
+        if isinstance(class_weight, str):
+            if class_weight != "balanced":
+                raise ConfigError(
+                    f"class_weight must be 'balanced' or map labels to weights; got {class_weight!r}."
+                )
+            n_of = np.bincount(code, weight, len(self.labels)).astype(np.float64)
+            return np.where(n_of > 0, n_of.sum() / (len(n_of) * np.maximum(n_of, TINY)), 1.0)
+        code_of = {str(label): i for i, label in enumerate(self.labels)}
+        factors = np.ones(len(self.labels))
+        for label, factor in class_weight.items():
+            if str(label) not in code_of:
+                known = ", ".join(repr(label) for label in self.labels[:10])
+                raise ConfigError(
+                    f"class_weight is for the labels of the target ({known}); got {label!r}. Correct it."
+                )
+            factors[code_of[str(label)]] = factor
+        if not np.isfinite(factors).all() or (factors < 0).any() or not factors[code].any():
+            raise ConfigError(
+                f"class weights must be finite, none negative and not all zero; got {dict(class_weight)}."
+            )
+        return factors
+
+    def with_threshold(self, threshold: str | float) -> "Classification":
+        """The task with a threshold, or with the metric that is to choose one.
+
+        Raises:
+            ConfigError: more than two classes, an unknown metric, a number outside 0 to 1.
+        """
+        if self.kind != "binary":
+            raise ConfigError(
+                f"a threshold is for two classes; the target has {len(self.labels)}. Leave it out."
+            )
+        if isinstance(threshold, str):
+            if threshold not in THRESHOLD_METRICS:
+                raise ConfigError(
+                    f"threshold must be one of {', '.join(THRESHOLD_METRICS)}, or a number between 0 and 1; "
+                    f"got {threshold!r}.{nearest(threshold, THRESHOLD_METRICS)}"
+                )
+            return replace(self, threshold_by=threshold)
+        if not 0 < threshold < 1:
+            raise ConfigError(f"a threshold must be between 0 and 1; got {threshold!r}.")
+        return replace(self, threshold=float(threshold))
+
     def settle(
         self, code: Array, prediction: Floats, weight: Weight = None
     ) -> tuple["Classification", Floats]:
-        """The task as it is."""
-        return self, prediction
+        """With the threshold that is best for these predictions, where a metric is to choose it."""
+        if self.threshold_by is None:
+            return self, prediction
+        threshold = best_threshold(code, prediction[:, 1], THRESHOLD_METRICS[self.threshold_by], weight)
+        return replace(self, threshold=threshold), prediction
 
     def constant(self, code: Array, weight: Weight = None) -> Floats:
         """Share of each class."""
@@ -127,18 +193,24 @@ class Classification(Task):
         return count / count.sum()
 
     def score(self, code: Array, prediction: Floats, weight: Weight = None) -> dict[str, float]:
-        """Log loss, accuracy and, of two classes, area under the ROC curve."""
+        """Log loss, accuracy and, of two classes, area under the ROC curve; with a threshold more of it."""
+        decided = self.decided(prediction)
         scores = {
             "log_loss": log_loss(code, prediction, weight),
-            "accuracy": accuracy(code, self.decided(prediction), weight),
+            "accuracy": accuracy(code, decided, weight),
         }
         if self.kind == "binary":
             scores["roc_auc"] = roc_auc(code, prediction[:, 1], weight)
+        if self.threshold is not None:
+            for metric in (balanced_accuracy, f1, precision, recall):
+                scores[metric.__name__] = metric(code, decided, weight)
         return scores
 
     def decided(self, prediction: Floats) -> NDArray[np.int64]:
-        """The code of the class that a prediction decides for: the most probable one."""
-        return prediction.argmax(axis=1)
+        """The code of the class that a prediction decides for."""
+        if self.threshold is None:
+            return prediction.argmax(axis=1)
+        return (prediction[:, 1] >= self.threshold).astype(np.int64)
 
     def decide(self, prediction: Floats) -> Array:
         """The label that a prediction decides for, as it came in."""
@@ -153,20 +225,92 @@ class Classification(Task):
         probs = {f"probability_{label}": prediction[:, i] for i, label in enumerate(self.labels)}
         return {**probs, "prediction": self.decide(prediction)}
 
-    def in_words(self) -> str:
+    def extent_in_words(self) -> str:
         """How many classes, where there are more than two."""
         return f"with {len(self.labels)} classes" if self.kind == "multiclass" else ""
 
+    def aim_in_words(self) -> str:
+        """The threshold."""
+        if self.threshold is None:
+            return ""
+        why = f", the best for {self.threshold_by} on validation rows" if self.threshold_by else ""
+        return (
+            f"threshold: {self.labels[1]!r} is predicted from a probability of {self.threshold:.4g} on{why}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""
-        return {"kind": self.kind, "classes": list(self.labels), "dtype": self.dtype}
+        return {
+            "kind": self.kind,
+            "classes": list(self.labels),
+            "dtype": self.dtype,
+            "threshold": self.threshold,
+            "threshold_by": self.threshold_by,
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Classification":
         """The inverse of `to_json`; files without a dtype are read as they were made."""
         labels = tuple(values["classes"])
         text = any(isinstance(label, str) for label in labels)
-        return cls(labels, values.get("dtype") or ("object" if text else np.array(labels).dtype.name))
+        dtype = values.get("dtype") or ("object" if text else np.array(labels).dtype.name)
+        return cls(labels, dtype, values.get("threshold"), values.get("threshold_by"))
+
+
+# Metrics of a threshold, from the weight of true and false positives, true and false negatives
+
+
+def _accuracy(tp: Floats, fp: Floats, tn: Floats, fn: Floats) -> Floats:
+    return (tp + tn) / (tp + fp + tn + fn)
+
+
+def _balanced_accuracy(tp: Floats, fp: Floats, tn: Floats, fn: Floats) -> Floats:
+    return (tp / np.maximum(tp + fn, TINY) + tn / np.maximum(tn + fp, TINY)) / 2
+
+
+def _f1(tp: Floats, fp: Floats, tn: Floats, fn: Floats) -> Floats:
+    return 2 * tp / np.maximum(2 * tp + fp + fn, TINY)
+
+
+def _mcc(tp: Floats, fp: Floats, tn: Floats, fn: Floats) -> Floats:
+    """Matthews' correlation coefficient."""
+    spread = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return (tp * tn - fp * fn) / np.sqrt(np.maximum(spread, TINY))
+
+
+TINY = float(np.finfo(np.float64).tiny)  # a share of nothing is 0, not 0 / 0
+THRESHOLD_METRICS: Mapping[str, Callable[[Floats, Floats, Floats, Floats], Floats]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "f1": _f1,
+    "mcc": _mcc,
+}
+
+
+def best_threshold(
+    code: Array,
+    positive: Floats,
+    metric: Callable[[Floats, Floats, Floats, Floats], Floats],
+    weight: Weight = None,
+) -> float:
+    """The threshold on the probability of class 1 at which a metric is highest; of equals the nearest to 0.5.
+
+    It lies half-way between two probabilities that occur, so that rounding does not decide.
+
+    >>> best_threshold(np.array([0, 0, 1]), np.array([0.1, 0.2, 0.4]), THRESHOLD_METRICS["f1"]).__round__(9)
+    0.3
+    """
+    w = np.ones(len(code)) if weight is None else np.asarray(weight, np.float64)
+    distinct, place = np.unique(positive, return_inverse=True)
+    fn, tn = (  # below a threshold in front of each distinct probability, and behind the last
+        np.concatenate([[0.0], np.cumsum(np.bincount(place, part, len(distinct)))])
+        for part in (w * (code == 1), w * (code != 1))
+    )
+    edges = (np.concatenate([[0.0], distinct]) + np.concatenate([distinct, [1.0]])) / 2
+    values = metric(np.sum(w * (code == 1)) - fn, np.sum(w * (code != 1)) - tn, tn, fn)
+    values = np.where(edges < 1, values, -np.inf)  # a probability of 1 is above every threshold
+    best = np.flatnonzero(values >= values.max() - 1e-12)
+    return float(edges[best[np.abs(edges[best] - 0.5).argmin()]])
 
 
 def sigmoid(logits: NDArray[np.float32]) -> Floats:

@@ -28,7 +28,7 @@ from multilayer.training.forward import (
     round_up,
 )
 from multilayer.training.layer_kernels import LAYERS
-from multilayer.training.losses import Loss, QuantileLoss
+from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
 from multilayer.training.optim import EarlyEpsilonAdam, LeanAdamW, LeanSGD, Muon, lr_scale
 from multilayer.training.plan import Plan, UnknownToKernels, read_plan
 
@@ -627,6 +627,8 @@ def _poisson(module: Any) -> tuple[int | None, float]:
 _KNOWN_LOSSES: dict[type[nn.Module], Callable[[Any], tuple[int | None, float]]] = {
     nn.BCEWithLogitsLoss: lambda m: (loss_kernels.BINARY, 0.0),
     nn.CrossEntropyLoss: lambda m: (None, 0.0),  # has a kernel of its own
+    GammaLoss: lambda m: (loss_kernels.GAMMA, 0.0),
+    TweedieLoss: lambda m: (loss_kernels.TWEEDIE, m.power),
     nn.HuberLoss: lambda m: (loss_kernels.HUBER, float(m.delta)),
     nn.L1Loss: lambda m: (loss_kernels.L1, 0.0),
     nn.MSELoss: lambda m: (loss_kernels.MSE, 0.0),

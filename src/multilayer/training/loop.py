@@ -75,9 +75,9 @@ def train(
         net: the module; its parameters and buffers are trained in place.
         x: inputs (n_rows, ...): NumPy, tensor, DataFrame. Cast to the type of the module's parameters.
         y: targets (n_rows, ...), or None for a loss of the output alone.
-        loss: a name ("mse", "mae", "huber", "quantile" (the median), "poisson", "cross_entropy",
-            "binary_cross_entropy" (on logits)), a torch.nn loss, or a callable of output, or of output and
-            target, that gives a scalar.
+        loss: a name ("mse", "mae", "huber", "quantile" (the median), "poisson", "gamma", "tweedie" (these on
+            the logarithm of the mean), "cross_entropy", "binary_cross_entropy" (on logits)), a torch.nn loss,
+            or a callable of output, or of output and target, that gives a scalar.
         optimizer: an instance that holds the module's parameters, or a maker called with them; None is Adam
             at 1e-3.
         epochs: passes over the rows; 10 where neither `epochs` nor `steps` is given.

@@ -8,12 +8,12 @@ from multilayer.training.vector_math import HALF, ONE, TWO, ZERO, exp, f32
 _TINY = 1.1754944e-38  # a batch may weigh nothing: its loss is 0, not 0 / 0
 
 # Kinds of pointwise losses
-BINARY, MSE, L1, HUBER, SMOOTH_L1, POISSON = range(6)
+BINARY, MSE, L1, HUBER, SMOOTH_L1, POISSON, GAMMA, TWEEDIE = range(8)
 
 
 @kernel
 def _point_loss(code, o, t, a, column):
-    """Loss of one output and its derivative; a is delta, beta or nothing, column the positive weight."""
+    """Loss of one output and its derivative; a: delta, beta, power; column: positive weight."""
     z = o - t
     if code == MSE:
         return z * z, TWO * z
@@ -30,11 +30,18 @@ def _point_loss(code, o, t, a, column):
     if code == POISSON:
         e = f32(np.exp(np.float64(o)))
         return e - t * o, e - t
+    if code == GAMMA:
+        e = t * f32(np.exp(-np.float64(o)))
+        return o + e, ONE - e
+    if code == TWEEDIE:
+        below = t * f32(np.exp((1.0 - np.float64(a)) * np.float64(o)))
+        above = f32(np.exp((2.0 - np.float64(a)) * np.float64(o)))
+        return below / (a - ONE) + above / (TWO - a), above - below
     factor = ONE + (column - ONE) * t  # binary cross-entropy of a logit
     e = f32(np.exp(-abs(np.float64(o))))
     loss = (ONE - t) * o + factor * (f32(np.log1p(np.float64(e))) + (-o if o < ZERO else ZERO))
-    below = (e if o >= ZERO else ONE) / (ONE + e)  # _sigmoid(-o)
-    return loss, (ONE - t) - factor * below
+    sigmoid = (e if o >= ZERO else ONE) / (ONE + e)  # of -o
+    return loss, (ONE - t) - factor * sigmoid
 
 
 @kernel

@@ -42,11 +42,9 @@ class QuantileLoss(nn.Module):
     def __init__(self, quantiles: float | Sequence[float] = 0.5, reduction: str = "mean") -> None:
         super().__init__()
         self.quantiles = (quantiles,) if isinstance(quantiles, int | float) else tuple(map(float, quantiles))
-        self.reduction = reduction
+        self.reduction = _checked_reduction(reduction)
         if not self.quantiles or not all(0 < q < 1 for q in self.quantiles):
             raise ConfigError(f"quantiles must be between 0 and 1, at least one; got {quantiles!r}.")
-        if reduction not in ("mean", "sum", "none"):
-            raise ConfigError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
 
     def forward(self, out: Float[Tensor, "batch ..."], y: Float[Tensor, "batch ..."]) -> Tensor:
         """The loss of a batch; of every output, in its shape, where reduction is "none"."""
@@ -71,14 +69,119 @@ class QuantileLoss(nn.Module):
         return f"quantiles={self.quantiles}, reduction={self.reduction!r}"
 
 
+class _LogMeanLoss(nn.Module):
+    """What `GammaLoss` and `TweedieLoss` share: the output is the logarithm of the mean."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        self.reduction = _checked_reduction(reduction)
+
+    def forward(self, out: Float[Tensor, "batch ..."], y: Float[Tensor, "batch ..."]) -> Tensor:
+        """The loss of a batch; of every output, in its shape, where reduction is "none"."""
+        loss = self._of_each(out, y)
+        return loss if self.reduction == "none" else loss.mean() if self.reduction == "mean" else loss.sum()
+
+    def _of_each(self, out: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def check_target(self, y: Tensor) -> None:
+        """Refuse what no such distribution has."""
+        raise NotImplementedError
+
+    def _refuse(self, y: Tensor, rule: str, advice: str) -> DataError:
+        return DataError(f"{type(self).__name__} expects targets {rule}; got {y.min():g}. {advice}")
+
+
+class GammaLoss(_LogMeanLoss):
+    """Gamma deviance of positive numbers; the output is the logarithm of their mean.
+
+    loss = out + y e^-out
+
+    That is -ln of the gamma density for shape 1, without the part that out has no say in; for another shape,
+    it differs by a factor.
+
+    Shape:   out, y: (batch, ...)
+    Source:  McCullagh & Nelder 1989, "Generalized linear models", chapter 8
+
+    Args:
+        reduction: "mean" or "sum" over rows and outputs, or "none".
+
+    Raises:
+        ConfigError: an unknown reduction.
+
+    >>> GammaLoss()(torch.zeros(2, 1), torch.tensor([[1.0], [3.0]]))
+    tensor(2.)
+    """
+
+    def _of_each(self, out: Tensor, y: Tensor) -> Tensor:
+        return out + y * (-out).exp()
+
+    def check_target(self, y: Tensor) -> None:
+        """Refuse targets that are not positive."""
+        if len(y) and y.min() <= 0:
+            raise self._refuse(y, "above 0", "Leave these rows out, or take TweedieLoss.")
+
+
+class TweedieLoss(_LogMeanLoss):
+    """Tweedie deviance of numbers that are often 0, else positive; the output is the logarithm of their mean.
+
+    loss = y e^((1 - p) out) / (p - 1) + e^((2 - p) out) / (2 - p)
+
+    The variance is proportional to mean^p: p near 1 is nearly Poisson, near 2 nearly gamma, between them the
+    sum of a Poisson number of gamma amounts, such as what an insurance pays in a year.
+
+    Shape:   out, y: (batch, ...)
+    Source:  Jørgensen 1987, "Exponential dispersion models"
+
+    Args:
+        power: p, between 1 and 2.
+        reduction: "mean" or "sum" over rows and outputs, or "none".
+
+    Raises:
+        ConfigError: a power outside (1, 2), an unknown reduction.
+
+    >>> TweedieLoss()(torch.zeros(2, 1), torch.tensor([[0.0], [3.0]]))
+    tensor(5.)
+    """
+
+    def __init__(self, power: float = 1.5, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        if not 1 < power < 2:
+            raise ConfigError(
+                f"power must be between 1 and 2; got {power!r}. For 1 take 'poisson', for 2 GammaLoss."
+            )
+        self.power = float(power)
+
+    def _of_each(self, out: Tensor, y: Tensor) -> Tensor:
+        p = self.power
+        return y * ((1 - p) * out).exp() / (p - 1) + ((2 - p) * out).exp() / (2 - p)
+
+    def check_target(self, y: Tensor) -> None:
+        """Refuse negative targets."""
+        if len(y) and y.min() < 0:
+            raise self._refuse(y, "of 0 or above", "Leave these rows out, or take another loss.")
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"power={self.power:g}, reduction={self.reduction!r}"
+
+
+def _checked_reduction(reduction: str) -> str:
+    if reduction not in ("mean", "sum", "none"):
+        raise ConfigError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
+    return reduction
+
+
 LOSSES: dict[str, Callable[[], nn.Module]] = {
     "binary_cross_entropy": nn.BCEWithLogitsLoss,
     "cross_entropy": nn.CrossEntropyLoss,
+    "gamma": GammaLoss,
     "huber": nn.HuberLoss,
     "mae": nn.L1Loss,
     "mse": nn.MSELoss,
     "poisson": nn.PoissonNLLLoss,
     "quantile": QuantileLoss,
+    "tweedie": TweedieLoss,
 }
 
 ELEMENTWISE = (
@@ -89,7 +192,10 @@ ELEMENTWISE = (
     nn.PoissonNLLLoss,
     nn.BCEWithLogitsLoss,
     nn.BCELoss,
+    GammaLoss,
+    TweedieLoss,
 )
+OWN = (QuantileLoss, GammaLoss, TweedieLoss)  # which take and give what PyTorch's own do
 BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
 CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 
@@ -162,7 +268,7 @@ def make_loss(loss: Any, *, has_target: bool, has_weight: bool) -> Loss:
         loss = LOSSES[loss]()
     if not callable(loss):
         raise ConfigError(f"loss must be a name, a torch.nn loss or a callable; got {type(loss).__name__}.")
-    known = type(loss).__module__ == "torch.nn.modules.loss" or isinstance(loss, QuantileLoss)
+    known = type(loss).__module__ == "torch.nn.modules.loss" or isinstance(loss, OWN)
     if known and not has_target:
         raise ConfigError(f"loss {type(loss).__name__} compares output with target; got no target. Pass y.")
     if known and getattr(loss, "reduction", "mean") not in ("mean", "sum"):
@@ -204,7 +310,8 @@ def as_loss_target(loss: Loss, y: Tensor, dtype: torch.dtype) -> Tensor:
     """The target in the type that the loss wants; wrong label coding is an error that says the coding.
 
     Raises:
-        DataError: class labels that are not whole, negative; binary targets outside 0 to 1.
+        DataError: class labels that are not whole, negative; binary targets outside 0 to 1; targets of a
+            gamma or Tweedie loss that are not positive, or negative.
     """
     module = loss.module
     if isinstance(module, CLASSES):
@@ -217,6 +324,8 @@ def as_loss_target(loss: Loss, y: Tensor, dtype: torch.dtype) -> Tensor:
                 f"got values from {y.min():g} to {y.max():g}. Code the two classes as 0 and 1."
             )
         return y
+    if isinstance(module, GammaLoss | TweedieLoss):
+        module.check_target(y)
     if isinstance(module, (*ELEMENTWISE, QuantileLoss)) or y.is_floating_point():
         return y.to(dtype)
     return y.long() if y.dtype != torch.bool else y

@@ -140,6 +140,83 @@ def interval_width(y: Array, prediction: Array, weight: Array | None = None) -> 
     return average(prediction[:, -1] - prediction[:, 0], weight)
 
 
+def poisson_deviance(y: Array, mean: Array, weight: Array | None = None) -> float:
+    """Mean Poisson deviance, 0 where every mean is y. y is not negative, means are positive.
+
+    Equal to scikit-learn's `mean_poisson_deviance`.
+
+    >>> poisson_deviance(np.array([1.0]), np.array([np.e])).__round__(4)
+    1.4366
+    """
+    y_log_ratio = y * np.log(np.where(y > 0, y, 1.0) / np.where(y > 0, mean, 1.0))
+    return average(2 * (y_log_ratio - y + mean), weight)
+
+
+def gamma_deviance(y: Array, mean: Array, weight: Array | None = None) -> float:
+    """Mean gamma deviance, 0 where every mean is y. All are positive.
+
+    Equal to scikit-learn's `mean_gamma_deviance`.
+
+    >>> gamma_deviance(np.array([1.0]), np.array([np.e])).__round__(4)
+    0.7358
+    """
+    return average(2 * (np.log(mean / y) + y / mean - 1), weight)
+
+
+def tweedie_deviance(y: Array, mean: Array, weight: Array | None = None, *, power: float = 1.5) -> float:
+    """Mean Tweedie deviance for a power between 1 and 2. y is not negative, means are positive.
+
+    Equal to scikit-learn's `mean_tweedie_deviance`.
+
+    >>> tweedie_deviance(np.array([0.0, 4.0]), np.array([4.0, 4.0]))
+    4.0
+    """
+    p = power
+    of_y = y ** (2 - p) / ((1 - p) * (2 - p))
+    return average(2 * (of_y - y * mean ** (1 - p) / (1 - p) + mean ** (2 - p) / (2 - p)), weight)
+
+
+def balanced_accuracy(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Mean over the classes of the share of their rows that are recognised.
+
+    >>> balanced_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
+    0.5
+    """
+    w = np.ones(len(y)) if weight is None else np.asarray(weight, np.float64)
+    there = [c for c in np.unique(y) if w[y == c].sum() > 0]
+    return float(np.mean([average(prediction[y == c] == c, w[y == c]) for c in there]))
+
+
+def precision(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Share of the rows predicted as class 1 that are; 0 where none is predicted.
+
+    >>> precision(np.array([0, 1]), np.array([1, 1]))
+    0.5
+    """
+    w = np.ones(len(y)) if weight is None else np.asarray(weight, np.float64)
+    predicted = float(w @ (prediction == 1))
+    return float(w @ ((prediction == 1) & (y == 1))) / predicted if predicted > 0 else 0.0
+
+
+def recall(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Share of the rows of class 1 that are predicted as such; 0 where there is none.
+
+    >>> recall(np.array([1, 1]), np.array([1, 0]))
+    0.5
+    """
+    return precision(prediction, y, weight)
+
+
+def f1(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Harmonic mean of precision and recall of class 1.
+
+    >>> f1(np.array([0, 1]), np.array([1, 1])).__round__(4)
+    0.6667
+    """
+    p, r = precision(y, prediction, weight), recall(y, prediction, weight)
+    return 2 * p * r / (p + r) if p + r > 0 else 0.0
+
+
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of the named metric is the better one.
 
@@ -148,17 +225,25 @@ def lower_is_better(metric: str) -> bool:
     """
     if metric not in METRICS:
         raise DataError(f"unknown metric {metric!r}; known: {', '.join(sorted(METRICS))}.")
-    return metric in {"log_loss", "rmse", "mae", "pinball_loss", "interval_width"}
+    return metric.endswith("_deviance") or metric in LOWER_IS_BETTER
 
 
+LOWER_IS_BETTER = {"interval_width", "log_loss", "mae", "pinball_loss", "rmse"}
 METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
     "coverage": coverage,
+    "f1": f1,
+    "gamma_deviance": gamma_deviance,
     "interval_width": interval_width,
     "log_loss": log_loss,
     "mae": mae,
     "pinball_loss": pinball_loss,
+    "poisson_deviance": poisson_deviance,
+    "precision": precision,
     "r2": r2,
+    "recall": recall,
     "rmse": rmse,
     "roc_auc": roc_auc,
+    "tweedie_deviance": tweedie_deviance,
 }

@@ -146,9 +146,9 @@ class Regression(Task):
         """The number."""
         return {"prediction": prediction}
 
-    def in_words(self) -> str:
+    def aim_in_words(self) -> str:
         """The objective, where it is not the mean."""
-        return "" if self.objective == Regression.objective else f"aimed at {self.objective}"
+        return "" if self.objective == Regression.objective else f"objective: {self.objective}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file: open limits are None."""
@@ -162,6 +162,7 @@ class Regression(Task):
         low, high = values["low"], values["high"]
         limits = {"low": -np.inf if low is None else low, "high": np.inf if high is None else high}
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
         return cls(**known | limits)
 
 
@@ -197,7 +198,7 @@ class AbsoluteError(_Robust):
 
     def constant(self, code: Array, weight: Weight = None) -> Floats:
         """The median."""
-        return weighted_quantile(code, [0.5], weight)[0]
+        return np.array(weighted_quantile(code, [0.5], weight)[0])
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class Huber(_Robust):
 
     def constant(self, code: Array, weight: Weight = None) -> Floats:
         """The median."""
-        return weighted_quantile(code, [0.5], weight)[0]
+        return np.array(weighted_quantile(code, [0.5], weight)[0])
 
 
 @dataclass(frozen=True)
@@ -309,10 +310,13 @@ class Quantiles(_Robust):
         each = {f"quantile_{q:g}": prediction[:, i] for i, q in enumerate(self.quantiles)}
         return {**each, "prediction": self.decide(prediction)}
 
-    def in_words(self) -> str:
+    def aim_in_words(self) -> str:
         """Which quantiles, and which of them `predict` gives."""
         each = ", ".join(f"{q:g}" for q in self.quantiles)
-        return f"aimed at the quantiles {each}, sorted; predict gives {self.quantiles[self.middle]:g}"
+        return (
+            f"objective: the quantiles {each}, sorted so that they never cross; predict gives that of "
+            f"{self.quantiles[self.middle]:g}"
+        )
 
 
 def checked_quantiles(quantiles: Sequence[float] | float) -> tuple[float, ...]:

@@ -181,10 +181,14 @@ class SeveralNumbers(Task):
         parts = tuple(part for part, _ in settled)
         return replace(self, parts=parts), np.stack([values for _, values in settled], axis=1)
 
-    def in_words(self) -> str:
+    def extent_in_words(self) -> str:
         """How many targets."""
-        words = self.parts[0].in_words()
-        return f"with {len(self.parts)} targets" + (f", each {words}" if words else "")
+        return f"with {len(self.parts)} targets"
+
+    def aim_in_words(self) -> str:
+        """The objective of each."""
+        words = self.parts[0].aim_in_words()
+        return f"{words} (of {self.names[0]!r}, the others alike)" if words else ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""
@@ -307,15 +311,28 @@ class Multilabel(Task):
         probs = {f"probability_{name}": prediction[:, i] for i, name in enumerate(self.names)}
         return probs | {f"prediction_{name}": decided[:, i] for i, name in enumerate(self.names)}
 
+    def with_threshold(self, threshold: str | float) -> "Multilabel":
+        """The task with a threshold for each label, or with the metric that is to choose one for each.
+
+        Raises:
+            ConfigError: an unknown metric, a number outside 0 to 1.
+        """
+        return replace(self, parts=tuple(part.with_threshold(threshold) for part in self.parts))
+
     def settle(self, code: Array, prediction: Floats, weight: Weight = None) -> tuple[Task, Floats]:
         """Each label by itself."""
         both = np.stack([1 - prediction, prediction], axis=2)
         parts = [part.settle(code[:, i], both[:, i], weight)[0] for i, part in enumerate(self.parts)]
         return replace(self, parts=tuple(parts)), prediction
 
-    def in_words(self) -> str:
+    def extent_in_words(self) -> str:
         """How many labels."""
         return f"with {len(self.parts)} labels"
+
+    def aim_in_words(self) -> str:
+        """The threshold of the first label."""
+        words = self.parts[0].aim_in_words()
+        return f"{words} (of {self.names[0]!r}, the others alike)" if words else ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.training.classification import Classification
+from multilayer.training.log_link import Gamma, LogTarget, Poisson, Tweedie
 from multilayer.training.regression import AbsoluteError, Huber, Quantiles, Regression, checked_quantiles
 from multilayer.training.several import Multilabel, SeveralNumbers
 from multilayer.training.task import KINDS, Array, Kind, Task, Weight, check_target, of_target
@@ -14,7 +15,8 @@ from multilayer.training.task import KINDS, Array, Kind, Task, Weight, check_tar
 MOST_CLASS_CODES = 50
 
 OBJECTIVES: Mapping[str, type[Regression]] = {
-    task.objective: task for task in (Regression, AbsoluteError, Huber, Quantiles)
+    task.objective: task
+    for task in (Regression, AbsoluteError, Huber, Quantiles, Poisson, Gamma, Tweedie, LogTarget)
 }
 
 
@@ -24,6 +26,7 @@ def make_task(
     *,
     objective: str | None = None,
     quantiles: Sequence[float] | float | None = None,
+    threshold: str | float | None = None,
     weight: Weight = None,
 ) -> Task:
     """The task that a target asks for, or several of them in a structured array.
@@ -32,6 +35,8 @@ def make_task(
         kind: one of `KINDS`; None decides by `guess_kind`, and by an objective for regression.
         objective: one of `OBJECTIVES`; None is "quantile" where there are quantiles, else "squared_error".
         quantiles: of the objective "quantile".
+        threshold: of two classes, or of each of several labels: a probability, or one of
+            `THRESHOLD_METRICS`.
         weight: of the rows, for the units of a regression.
 
     Raises:
@@ -44,6 +49,21 @@ def make_task(
     """
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"task must be one of {', '.join(KINDS)}; got {kind!r}.{nearest(kind, KINDS)}")
+    task = _make_task(y, kind, objective, quantiles, weight)
+    if threshold is None:
+        return task
+    if not isinstance(task, Classification | Multilabel):
+        raise ConfigError(f"a threshold is for classes; the task is {task.kind}. Leave it out.")
+    return task.with_threshold(threshold)
+
+
+def _make_task(
+    y: Array,
+    kind: str | None,
+    objective: str | None,
+    quantiles: Sequence[float] | float | None,
+    weight: Weight,
+) -> Task:
     settings: dict[str, Any] = {}
     if quantiles is not None:
         objective = objective or Quantiles.objective

@@ -126,8 +126,12 @@ class Task(ABC):
         """The task with what it reads off predictions of validation rows, and these predictions by it."""
         return self, prediction
 
-    def in_words(self) -> str:
-        """What is said after the kind of the task, such as the objective; may be empty."""
+    def extent_in_words(self) -> str:
+        """How many classes, labels or targets, where that is not clear from the kind; may be empty."""
+        return ""
+
+    def aim_in_words(self) -> str:
+        """Objective or threshold, where there is one; may be empty."""
         return ""
 
     @abstractmethod
