@@ -143,8 +143,10 @@ def test_labels_are_smoothed_towards_all_classes() -> None:
     ],
 )
 def test_error_that_chooses_the_epoch(task: Task, y: Any, output: Any, wrong: float) -> None:
-    keeper = RealMLP().keeper(task, y)
+    keeper = RealMLP().keeper(task, y, None)
     assert isinstance(keeper, LastBest) and keeper.error(output) == wrong
+    first_only = RealMLP().keeper(task, y, np.array([1.0, 0.0], np.float32))
+    assert isinstance(first_only, LastBest) and first_only.error(output) == 0
 
 
 def test_dropout_and_weight_decay_fade_in_the_second_half() -> None:

@@ -878,7 +878,7 @@ def _train_baseline(
     nets = [_build(network, one, lambda net: baseline.start(net, torch.from_numpy(x))) for one in seeds]
     optimizers = [baseline.optimizer(net, config.lr, config.weight_decay) for net in nets]
     y_held = task.as_network_target(held[1])
-    keeper = baseline.keeper(task, y_held)
+    keeper = baseline.keeper(task, y_held, held[2])
     histories = train_pack(
         nets,
         x,

@@ -80,6 +80,11 @@ def test_builds_the_architecture_that_it_names(name, kind):
     assert net.eval()(torch.zeros(5, 4)).shape == (5, 2)
 
 
+def test_a_resnet_without_blocks_is_refused():
+    with pytest.raises(ConfigError, match=r"a ResNet needs its width, then one for each block.* got \(8,\)"):
+        replace(CONFIG, architecture="resnet", hidden=(8,)).build()
+
+
 def test_an_unknown_architecture_is_named():
     with pytest.raises(
         ConfigError, match="architecture must be one of mlp, realmlp, resnet, tabm; got 'cnn'"

@@ -251,7 +251,7 @@ def test_table_embedding_with_a_choice_of_numbers() -> None:
     torch.manual_seed(11)
     layer = TableEmbedding(4, [3], keep=[2, 0], piecewise=[3, 1], d_piecewise=2, n_bins=4)
     with_drawn_parameters(layer)
-    num, codes = torch.rand(7, 4) * 2 - 1, torch.arange(7)[:, None] % 3
+    num, codes = torch.rand(7, 4) * 3 - 1.5, torch.arange(7)[:, None] % 3  # outside the edges, too
     edges = [np.linspace(-1, 1, 5)] * 2
 
     def reference(*parameters: Array) -> Array:

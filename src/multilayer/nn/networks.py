@@ -114,6 +114,10 @@ def _monotone_backbone(config: NetworkConfig, d_in: int) -> nn.Sequential:
 
 def _resnet(config: NetworkConfig) -> ResNet:
     """hidden: width between the blocks, then inside each of them."""
+    if len(config.hidden) < 2:
+        raise ConfigError(
+            f"a ResNet needs its width, then one for each block, such as (192, 384); got {config.hidden}."
+        )
     embedding, (d, *inside) = config.embedding(), config.hidden
     return ResNet(
         embedding.d_out, config.d_out, d=d, hidden=inside, dropout=config.dropout, embedding=embedding

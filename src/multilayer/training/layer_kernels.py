@@ -652,17 +652,36 @@ def _bins_with_width(edges):
 
 
 @kernel
-def _bin_of(edges, n_bins, x):
+def _bins_a_unit(edges, n_bins):
+    """Bins in a unit of x, where all are of about one width; else 0."""
+    if n_bins == 0:
+        return ZERO
+    scale = f32(n_bins) / (edges[n_bins] - edges[0])
+    for t in range(1, n_bins):
+        if abs((edges[t] - edges[0]) * scale - f32(t)) > QUARTER:
+            return ZERO
+    return scale
+
+
+@kernel
+def _bin_of(edges, n_bins, bins_a_unit, x):
     """The bin of x, and how much of it lies below x; the first bin is open below, the last one above."""
     if n_bins == 0:
         return 0, ZERO
     low, high = 0, n_bins - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if edges[middle] <= x:
-            low = middle
-        else:
-            high = middle - 1
+    if bins_a_unit > ZERO:  # a guess that is off by one at most, then a look
+        low = np.int64(min(max((x - edges[0]) * bins_a_unit, ZERO), f32(high)))
+        while low > 0 and x < edges[low]:
+            low -= 1
+        while low < high and edges[low + 1] <= x:
+            low += 1
+    else:
+        while low < high:
+            middle = (low + high + 1) // 2
+            if edges[middle] <= x:
+                low = middle
+            else:
+                high = middle - 1
     return low, (x - edges[low]) / (edges[low + 1] - edges[low])
 
 
@@ -688,9 +707,10 @@ def piecewise(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, trai
             for e in range(d):
                 below[t, e] = below[t - 1, e] + weight[t - 1, e]
         column, first, n_wide = spec[4 + f], spec[3] + f * d, _bins_with_width(edges)
+        bins_a_unit = _bins_a_unit(edges, n_wide)
         for i in range(rows):
             z = x[i, column]
-            t, share = _bin_of(edges, n_wide, z)
+            t, share = _bin_of(edges, n_wide, bins_a_unit, z)
             bins[i], shares[i] = t, share
             for e in range(d):
                 y[i, first + e] = (below[t, e] + z * slope[e]) + share * weight[t, e]
