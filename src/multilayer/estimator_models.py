@@ -25,10 +25,10 @@ _NOT_OF_THE_RECIPE = {
     "validation_scores_": "the recipe records validation losses, in model_.history.val_loss",
     "t_": "each network of the recipe sees rows of its own; model_.summary['rows'] counts them",
 }
-_NOT_OF_LBFGS = {
-    name: "solver='lbfgs' keeps no record of its iterations"
-    for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
-}
+_NOT_OF_LBFGS = dict.fromkeys(
+    ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"),
+    "solver='lbfgs' keeps no record of its iterations",
+)
 
 
 def recipe_attribute(model: Model, name: str) -> Any:
@@ -55,7 +55,9 @@ def recipe_attribute(model: Model, name: str) -> Any:
 def missing_attribute(owner: str, name: str, fitted: dict[str, Any]) -> str:
     """Why an estimator has no such attribute."""
     if "model_" in fitted and name in _NOT_OF_THE_RECIPE:
-        return f"{owner} has no {name!r}: {_NOT_OF_THE_RECIPE[name]}. solver='adam' has it as scikit-learn does."
+        return (
+            f"{owner} has no {name!r}: {_NOT_OF_THE_RECIPE[name]}. solver='adam' has it as scikit-learn does."
+        )
     if "coefs_" in fitted and name in _NOT_OF_LBFGS:
         return f"{owner} has no {name!r}: {_NOT_OF_LBFGS[name]}."
     near = "" if name.startswith("_") else nearest(name, fitted)
@@ -98,7 +100,9 @@ def _task(estimator: Any) -> Task:
     n = estimator.n_outputs_
     names = tuple(f"target{i}" for i in range(n))
     if estimator.out_activation_ == "exp":
-        raise AttributeError("there is no model_ of loss='poisson': a model's numbers have no logarithmic link.")
+        raise AttributeError(
+            "there is no model_ of loss='poisson': a model's numbers have no logarithmic link."
+        )
     if estimator.out_activation_ == "identity":
         return Regression() if n == 1 else SeveralNumbers(names, (Regression(),) * n)
     if estimator._is_multilabel:
@@ -141,8 +145,16 @@ def constant_model(table: Table, y: NDArray[np.float64]) -> Model:
     task: Task = parts[0] if len(parts) == 1 else SeveralNumbers(names, parts)
     encoder = plain_encoder(table, None)
     network = _network_config(encoder, (), len(parts), "relu")
-    zeros = _with_weights(network, [np.zeros((len(encoder.num_features), len(parts)))], [np.zeros(len(parts))])
+    zeros = _with_weights(
+        network, [np.zeros((len(encoder.num_features), len(parts)))], [np.zeros(len(parts))]
+    )
     shown = ", ".join(f"{value:g}" for value in values)
     said = f"target: the same in all {len(y)} rows, {shown}; it is what is predicted"
-    summary = {"score": {}, "baseline": {}, "rows": {"train": len(y)}, "decisions": [said], "interrupted": False}
+    summary = {
+        "score": {},
+        "baseline": {},
+        "rows": {"train": len(y)},
+        "decisions": [said],
+        "interrupted": False,
+    }
     return Model(_target_names(task), task, encoder, network, [zeros], [History()], summary)

@@ -148,7 +148,9 @@ def check_settings(params: Params, owner: str) -> None:
         is_right, rule = RULES[name]
         if not (is_right(value) or (value is None and name not in _NEEDED)):
             near = nearest(value, rule.split("'")[1::2]) if isinstance(value, str) else ""
-            raise ConfigError(f"The {name!r} parameter of {owner} must be {rule}. Got {value!r} instead.{near}")
+            raise ConfigError(
+                f"The {name!r} parameter of {owner} must be {rule}. Got {value!r} instead.{near}"
+            )
 
 
 def why_textbook(params: Params) -> str | None:
@@ -203,8 +205,8 @@ def recipe_settings(params: Params) -> dict[str, Any]:
     """
     if params["validation_fraction"] == 0:
         raise ConfigError(
-            "validation_fraction=0 leaves nothing to validate on. Leave it out, or pass early_stopping=False for "
-            "scikit-learn's own algorithm, which trains on all rows."
+            "validation_fraction=0 leaves nothing to validate on. Leave it out, or pass early_stopping=False "
+            "for scikit-learn's own algorithm, which trains on all rows."
         )
     patience, share = params["n_iter_no_change"], params["validation_fraction"]
     if patience == np.inf:

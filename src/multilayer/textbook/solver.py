@@ -83,8 +83,8 @@ def fit(
         _fit_stochastic(run, settings, x, y, row_weight, out_activation, rng, one_epoch)
     if not all(np.isfinite(w).all() for w in run.weights.all):
         raise DataError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to "
-            "be preprocessed. Scale X, or lower learning_rate_init."
+            "Solver produced non-finite parameter weights. The input data may contain large values and need "
+            "to be preprocessed. Scale X, or lower learning_rate_init."
         )
 
 
@@ -121,7 +121,9 @@ def _fit_stochastic(
         run.weights = run.best_weights.copy()
 
 
-def _engine_for(steps_before: int, steps_an_epoch: int, epochs: int, x: Rows) -> type[NumpyEngine] | type[KernelEngine]:
+def _engine_for(
+    steps_before: int, steps_an_epoch: int, epochs: int, x: Rows
+) -> type[NumpyEngine] | type[KernelEngine]:
     """By what was asked alone, so that the same calls give the same bits in every process."""
     is_long = steps_before + epochs * steps_an_epoch >= KERNEL_STEPS
     if is_long and steps_an_epoch >= KERNEL_STEPS_AN_EPOCH and not hasattr(x, "toarray"):
@@ -294,8 +296,8 @@ def _fit_lbfgs(
     )
     if found.status != 0:
         warnings.warn(
-            f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
-            "Increase the number of iterations (max_iter) or scale the data.",
+            f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): "
+            f"{found.message}. Increase the number of iterations (max_iter) or scale the data.",
             ConvergenceWarning,
             stacklevel=2,
         )
