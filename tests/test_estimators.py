@@ -30,8 +30,7 @@ EXPECTED_FAILURES = {
         "whole; scikit-learn's own MLP fails it too with early_stopping=True"
     ),
 }
-# scikit-learn checks weights of its own MLP with the last two. Checks round X of estimators that take categories,
-# which calls for more steps than its max_iter=100 at the default rate.
+# Checks round X of estimators that take categories; that calls for more steps than its max_iter=100
 THEIRS: list[Any] = [
     MLPClassifier(16, solver="adam", learning_rate_init=0.02, max_iter=100),
     MLPRegressor(16, solver="adam", learning_rate_init=0.02, max_iter=100),

@@ -91,7 +91,7 @@ def textbook_model(estimator: Any) -> Model:
         f"networks: one of {' x '.join(map(str, hidden)) or 'no hidden layer'}, {activation}; solver "
         f"{estimator.solver or 'adam'}, {estimator.n_iter_} iterations; engine {estimator._engine}",
     ]
-    networks = [_with_weights(network, estimator.coefs_, estimator.intercepts_)]
+    networks: list[nn.Module] = [_with_weights(network, estimator.coefs_, estimator.intercepts_)]
     summary = {"score": {}, "baseline": {}, "rows": {}, "decisions": decisions, "interrupted": False}
     return Model(_target_names(task), task, encoder, network, networks, [history], summary)
 

@@ -73,7 +73,7 @@ class _Estimator(BaseEstimator):
 
     def __getattr__(self, name: str) -> Any:
         """Fitted attributes that are read off the model, or the model off them; called for absent names."""
-        fitted = vars(self)
+        fitted = self.__dict__
         if name == "model_" and "coefs_" in fitted:
             return textbook_model(self)
         if "model_" in fitted and (value := recipe_attribute(fitted["model_"], name)) is not None:
@@ -121,7 +121,7 @@ class _Estimator(BaseEstimator):
             self._encoder: Encoder | None = None
             if not holds_numbers(X) or getattr(self, "kinds", None):
                 table = self._check_table(X, reset=True)
-                self._encoder = plain_encoder(table, self.kinds)  # type: ignore[attr-defined]
+                self._encoder = plain_encoder(table, self.kinds)
                 return self._encoder.transform(table).num.astype(np.float64)
         elif vars(self).get("_encoder") is not None:
             encoder: Encoder = vars(self)["_encoder"]
@@ -186,7 +186,7 @@ class _Estimator(BaseEstimator):
         for name in [name for name in vars(self) if name.endswith("_") and name not in kept]:
             delattr(self, name)
         for name in ("_encoder", "_fills", "_optimizer", "_best_weights", "_steps", "_reason"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     def _fit_textbook(
         self, x: Any, y: NDArray[Any], weight: Weight, loss: str, reason: str, *, one_epoch: bool

@@ -294,11 +294,12 @@ def _loss(out_activation: str, y: Array) -> tuple[Any, Array]:
 
     if out_activation == "softmax":
         return Loss(nn.CrossEntropyLoss(), True), y.argmax(axis=1).astype(np.int64)
-    loss: Any = {
+    makers: dict[str, Any] = {
         "exp": nn.PoissonNLLLoss,
         "identity": lambda: nn.HuberLoss(delta=UNBOUNDED),
         "logistic": nn.BCEWithLogitsLoss,
-    }[out_activation]()
+    }
+    loss = makers[out_activation]()
     loss.weight = torch.full(
         (y.shape[1],), float(y.shape[1])
     )  # of each output: a mean over them becomes a sum
