@@ -23,6 +23,14 @@ from multilayer import ConfigError, DataError, MLPClassifier, MLPRegressor, Mode
 FAST: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_iter": 4}
 LEARNING: dict[str, Any] = FAST | {"max_iter": 10, "batch_size": 64, "learning_rate_init": 0.05}
 
+# Checks round X of estimators that take categories; that calls for more steps than its max_iter=100
+THEIRS: list[Any] = [
+    MLPClassifier(16, solver="adam", learning_rate_init=0.02, max_iter=100),
+    MLPRegressor(16, solver="adam", learning_rate_init=0.02, max_iter=100),
+    MLPClassifier(solver="lbfgs", hidden_layer_sizes=16, max_iter=100),
+    MLPRegressor(solver="sgd", hidden_layer_sizes=16, learning_rate_init=0.01, tol=1e-2, max_iter=100),
+]
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
@@ -35,6 +43,12 @@ def _one_thread() -> Iterator[None]:
 
 @parametrize_with_checks([MLPClassifier(**LEARNING), MLPRegressor(**LEARNING)])
 def test_scikit_learn_contract(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+@parametrize_with_checks(THEIRS)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scikit_learn_contract_of_its_own_algorithm(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
 

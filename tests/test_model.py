@@ -598,3 +598,22 @@ class TestEvaluate:
 def test_repr_says_what_it_is(regression: Model) -> None:
     assert repr(regression).startswith("Model(regression of 'income', 4 columns, ")
     assert "rmse" in repr(regression)
+
+
+class TestBytes:
+    def test_give_the_model_back(self, binary: Model) -> None:
+        data = binary.to_bytes()
+
+        copy = Model.from_bytes(data)
+
+        assert data == copy.to_bytes()
+        np.testing.assert_array_equal(binary.predict_proba(people()), copy.predict_proba(people()))
+
+    @pytest.mark.parametrize(
+        "damage", [b"", b"no model at all", lambda d: d[:-9], lambda d: d[:-1] + b"\xff"]
+    )
+    def test_that_are_damaged(self, binary: Model, damage: Any) -> None:
+        data = damage(binary.to_bytes()) if callable(damage) else damage
+
+        with pytest.raises(ModelFileError, match=r"no model|checksum"):
+            Model.from_bytes(data)

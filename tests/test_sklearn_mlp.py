@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import sklearn.neural_network
 from sklearn.neural_network import MLPClassifier as TheirClassifier
@@ -23,7 +22,7 @@ pytestmark = [pytest.mark.filterwarnings("default")]  # theirs warn
 
 # Tests that fail although scikit-learn's defaults are given -> the reason, as in docs/compatibility.md
 EXCEPTIONS = {
-    "test_gradient": "calls the private method `_loss_grad_lbfgs`; tests/textbook/test_network.py checks gradients",
+    "test_gradient": "calls the private method `_loss_grad_lbfgs`; tests/textbook has a test of gradients",
 }
 # Tests that fail with the defaults of ours, which leave the algorithm to the recipe -> the reason
 EXCEPTIONS_OF_DEFAULTS: dict[str, str] = {}

@@ -49,7 +49,7 @@ def _as_object_if_mixed(X: Any) -> NDArray[Any]:
 
 
 def as_numbers(X: Any) -> Any:
-    """A frame of numbers as what `check_array` takes: pandas as it is, for its nullable types, others as NumPy."""
+    """A frame of numbers as `check_array` takes it: pandas as it is, for its nullable types, else NumPy."""
     return X if not is_frame(X) or nw.dependencies.is_pandas_dataframe(X) else nw.from_native(X).to_numpy()
 
 
@@ -88,7 +88,7 @@ def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
 
 
 def as_labels(y: Any) -> Any:
-    """A Series, or a frame of labels, as an array of its own dtype; scikit-learn would make booleans floats."""
+    """A Series or a frame of labels as an array of its own dtype; scikit-learn makes booleans floats."""
     if is_sparse(y):
         return y.toarray()
     if is_frame(y):

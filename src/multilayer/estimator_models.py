@@ -25,10 +25,10 @@ _NOT_OF_THE_RECIPE = {
     "validation_scores_": "the recipe records validation losses, in model_.history.val_loss",
     "t_": "each network of the recipe sees rows of its own; model_.summary['rows'] counts them",
 }
-_NOT_OF_LBFGS = {
-    name: "solver='lbfgs' keeps no record of its iterations"
-    for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
-}
+_NOT_OF_LBFGS = dict.fromkeys(
+    ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"),
+    "solver='lbfgs' keeps no record of its iterations",
+)
 
 
 def recipe_attribute(model: Model, name: str) -> Any:
@@ -91,7 +91,7 @@ def textbook_model(estimator: Any) -> Model:
         f"networks: one of {' x '.join(map(str, hidden)) or 'no hidden layer'}, {activation}; solver "
         f"{estimator.solver or 'adam'}, {estimator.n_iter_} iterations; engine {estimator._engine}",
     ]
-    networks = [_with_weights(network, estimator.coefs_, estimator.intercepts_)]
+    networks: list[nn.Module] = [_with_weights(network, estimator.coefs_, estimator.intercepts_)]
     summary = {"score": {}, "baseline": {}, "rows": {}, "decisions": decisions, "interrupted": False}
     return Model(_target_names(task), task, encoder, network, networks, [history], summary)
 

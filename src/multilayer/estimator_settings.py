@@ -205,8 +205,8 @@ def recipe_settings(params: Params) -> dict[str, Any]:
     """
     if params["validation_fraction"] == 0:
         raise ConfigError(
-            "validation_fraction=0 leaves nothing to validate on. Leave it out, or pass early_stopping=False for "
-            "scikit-learn's own algorithm, which trains on all rows."
+            "validation_fraction=0 leaves nothing to validate on. Leave it out, or pass early_stopping=False "
+            "for scikit-learn's own algorithm, which trains on all rows."
         )
     patience, share = params["n_iter_no_change"], params["validation_fraction"]
     if patience == np.inf:

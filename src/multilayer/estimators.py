@@ -1,7 +1,7 @@
-"""MLPClassifier and MLPRegressor: a drop-in for `sklearn.neural_network`, by the recipe or by its own algorithm.
+"""MLPClassifier and MLPRegressor: a drop-in for `sklearn.neural_network`, by the recipe or its own algorithm.
 
-This file and `estimator_*.py` alone speak scikit-learn (`X`, `random_state`, `classes_`); they translate at the
-door and call `recipe.fit` or `textbook.solver.fit`.
+This file and `estimator_*.py` alone speak scikit-learn (`X`, `random_state`, `classes_`); they translate at
+the door and call `recipe.fit` or `textbook.solver.fit`.
 """
 
 import sys
@@ -27,7 +27,6 @@ from multilayer.estimator_input import (
     checked_labels,
     holds_numbers,
     is_frame,
-    is_multilabel,
     is_sparse,
     medians,
     plain_encoder,
@@ -74,8 +73,8 @@ class _Estimator(BaseEstimator):
         return tags
 
     def __getattr__(self, name: str) -> Any:
-        """Fitted attributes that are read off the model, or the model off them; called for absent names only."""
-        fitted = vars(self)
+        """Fitted attributes that are read off the model, or the model off them; called for absent names."""
+        fitted = self.__dict__
         if name == "model_" and "coefs_" in fitted:
             return textbook_model(self)
         if "model_" in fitted and (value := recipe_attribute(fitted["model_"], name)) is not None:
@@ -83,7 +82,7 @@ class _Estimator(BaseEstimator):
         raise AttributeError(missing_attribute(type(self).__name__, name, fitted))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Settings and attributes, the model as the bytes of a model file: safe to read, small and portable."""
+        """Settings and attributes, the model as the bytes of a model file: safe to read, and small."""
         state = dict(super().__getstate__())
         if "model_" in state:
             state["model_"] = state["model_"].to_bytes()
@@ -126,7 +125,7 @@ class _Estimator(BaseEstimator):
             self._encoder: Encoder | None = None
             if not holds_numbers(X) or getattr(self, "kinds", None):
                 table = self._check_table(X, reset=True)
-                self._encoder = plain_encoder(table, self.kinds)  # type: ignore[attr-defined]
+                self._encoder = plain_encoder(table, self.kinds)
                 return self._encoder.transform(table).num.astype(np.float64)
         elif vars(self).get("_encoder") is not None:
             encoder: Encoder = vars(self)["_encoder"]
@@ -191,12 +190,12 @@ class _Estimator(BaseEstimator):
         for name in [name for name in vars(self) if name.endswith("_") and name not in kept]:
             delattr(self, name)
         for name in ("_encoder", "_fills", "_optimizer", "_best_weights", "_steps", "_reason"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     def _fit_textbook(
         self, x: Any, y: NDArray[Any], weight: Weight, loss: str, reason: str, *, one_epoch: bool
     ) -> None:
-        """Train on checked rows from `coefs_`, if there are any, or from new weights; y is (n_rows, n_outputs)."""
+        """Train on checked rows from `coefs_`, or from new weights; y is (n_rows, n_outputs)."""
         params = self.get_params(deep=False)
         settings = textbook_settings(params, loss, type(self).__name__, reason)
         if one_epoch and settings.early_stopping:
@@ -265,8 +264,8 @@ class _Estimator(BaseEstimator):
     def _check_can_go_on(self) -> None:
         if "model_" in vars(self):
             raise ConfigError(
-                f"partial_fit goes on from scikit-learn's own algorithm; this {type(self).__name__} was fitted by "
-                "the recipe. Fit with solver='adam', or call partial_fit on a new one."
+                f"partial_fit goes on from scikit-learn's own algorithm; this {type(self).__name__} was "
+                "fitted by the recipe. Fit with solver='adam', or call partial_fit on a new one."
             )
 
     # ---- predicting
@@ -285,11 +284,11 @@ class _Estimator(BaseEstimator):
 class MLPClassifier(ClassifierMixin, _Estimator):
     """A multilayer perceptron that tells classes apart: a drop-in for `sklearn.neural_network.MLPClassifier`.
 
-    By default the recipe of `multilayer.fit`: tables as they are, several networks, epochs chosen on validation
-    rows. A setting that only scikit-learn's own algorithm has (`solver`, `learning_rate`, `momentum`, `tol`,
-    `warm_start`, ..., also `partial_fit` and a sparse X) selects that algorithm, the textbook: one plain network
-    on numbers as they come, the same weights drawn and the same rows shuffled as by scikit-learn. What ran, and
-    why, stands in `model_.summary["decisions"]`.
+    By default the recipe of `multilayer.fit`: tables as they are, several networks, epochs chosen on
+    validation rows. A setting that only scikit-learn's own algorithm has (`solver`, `learning_rate`, `tol`,
+    `warm_start`, ..., also `partial_fit` and a sparse X) selects that algorithm, the textbook: one plain
+    network on numbers as they come, the same weights drawn and the same rows shuffled as by scikit-learn.
+    What ran, and why, stands in `model_.summary["decisions"]`.
 
     Shape:   X: (n_rows, n_columns) array, pandas, polars or Arrow frame, or sparse matrix; numbers, booleans,
              categories, text, dates and missing values as they are.
@@ -309,16 +308,16 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         power_t: exponent of "invscaling" (textbook).
         max_iter: most epochs.
         shuffle: False keeps the order of the rows (textbook).
-        random_state: an int gives the same model at every fit. A RandomState, or None for NumPy's global one, is
-            drawn from at each fit.
+        random_state: an int gives the same model at every fit. A RandomState, or None for NumPy's global one,
+            is drawn from at each fit.
         tol, n_iter_no_change: the textbook stops after so many epochs without a training loss (or validation
             score) better by tol; the recipe after so many without a better validation loss.
         verbose: write a line an epoch to standard output.
         warm_start: True goes on from the last fit (textbook).
         momentum, nesterovs_momentum: of solver="sgd". beta_1, beta_2, epsilon: of solver="adam".
-        early_stopping: False trains on all rows (textbook); True, without a setting of the textbook's, is what
-            the recipe does in any case.
-        validation_fraction: share of the rows held out; None: 0.1, or for the recipe each network's own share.
+        early_stopping: False trains on all rows (textbook); True, without a setting of the textbook's, is
+            what the recipe does in any case.
+        validation_fraction: share of the rows held out; None: 0.1, or of the recipe each network's own.
         max_fun: most evaluations of solver="lbfgs".
         class_weight: "balanced", or label -> weight; multiplied into the weights of the rows.
         quality: "fast" takes about a third of the time of "default", "best" some four times as much.
@@ -460,12 +459,13 @@ class MLPClassifier(ClassifierMixin, _Estimator):
             self.classes_ = np.unique(classes)
         elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
             raise DataError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                f"{self.classes_!r}"
             )
         if isinstance(self.class_weight, str):
             raise ConfigError(
-                "class_weight='balanced' needs all rows at once, which partial_fit does not see. Pass a mapping "
-                "of labels to weights."
+                "class_weight='balanced' needs all rows at once, which partial_fit does not see. Pass a "
+                "mapping of labels to weights."
             )
         reason = why_textbook(self.get_params(deep=False)) or "partial_fit"
         self._fit_classes(X, self._labels(y), sample_weight, reason, one_epoch=True)

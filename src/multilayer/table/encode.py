@@ -135,13 +135,14 @@ class Encoder:
 
     @classmethod
     def plain(cls, schema: Schema, fills: Mapping[str, float]) -> "Encoder":
-        """An encoder that scales nothing: numbers as they come, dates in days, booleans as 0 and 1, and a column
-        of 0 and 1 for each level of a category (none is 1 where it is missing, rare or new).
+        """An encoder that scales nothing: numbers as they come, dates in days, booleans as 0 and 1, and a
+        column of 0 and 1 for each level of a category (none is 1 where it is missing, rare or new).
 
         fills: column name -> what stands for a missing number, boolean or date; 0 where it is not named
 
         >>> from multilayer.table.schema import infer_schema
-        >>> table = Table({"age": np.array([20.0, 30.0, np.nan]), "city": np.array(["Rome", "Rome", None], object)})
+        >>> city = np.array(["Rome", "Rome", None], object)
+        >>> table = Table({"age": np.array([20.0, 30.0, np.nan]), "city": city})
         >>> encoder = Encoder.plain(infer_schema(table), {"age": 25.0})
         >>> [feature.name for feature in encoder.num_features], encoder.transform(table).num[2]
         (['age', 'city = Rome'], array([25.,  0.], dtype=float32))

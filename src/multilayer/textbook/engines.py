@@ -1,6 +1,7 @@
 """What runs an epoch of the textbook algorithm: NumPy in the type of X, or the kernels in float32."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Optimizer:
 
 
 class NumpyEngine:
-    """Trains weights and the optimiser's state in place; rows may be sparse, and are dense a batch at a time."""
+    """Trains weights and the optimiser's state in place; sparse rows are made dense by batches."""
 
     name = "NumPy"
 
@@ -65,10 +66,10 @@ class NumpyEngine:
         self.x, self.y, self.row_weight, self.out_activation = x, y, row_weight, out_activation
 
     def run_epoch(self, order: Array, bounds: Array, learning_rate: float) -> float:
-        """Train on rows order[bounds[s]:bounds[s + 1]] in step s; the mean loss, each batch's before its update."""
+        """Train on rows order[bounds[s]:bounds[s + 1]] in step s; the mean loss before the updates."""
         total = 0.0
         whole = len(bounds) == 2  # one batch of all rows: their order changes nothing but rounding
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for begin, end in pairwise(bounds):
             rows = slice(None) if whole else order[begin:end]
             row_weight = None if self.row_weight is None else self.row_weight[rows]
             if row_weight is not None and not row_weight.any():
@@ -189,7 +190,7 @@ class KernelEngine:
             return [(s, s + 1, float(n)) for s, n in enumerate(sums) if n > 0]
         n_full = len(sizes) if sizes[-1] == sizes[0] else len(sizes) - 1
         cuts = np.unique(np.linspace(0, n_full, LOSS_PIECES + 1).round().astype(int))
-        pieces = [(int(a), int(b), float(sizes[0])) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        pieces = [(int(a), int(b), float(sizes[0])) for a, b in pairwise(cuts)]
         return pieces + [(s, s + 1, float(sizes[s])) for s in range(n_full, len(sizes))]
 
     def _constant(self, rows: Array) -> float:
@@ -285,7 +286,7 @@ def _as_torch(
 
 
 def _loss(out_activation: str, y: Array) -> tuple[Any, Array]:
-    """A loss of the kernels whose mean over rows is summed over outputs, as scikit-learn's gradient is; y for it."""
+    """A loss of the kernels whose mean over rows is summed over outputs, as in scikit-learn; and its y."""
     import torch
     from torch import nn
 
@@ -293,11 +294,12 @@ def _loss(out_activation: str, y: Array) -> tuple[Any, Array]:
 
     if out_activation == "softmax":
         return Loss(nn.CrossEntropyLoss(), True), y.argmax(axis=1).astype(np.int64)
-    loss: Any = {
+    makers: dict[str, Any] = {
         "exp": nn.PoissonNLLLoss,
         "identity": lambda: nn.HuberLoss(delta=UNBOUNDED),
         "logistic": nn.BCEWithLogitsLoss,
-    }[out_activation]()
+    }
+    loss = makers[out_activation]()
     loss.weight = torch.full(
         (y.shape[1],), float(y.shape[1])
     )  # of each output: a mean over them becomes a sum

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def draw_weights(
     [(3, 4), (4, 1)]
     """
     weights = Weights([], [])
-    for d_in, d_out in zip(widths[:-1], widths[1:], strict=True):
+    for d_in, d_out in pairwise(widths):
         bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (d_in + d_out))
         weights.coefs.append(rng.uniform(-bound, bound, (d_in, d_out)).astype(dtype, copy=False))
         weights.intercepts.append(rng.uniform(-bound, bound, d_out).astype(dtype, copy=False))

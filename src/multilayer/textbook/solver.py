@@ -83,8 +83,8 @@ def fit(
         _fit_stochastic(run, settings, x, y, row_weight, out_activation, rng, one_epoch)
     if not all(np.isfinite(w).all() for w in run.weights.all):
         raise DataError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to "
-            "be preprocessed. Scale X, or lower learning_rate_init."
+            "Solver produced non-finite parameter weights. The input data may contain large values and need "
+            "to be preprocessed. Scale X, or lower learning_rate_init."
         )
 
 
@@ -296,8 +296,8 @@ def _fit_lbfgs(
     )
     if found.status != 0:
         warnings.warn(
-            f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
-            "Increase the number of iterations (max_iter) or scale the data.",
+            f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): "
+            f"{found.message}. Increase the number of iterations (max_iter) or scale the data.",
             ConvergenceWarning,
             stacklevel=2,
         )
