@@ -18,10 +18,17 @@ SRC = ROOT / "src" / "multilayer"
 # errors.py. A folder's __init__.py may import the files of its folder.
 LAYERS = {
     "errors": [],
-    "table.read": [],
-    "table.schema": ["table.read"],  # the Table type
+    "table.notes": [],
+    "table.read": ["table.notes"],
+    "table.column": ["table.read"],  # the Table type
+    "table.dates": [],
+    "table.convert": ["table.column", "table.dates"],
+    "table.infer": ["table.convert", "table.text"],
+    "table.schema": ["table.infer"],
     "table.target": [],
-    "table.encode": ["table.schema", "table.target"],
+    "table.text": [],
+    "table.coders": ["table.schema", "table.text"],
+    "table.encode": ["table.coders", "table.target"],
     "table.split": [],
     "nn.blocks": [],
     "nn.embeddings": ["nn.blocks"],

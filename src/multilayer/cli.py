@@ -57,6 +57,10 @@ app = typer.Typer(
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="A .csv, .tsv, .gz or .parquet file.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` saved.")]
+KIND_HELP = (
+    "Read a column as number, boolean, category, ordered, date, time, duration or text, or as an ordered "
+    "category with these levels: size=small<medium<large. Repeatable."
+)
 JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
 ]
@@ -112,8 +116,16 @@ def fit(
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(metavar="COL=KIND", help="Read a column as number, boolean, category, date."),
+        typer.Option(metavar="COL=KIND", help=KIND_HELP),
     ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What `multilayer schema --out` wrote and you edited."),
+    ] = None,
+    infinite: Annotated[
+        Literal["error", "clip"],
+        typer.Option(help="Refuse infinite numbers, or clip them to the largest and smallest."),
+    ] = "error",
     group: Annotated[
         str | None, typer.Option(metavar="COL", help="Rows of one group stay on one side of the split.")
     ] = None,
@@ -140,7 +152,8 @@ def fit(
 
         _check_out(path, sources=(table,))
         model = recipe.fit(
-            table, target=target, task=task, drop=drops, kinds=kinds, groups=group, time=time,
+            table, target=target, task=task, drop=drops, kinds=kinds, schema=schema, infinite=infinite,
+            groups=group, time=time,
             quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
             callbacks=(after_epoch,),
         )  # fmt: skip
@@ -207,6 +220,38 @@ def inspect(model: ModelArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def schema(
+    table: TableArgument,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A JSON file to write, to edit for `fit --schema`.")
+    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(metavar="COL=KIND", help=KIND_HELP)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what each column of TABLE is taken for."""
+    path = Path(out) if out else None
+    if path:
+        _check_out(path, sources=(table,))
+    with _progress(f"reading {table}"):
+        from multilayer.table.schema import infer_schema
+
+        found = infer_schema(table, kinds=_kinds(kind or []))
+    if path:
+        from multilayer.model import write_atomically
+
+        text = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(path, text.encode("utf-8", "backslashreplace") + b"\n")
+    if as_json:
+        _print_json(found.to_json())
+        return
+    _print(str(found))
+    if path:
+        _print(
+            f"\nSaved in {path}. To use it: multilayer fit {shlex.quote(table)} --schema {shlex.quote(str(path))}"
+        )
+
+
+@app.command()
 def warmup() -> None:
     """Compile the training kernels ahead, for images: later runs only load them."""
     with _progress("compiling the training kernels"):
@@ -256,15 +301,16 @@ def _names(lists: Sequence[str]) -> list[str]:
 
 
 def _kinds(pairs: Sequence[str]) -> dict[str, Any]:
-    """Column kinds from COL=KIND pairs; the last `=` counts.
+    """Column kinds from COL=KIND pairs, the last `=` counts; an order of levels is a list.
 
-    >>> _kinds(["zip=category", "a=b=date"])
-    {'zip': 'category', 'a=b': 'date'}
+    >>> _kinds(["zip=category", "a=b=date", "size=S<M<L"])
+    {'zip': 'category', 'a=b': 'date', 'size': ['S', 'M', 'L']}
     """
     for pair in pairs:
         if "=" not in pair:
             raise ConfigError(f"--kind takes COL=KIND; got {pair!r}. Write for example --kind zip=category.")
-    return {name: kind for name, _, kind in (pair.rpartition("=") for pair in pairs)}
+    named = [(name, kind) for name, _, kind in (pair.rpartition("=") for pair in pairs)]
+    return {name: kind.split("<") if "<" in kind else kind for name, kind in named}
 
 
 def _load(path: str) -> "multilayer.model.Model":

@@ -194,7 +194,7 @@ class _TableEstimator(BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         if names is None:
             names = [f"x{i}" for i in range(len(columns.names))]
-        return Table(dict(zip(map(str, names), columns.columns.values(), strict=True)))
+        return Table(dict(zip(map(str, names), columns.columns.values(), strict=True)), columns.notes)
 
     def _predict_table(self, X: Any) -> Table:
         check_is_fitted(self)

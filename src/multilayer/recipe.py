@@ -7,7 +7,8 @@ import platform
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ from torch import nn
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
+from multilayer.table.column import Infinite
 from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.read import Table, listed, read_table
-from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
+from multilayer.table.schema import CONVERSIONS, Kinds, Schema, declared_schema, infer_schema
 from multilayer.table.split import folds, split
 from multilayer.training.autograd import forward_in_chunks
 from multilayer.training.ensemble import Snapshot, Snapshots, select_greedily
@@ -40,6 +42,7 @@ QUALITIES: Mapping[str, tuple[float, float]] = {"fast": (0.5, 0.5), "default": (
 
 MOST_PERIODIC = 128  # numbers with a periodic embedding: those with the most distinct values
 FEWEST_VALUES = 8  # a number with fewer distinct values has no curve to follow
+MOST_NAMED = 12  # columns in a sentence
 WIDE = 200  # columns of a table from which on BatchNorm does harm
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
@@ -114,7 +117,9 @@ def fit(
     y: Any = None,
     task: TaskKind | str | None = None,
     drop: Iterable[str] = (),
-    kinds: Mapping[str, Kind] | None = None,
+    kinds: Kinds | None = None,
+    schema: Schema | str | Path | None = None,
+    infinite: str = "error",
     validation: Any = None,
     groups: str | None = None,
     time: str | None = None,
@@ -145,7 +150,12 @@ def fit(
         y: values to predict (n_rows,), where the table does not hold them.
         task: "binary", "multiclass" or "regression"; None decides from the target.
         drop: columns to leave out.
-        kinds: column name -> "number", "boolean", "category" or "date", where the inferred kind is wrong.
+        kinds: column name -> "number", "boolean", "category", "ordered", "date", "time", "duration" or "text",
+            where the inferred kind is wrong; or the levels of an ordered category, lowest first.
+        schema: what `ml.infer_schema` gave and you edited, or a JSON file of it: kinds, orders, time zones,
+            columns to leave out. Ranges and levels are measured again; `kinds` goes before it.
+        infinite: "error" refuses infinite numbers in the table; "clip" takes them for the largest and smallest
+            finite number of their column, at prediction too.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on its own share and trains on all others, so that no row
             is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
@@ -175,7 +185,7 @@ def fit(
     _check_positive("time_budget", time_budget)
     data = _Data.read(table, target, y, drop, groups, time, sample_weight)
     task_ = Task.from_target(data.y, task)
-    schema = infer_schema(data.features, kinds=kinds)
+    schema = _schema(data, kinds, schema, infinite)
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
     parts = _split(data, task_, validation, groups, time, seed, config.members)
@@ -216,6 +226,22 @@ def fit(
     )
     model.summary |= {"seed": seed, "times": _times(started)}
     return model
+
+
+def _schema(data: "_Data", kinds: Kinds | None, given: Schema | str | Path | None, infinite: str) -> Schema:
+    """The schema of the features: inferred, or as given."""
+    known: tuple[Infinite, ...] = get_args(Infinite)
+    if infinite not in known:
+        raise ConfigError(f"infinite must be 'error' or 'clip'; got {infinite!r}.{nearest(infinite, known)}")
+    if given is None:
+        return infer_schema(data.features, kinds=kinds, infinite=infinite)
+    declared = given if isinstance(given, Schema) else Schema.load(given)
+    for name, kind in (kinds or {}).items():
+        declared = declared.replace(name, kind=kind)
+    beside = (data.target, *data.dropped)
+    return declared_schema(
+        data.features, declared, infinite=infinite if infinite != "error" else None, allowed=beside
+    )
 
 
 def _in_training_units(task: Task, y: NDArray[np.generic]) -> Task:
@@ -298,7 +324,7 @@ def _with_target(table: Table, y: Any) -> Table:
     values = read_table({"y": y})["y"]
     if len(values) != table.n_rows:
         raise DataError(f"y must have as many rows as the table; got {len(values)} and {table.n_rows}.")
-    return Table({**table.columns, "__target__": values})
+    return Table({**table.columns, "__target__": values}, table.notes)
 
 
 @dataclass(frozen=True)
@@ -626,6 +652,7 @@ def _summary(
         _task_sentence(data, task, guessed),
         _split_sentence(parts, config, task, validation, groups, time),
         _columns_sentence(model, data),
+        *_kind_sentences(model.schema),
         _network_sentence(model, config, chosen),
     ]
     return {
@@ -682,13 +709,31 @@ def _columns_sentence(model: Model, data: _Data) -> str:
     schema = model.schema
     kinds = [column.kind for column in schema.columns]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    left_out = [f"{name} ({why})" for name, why in schema.ignored.items()]
+    left_out = [f"{name} ({why})" for name, why in list(schema.ignored.items())[:MOST_NAMED]]
+    if len(schema.ignored) > MOST_NAMED:
+        left_out.append(f"{len(schema.ignored) - MOST_NAMED} more (constant or missing)")
     left_out += [f"{name} (asked)" for name in data.dropped]
     if unused := model.encoder.unused:
         left_out.append(f"{listed(unused)} (the same in nearly all rows)")
     by_target = sum(feature.channel == "target" for feature in model.encoder.num_features)
     statistics = f"; target statistics of {by_target}" if by_target else ""
     return f"columns: {counts}{statistics}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
+
+
+def _kind_sentences(schema: Schema) -> list[str]:
+    """What was decided of single columns, where it is not plain."""
+    told = [(column, column.reason) for column in schema.columns if column.reason and column.kind != "number"]
+    kinds = [f"{column.name!r} is {column.kind} ({reason})" for column, reason in told[:MOST_NAMED]]
+    if len(told) > MOST_NAMED:
+        kinds.append(f"{len(told) - MOST_NAMED} more: print(model.schema)")
+    clipped = [column.name for column in schema.columns if column.infinite == "clip"]
+    zones = [f"{column.name!r} ({column.zone})" for column in schema.columns if column.zone is not None]
+    sentences = {
+        "kinds": ", ".join(kinds),
+        "infinities": f"clipped to the range of {listed(clipped)}" if clipped else "",
+        "time zones, by whose clocks parts of dates are told": ", ".join(zones[:MOST_NAMED]),
+    }
+    return [f"{what}: {said}" for what, said in sentences.items() if said]
 
 
 def _times(started: float) -> dict[str, Any]:

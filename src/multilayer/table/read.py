@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from io import StringIO, TextIOWrapper
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import DataError, nearest
+from multilayer.table.notes import Note, note_of_any, note_of_series, note_of_sql
 
 MISSING_MARKERS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")  # in text files only
 CSV_EXTENSIONS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
@@ -34,6 +35,8 @@ class Table:
         bool            none missing
         datetime64[us]  dates and times (UTC where a time zone was given); NaT is missing
         object          text; None is missing
+    notes: name -> what the column's type said beside: zone of dates, order of levels, meaning of seconds;
+        a name that is no column is without effect
 
     Raises:
         DataError: no columns, or columns of unequal length.
@@ -46,6 +49,7 @@ class Table:
     """
 
     columns: dict[str, NDArray[Any]]
+    notes: dict[str, Note] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -76,17 +80,19 @@ class Table:
     def select(self, names: Iterable[str]) -> "Table":
         """Only these columns, in this order; DataError if one is absent."""
         names = self._require(names)
-        return Table({name: self.columns[name] for name in names})
+        return Table({name: self.columns[name] for name in names}, self.notes)
 
     def drop(self, names: Iterable[str]) -> "Table":
         """All columns but these; DataError if one is absent or none is left."""
         dropped = set(self._require(names))
-        return Table({name: values for name, values in self.columns.items() if name not in dropped})
+        return Table(
+            {name: values for name, values in self.columns.items() if name not in dropped}, self.notes
+        )
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> "Table":
         """Only these rows, in this order."""
         index = np.asarray(rows, dtype=np.int64)
-        return Table({name: values[index] for name, values in self.columns.items()})
+        return Table({name: values[index] for name, values in self.columns.items()}, self.notes)
 
     def _require(self, names: Iterable[str]) -> list[str]:
         names = [names] if isinstance(names, str) else list(names)
@@ -297,7 +303,8 @@ def _query(relation: str, names: list[str] | None) -> Table:
         ]
         query = f"SELECT {', '.join(selected)} FROM {relation}"
         arrays: dict[str, Any] = connection.execute(query).fetchnumpy()
-    return Table({name: _from_numpy(name, arrays[str(i)]) for i, name in enumerate(names)})
+    columns = {name: _from_numpy(name, arrays[str(i)]) for i, name in enumerate(names)}
+    return Table(columns, _noted(zip(names, (note_of_sql(row[1]) for row in described), strict=True)))
 
 
 def _sql_column(source: str, sql_type: str, name: str) -> str:
@@ -342,12 +349,15 @@ def _quoted(path: Path) -> str:
 def _read_mapping(source: Mapping[Any, Any]) -> Table:
     names = [str(name) for name in source]
     _refuse_duplicates(names)
-    return Table({name: _from_any(name, values) for name, values in zip(names, source.values(), strict=True)})
+    columns = {name: _from_any(name, values) for name, values in zip(names, source.values(), strict=True)}
+    return Table(columns, _noted(zip(names, map(note_of_any, source.values()), strict=True)))
 
 
 def _read_array(source: NDArray[Any]) -> Table:
     if source.dtype.names:
-        return Table({name: _from_numpy(name, source[name]) for name in source.dtype.names})
+        fields = {name: source[name] for name in source.dtype.names}
+        columns = {name: _from_numpy(name, values) for name, values in fields.items()}
+        return Table(columns, _noted((name, note_of_any(values)) for name, values in fields.items()))
     if source.ndim != 2:
         raise DataError(
             f"An array must have 2 axes (rows, columns) to be a table; got shape {source.shape}. "
@@ -376,9 +386,13 @@ def _read_frame(source: Any) -> Table:
         )
     names = [str(name) for name in frame.columns]
     _refuse_duplicates(names)
-    return Table(
-        {name: _from_series(name, series) for name, series in zip(names, frame.iter_columns(), strict=True)}
-    )
+    series_of = dict(zip(names, frame.iter_columns(), strict=True))
+    columns = {name: _from_series(name, series) for name, series in series_of.items()}
+    return Table(columns, _noted((name, note_of_series(series)) for name, series in series_of.items()))
+
+
+def _noted(notes: Iterable[tuple[str, Note | None]]) -> dict[str, Note]:
+    return {name: note for name, note in notes if note is not None}
 
 
 def _from_any(name: str, values: Any) -> NDArray[Any]:
