@@ -246,9 +246,8 @@ def schema(
         return
     _print(str(found))
     if path:
-        _print(
-            f"\nSaved in {path}. To use it: multilayer fit {shlex.quote(table)} --schema {shlex.quote(str(path))}"
-        )
+        command = shlex.join(["multilayer", "fit", table, "--schema", str(path)])
+        _print(f"\nSaved in {path}. To use it: {command}")
 
 
 @app.command()

@@ -150,12 +150,12 @@ def fit(
         y: values to predict (n_rows,), where the table does not hold them.
         task: "binary", "multiclass" or "regression"; None decides from the target.
         drop: columns to leave out.
-        kinds: column name -> "number", "boolean", "category", "ordered", "date", "time", "duration" or "text",
-            where the inferred kind is wrong; or the levels of an ordered category, lowest first.
+        kinds: column name -> "number", "boolean", "category", "ordered", "date", "time", "duration" or
+            "text", where the inferred kind is wrong; or the levels of an ordered category, lowest first.
         schema: what `ml.infer_schema` gave and you edited, or a JSON file of it: kinds, orders, time zones,
             columns to leave out. Ranges and levels are measured again; `kinds` goes before it.
-        infinite: "error" refuses infinite numbers in the table; "clip" takes them for the largest and smallest
-            finite number of their column, at prediction too.
+        infinite: "error" refuses infinite numbers in the table; "clip" takes them for the largest and
+            smallest finite number of their column, at prediction too.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on its own share and trains on all others, so that no row
             is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
@@ -722,7 +722,7 @@ def _columns_sentence(model: Model, data: _Data) -> str:
 
 def _kind_sentences(schema: Schema) -> list[str]:
     """What was decided of single columns, where it is not plain."""
-    told = [(column, column.reason) for column in schema.columns if column.reason and column.kind != "number"]
+    told = [(column, column.reason) for column in schema.columns if column.reason]
     kinds = [f"{column.name!r} is {column.kind} ({reason})" for column, reason in told[:MOST_NAMED]]
     if len(told) > MOST_NAMED:
         kinds.append(f"{len(told) - MOST_NAMED} more: print(model.schema)")

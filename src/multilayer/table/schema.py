@@ -158,14 +158,16 @@ class Schema:
         """
         rule = "A schema must be a JSON file that `multilayer schema --out` wrote, edited or not;"
         try:
-            schema = cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            for column in data["columns"]:
+                check_kind(column["name"], column["kind"])
+            return cls.from_json(data)
+        except ConfigError:
+            raise
         except OSError as error:
             raise ConfigError(f"{rule} {str(path)!r} cannot be read: {error.strerror}.") from None
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ConfigError(f"{rule} {str(path)!r} holds something else ({error}). Mend it.") from None
-        for column in schema.columns:
-            check_kind(column.name, column.kind)
-        return schema
 
     def __str__(self) -> str:
         rows = [("column", "kind", "missing", "distinct", "range or levels")]

@@ -83,7 +83,7 @@ class TextVectors:
     Source:  tf-idf, Spärck Jones 1972; latent semantic analysis, Deerwester et al. 1990; hashing, Weinberger
              et al. 2009, arXiv:0902.2206; randomised SVD, Halko et al. 2011, arXiv:0909.4061
 
-    >>> texts = [f"the {taste} soup was {taste}" for taste in ("good", "bad", "salty", "sweet")]
+    >>> texts = [f"{meal} was {taste}" for meal in ("soup", "fish") for taste in ("good", "bad", "cold")]
     >>> vectors = TextVectors.fit(texts, 2)
     >>> vectors.transform(["The GOOD soup", ""]).shape
     (2, 3)
@@ -187,7 +187,7 @@ def _document_frequency(texts: Sequence[str]) -> Ints:
 
 
 def _counted(keys: Ints) -> tuple[Ints, Ints]:
-    """Distinct keys in ascending order and how often each occurs; NumPy's `unique` takes four times as long."""
+    """Distinct keys in ascending order and how often each occurs; `np.unique` takes four times as long."""
     keys = np.sort(keys)
     starts = np.flatnonzero(np.concatenate([[True] * (len(keys) > 0), keys[1:] != keys[:-1]]))
     return keys[starts], np.diff(starts, append=len(keys))
