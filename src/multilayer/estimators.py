@@ -23,6 +23,7 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.model import Model
 from multilayer.recipe import QUALITIES
 from multilayer.recipe import fit as fit_recipe
+from multilayer.table.names import column_name
 from multilayer.table.read import Table, read_table
 from multilayer.table.schema import Kind as ColumnKind
 from multilayer.training.loop import Progress
@@ -184,17 +185,18 @@ class _TableEstimator(BaseEstimator):
     def _check_table(self, X: Any, *, reset: bool) -> Table:
         """X as a Table named like the one at fit, or x0, x1, ... when that had no names."""
         if nw.dependencies.is_into_dataframe(X):
-            columns: Any = read_table(X)
+            table = read_table(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
-            _check_size(columns, min_rows=2 if reset else 1)
+            _check_size(table, min_rows=2 if reset else 1)
         else:
             rules: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
-            columns = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **rules)
-            columns = read_table(_plain(columns))
+            X = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **rules)
+            table = read_table(_plain(X))
         names = getattr(self, "feature_names_in_", None)
         if names is None:
-            names = [f"x{i}" for i in range(len(columns.names))]
-        return Table(dict(zip(map(str, names), columns.columns.values(), strict=True)))
+            return table.rename([f"x{i}" for i in range(len(table.names))])
+        # Lists in a frame are columns with names of their own.
+        return table.rename([*map(column_name, names)]) if len(names) == len(table.names) else table
 
     def _predict_table(self, X: Any) -> Table:
         check_is_fitted(self)
