@@ -1,4 +1,4 @@
-"""Whatever table comes: it is learnt from, or refused in our own words. Random tables, thousands of them at night.
+"""Whatever table comes: it is learnt from, or refused in our own words. Thousands of random tables at night.
 
 `make nightly` sets the hypothesis profile "nightly".
 """
@@ -119,7 +119,7 @@ def run(max_examples: int) -> settings:
     )
 
 
-@run(200)
+@run(100)
 @given(cases())
 def test_any_table_is_encoded_or_refused(case: Case) -> None:
     try:
@@ -150,7 +150,7 @@ def assert_encodes(encoder: Encoder, copy: Encoder, table: Any) -> None:
     assert np.array_equal(batch.cat, again.cat)
 
 
-@run(40)
+@run(15)
 @given(cases())
 def test_any_table_is_fitted_and_predicted_or_refused(case: Case) -> None:
     known = framed(case.known, case.source)
