@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench clean
+.PHONY: demo test nightly check bench clean
 
 demo: .venv/installed-core
 	$(BIN)/multilayer demo
@@ -11,6 +11,9 @@ demo: .venv/installed-core
 test: .venv/installed-test
 	scripts/check
 	scripts/test
+
+nightly: .venv/installed-test
+	HYPOTHESIS_PROFILE=nightly scripts/test tests/table/test_any_table.py
 
 check: .venv/installed-test
 	scripts/check

@@ -177,6 +177,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
                --kind zip=category --kind a=b=date --group g --time when --epochs 9 --members 3
                --quality fast --objective quantile --quantiles 0.2,0.8
                --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,
+               --kind size=S<M<L --schema s.json --infinite clip
                --monotone size=increasing --monotone a=b=decreasing --network tabm"""
     result = run(*shlex.split(words))
 
@@ -189,7 +190,9 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "task": "multiclass",
         "seed": 7,
         "time_budget": 1.5,
-        "kinds": {"zip": "category", "a=b": "date"},
+        "kinds": {"zip": "category", "a=b": "date", "size": ["S", "M", "L"]},
+        "schema": "s.json",
+        "infinite": "clip",
         "groups": "g",
         "time": "when",
         "epochs": 9,
@@ -402,6 +405,33 @@ def test_wrong_usage(words: list[str]) -> None:
 def test_kind_without_its_column() -> None:
     assert "--monotone takes COL=DIRECTION" in refused("fit", "t.csv", "--target", "y", "--monotone", "size")
     assert "--kind takes COL=KIND" in refused("fit", "t.csv", "--target", "y", "--kind", "category")
+
+
+def test_schema_is_printed_written_edited_and_fitted_on(fitted: Path) -> None:
+    table = fitted / "flats.csv"
+    text = done("schema", table, "--out", "s.json").stdout
+    lines = text.splitlines()
+    assert lines[0].split() == ["column", "kind", "missing", "distinct", "range", "or", "levels"]
+    assert "city    category        0         2  " in text
+    assert lines[-1] == f"Saved in s.json. To use it: multilayer fit {table} --schema s.json"
+    schema = json.loads(Path("s.json").read_text())
+    assert json.loads(done("schema", table, "--json").stdout) == schema
+    by_name = {column["name"]: column for column in schema["columns"]}
+    by_name["city"]["kind"], by_name["city"]["levels"] = "ordered", ["Kiel", "Bonn"]
+    Path("s.json").write_text(json.dumps(schema))
+    done("fit", table, "--target", "rent", "--drop", "id", "--epochs", 1, "--members", 1,
+         "--schema", "s.json", "--out", "m.mlp")  # fmt: skip
+    model = Model.load("m.mlp")
+    assert (model.schema["city"].kind, model.schema["city"].levels) == ("ordered", ("Kiel", "Bonn"))
+    assert "city    ordered " in done("inspect", "m.mlp").stdout
+
+
+def test_schema_takes_kinds_and_refuses_what_it_cannot_write(fitted: Path) -> None:
+    table = fitted / "flats.csv"
+    assert "Kiel < Bonn" in done("schema", table, "--kind", "city=Kiel<Bonn").stdout
+    assert "Did you mean 'category'" in refused("schema", table, "--kind", "city=catgory")
+    assert "folder" in refused("schema", table, "--out", ".")
+    assert "nowhere.json" in refused("fit", table, "--target", "rent", "--schema", "nowhere.json")
 
 
 def test_impossible_kind(fitted: Path) -> None:

@@ -3,7 +3,7 @@
 Three doors, one engine:
 
 - your own network: `block`, `mlp`, `train`, `train_pack`, `trace`, and what is in `multilayer.nn`;
-- a table: `fit`, `read_table`, `Model`;
+- a table: `fit`, `read_table`, `infer_schema`, `Schema`, `Model`;
 - scikit-learn: `MLPClassifier`, `MLPRegressor`.
 
 Every name is loaded when it is first used, so that `import multilayer` takes no time and loads no PyTorch.
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from multilayer.nn.blocks import block, mlp
     from multilayer.recipe import fit
     from multilayer.table.read import read_table
+    from multilayer.table.schema import Schema, infer_schema
     from multilayer.training.history import History
     from multilayer.training.loop import train, train_pack
     from multilayer.training.losses import GammaLoss, QuantileLoss, TweedieLoss
@@ -49,10 +50,12 @@ __all__ = [
     "Muon",
     "OutputError",
     "QuantileLoss",
+    "Schema",
     "SchemaError",
     "TweedieLoss",
     "block",
     "fit",
+    "infer_schema",
     "mlp",
     "read_table",
     "trace",
@@ -76,10 +79,12 @@ _NAMES = {
     "Muon": "multilayer.training.optim",
     "OutputError": "multilayer.errors",
     "QuantileLoss": "multilayer.training.losses",
+    "Schema": "multilayer.table.schema",
     "SchemaError": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
     "fit": "multilayer.recipe",
+    "infer_schema": "multilayer.table.schema",
     "mlp": "multilayer.nn.blocks",
     "read_table": "multilayer.table.read",
     "trace": "multilayer.inspect.trace",

@@ -67,7 +67,21 @@ QueryOption = Annotated[
     str | None,
     typer.Option(metavar="SQL", help="The rows to read; TABLE is a database, or the table `self`."),
 ]
+MissingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MARK,MARK", help="What stands for a missing value; COL=MARK in one column. Repeatable."
+    ),
+]
+ThousandsOption = Annotated[
+    str | None, typer.Option(metavar="SIGN", help="What separates thousands: , of 1,234.5.")
+]
+DecimalOption = Annotated[str, typer.Option(metavar="SIGN", help="The decimal sign: , of 2,5.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` saved.")]
+KIND_HELP = (
+    "Read a column as number, boolean, category, ordered, date, time, duration or text, or as an ordered "
+    "category with these levels: size=small<medium<large. Repeatable."
+)
 JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
 ]
@@ -157,19 +171,20 @@ def fit(
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(metavar="COL=KIND", help="Read a column as number, boolean, category, date."),
+        typer.Option(metavar="COL=KIND", help=KIND_HELP),
     ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What `multilayer schema --out` wrote and you edited."),
+    ] = None,
+    infinite: Annotated[
+        Literal["error", "clip"],
+        typer.Option(help="Refuse infinite numbers, or clip them to the largest and smallest."),
+    ] = "error",
     query: QueryOption = None,
-    missing: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MARK,MARK", help="What stands for a missing value; COL=MARK in one column. Repeatable."
-        ),
-    ] = None,
-    thousands: Annotated[
-        str | None, typer.Option(metavar="SIGN", help="What separates thousands: , of 1,234.5.")
-    ] = None,
-    decimal: Annotated[str, typer.Option(metavar="SIGN", help="The decimal sign: , of 2,5.")] = ".",
+    missing: MissingOption = None,
+    thousands: ThousandsOption = None,
+    decimal: DecimalOption = ".",
     group: Annotated[
         str | None, typer.Option(metavar="COL", help="Rows of one group stay on one side of the split.")
     ] = None,
@@ -207,10 +222,10 @@ def fit(
             table, query=query, target=target if len(target) > 1 else target[0], task=task,
             objective=objective, quantiles=_numbers("--quantiles", quantiles),
             class_weight=_class_weight(class_weight), exposure=exposure, threshold=_threshold(threshold),
-            drop=drops, kinds=kinds, missing=_marks(missing or []), thousands=thousands, decimal=decimal,
-            groups=group, time=time, monotone=_directions(monotone or []),
-            quality=quality, network=network, members=members, epochs=epochs, time_budget=time_budget,
-            seed=seed, callbacks=(after_epoch,),
+            drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=_marks(missing or []),
+            thousands=thousands, decimal=decimal, groups=group, time=time,
+            monotone=_directions(monotone or []), quality=quality, network=network, members=members,
+            epochs=epochs, time_budget=time_budget, seed=seed, callbacks=(after_epoch,),
         )  # fmt: skip
         model.save(path)
     if as_json:
@@ -275,6 +290,49 @@ def inspect(model: ModelArgument, as_json: JsonOption = False) -> None:
         _print_json({"model": model, **_facts(loaded), "schema": loaded.schema.to_json()})
     else:
         _print_model(loaded, model)
+
+
+@app.command()
+def schema(
+    table: TableArgument,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A JSON file to write, to edit for `fit --schema`.")
+    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(metavar="COL=KIND", help=KIND_HELP)] = None,
+    query: QueryOption = None,
+    missing: MissingOption = None,
+    thousands: ThousandsOption = None,
+    decimal: DecimalOption = ".",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what each column of TABLE is taken for."""
+    path = Path(out) if out else None
+    if path:
+        _check_out(path, sources=(table,))
+    with _progress(f"reading {table}"):
+        from multilayer.table.read import read_table
+        from multilayer.table.schema import infer_schema
+
+        read = read_table(
+            table, query=query, missing=_marks(missing or []), thousands=thousands, decimal=decimal
+        )
+        found = infer_schema(read, kinds=_kinds(kind or []))
+    if path:
+        from multilayer.model import write_atomically
+
+        text = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(path, text.encode("utf-8", "backslashreplace") + b"\n")
+    if as_json:
+        _print_json(found.to_json())
+        return
+    _print(str(found))
+    if path:
+        given = {"--query": query, "--thousands": thousands, "--decimal": decimal if decimal != "." else None}
+        options = [(name, value) for name, value in given.items() if value is not None]
+        options += [("--missing", marks) for marks in missing or []]
+        reading = [part for option in options for part in option]
+        command = shlex.join(["multilayer", "fit", table, "--schema", str(path), *reading])
+        _print(f"\nSaved in {path}. To use it: {command}")
 
 
 @app.command()
@@ -374,15 +432,16 @@ def _threshold(text: str | None) -> str | float | None:
 
 
 def _kinds(pairs: Sequence[str]) -> dict[str, Any]:
-    """Column kinds from COL=KIND pairs; the last `=` counts.
+    """Column kinds from COL=KIND pairs, the last `=` counts; an order of levels is a list.
 
-    >>> _kinds(["zip=category", "a=b=date"])
-    {'zip': 'category', 'a=b': 'date'}
+    >>> _kinds(["zip=category", "a=b=date", "size=S<M<L"])
+    {'zip': 'category', 'a=b': 'date', 'size': ['S', 'M', 'L']}
     """
     for pair in pairs:
         if "=" not in pair:
             raise ConfigError(f"--kind takes COL=KIND; got {pair!r}. Write for example --kind zip=category.")
-    return {name: kind for name, _, kind in (pair.rpartition("=") for pair in pairs)}
+    named = [(name, kind) for name, _, kind in (pair.rpartition("=") for pair in pairs)]
+    return {name: kind.split("<") if "<" in kind else kind for name, kind in named}
 
 
 def _marks(lists: Sequence[str]) -> Any:

@@ -13,7 +13,8 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from multilayer.errors import DataError
-from multilayer.table.encode import Encoder, plain_numbers
+from multilayer.table.coders import plain_numbers
+from multilayer.table.encode import Encoder
 from multilayer.table.read import Table
 from multilayer.table.schema import Column, Schema, infer_schema
 
@@ -168,9 +169,12 @@ def plain_encoder(table: Table, kinds: Any) -> Encoder:
         DataError: no column is left, or none gives a number.
     """
     schema = infer_schema(table, kinds=kinds)
+    texts: dict[str, Any] = {column.name: "category" for column in schema.columns if column.kind == "text"}
+    if texts:
+        schema = infer_schema(table, kinds={**(kinds or {}), **texts})
     fills = {}
     for column in schema.columns:
-        if column.kind != "category":
+        if column.kind not in ("category", "ordered"):
             values = plain_numbers(column, table[column.name])
             fills[column.name] = float(np.median(values[~np.isnan(values)]))
     encoder = Encoder.plain(schema, fills)

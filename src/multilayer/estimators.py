@@ -103,17 +103,16 @@ class _Estimator(BaseEstimator):
     def _check_table(self, X: Any, *, reset: bool) -> Table:
         """X as a Table named like the one at fit, or x0, x1, ... when that had no names."""
         if is_frame(X):
-            columns: Any = read_table(X)
+            table = read_table(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
-            check_size(columns, min_rows=2 if reset else 1)
+            check_size(table, min_rows=2 if reset else 1)
         else:
             rules: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
-            columns = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **rules)
-            columns = read_table(without_odd_cells(columns))
-        names = self._column_names(len(columns.names))
-        if len(names) != len(columns.names):  # lists and dicts became several columns each
-            return columns
-        return Table(dict(zip(names, columns.columns.values(), strict=True)))
+            X = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **rules)
+            table = read_table(without_odd_cells(X))
+        names = self._column_names(len(table.names))
+        # Lists in a frame are columns with names of their own.
+        return table.rename(names) if len(names) == len(table.names) else table
 
     def _column_names(self, n: int) -> list[str]:
         names = getattr(self, "feature_names_in_", None)

@@ -23,6 +23,7 @@ from torch import nn
 from multilayer.errors import DataError, ModelFileError, OutputError, SchemaError, nearest
 from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig
+from multilayer.table.column import NUMERIC
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
@@ -211,8 +212,9 @@ class Model:
         return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
 
     def _read(self, table: Any, query: str | None) -> Table:
-        """A raw table in the notation of the fit; columns that were dropped there may hold anything."""
-        read = read_source(table, self.notation, query=query, unread=self.dropped, numbers=self._numbers)
+        """A raw table in the notation of the fit; columns that were not used there may hold anything."""
+        unread = (*self.dropped, *self.schema.ignored)
+        read = read_source(table, self.notation, query=query, unread=unread, numbers=self._numbers)
         return as_at_fit(read, self._known)
 
     @cached_property
@@ -225,7 +227,7 @@ class Model:
     @cached_property
     def _numbers(self) -> frozenset[str]:
         """Columns whose text is read as numbers."""
-        names = {column.name for column in self.schema.columns if column.kind == "number"}
+        names = {column.name for column in self.schema.columns if column.kind in NUMERIC}
         of_numbers = not any(isinstance(label, str) for label in self.task.classes)
         return frozenset({*names, *self.targets} if of_numbers else names)
 

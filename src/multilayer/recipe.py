@@ -7,7 +7,8 @@ import platform
 import time as clock
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,13 +20,14 @@ from multilayer.errors import ConfigError, DataError, MultilayerError, nearest
 from multilayer.model import Model, check_exposure, check_weights, network_inputs, per_unit
 from multilayer.nn.blocks import make_activation
 from multilayer.nn.networks import NetworkConfig
+from multilayer.table.column import NUMERIC, Infinite
 from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.names import column_name
 from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
 from multilayer.table.read import Table, listed, read_source, read_table
 from multilayer.table.repeats import by_content
-from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
+from multilayer.table.schema import CONVERSIONS, Kinds, Schema, declared_schema, infer_schema
 from multilayer.table.split import check_complete, folds, group_folds, split
 from multilayer.training.autograd import forward_in_chunks
 from multilayer.training.classification import Classification
@@ -50,6 +52,7 @@ QUALITIES: Mapping[str, tuple[float, float]] = {"fast": (0.5, 0.5), "default": (
 
 MOST_PERIODIC = 128  # numbers with a periodic embedding: those with the most distinct values
 FEWEST_VALUES = 8  # a number with fewer distinct values has no curve to follow
+MOST_NAMED = 12  # columns in a sentence
 WIDE = 200  # columns of a table from which on BatchNorm does harm
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
@@ -133,7 +136,9 @@ def fit(
     objective: str | None = None,
     quantiles: Sequence[float] | float | None = None,
     drop: Iterable[Hashable] = (),
-    kinds: Mapping[Any, Kind] | None = None,
+    kinds: Kinds | None = None,
+    schema: Schema | str | Path | None = None,
+    infinite: str = "error",
     query: str | None = None,
     missing: Any = (),
     thousands: str | None = None,
@@ -185,7 +190,12 @@ def fit(
             "squared_error".
         quantiles: of the target, ascending, such as (0.1, 0.5, 0.9), for `Model.predict_quantiles`.
         drop: columns to leave out; they may hold anything.
-        kinds: column name -> "number", "boolean", "category" or "date", where the inferred kind is wrong.
+        kinds: column name -> "number", "boolean", "category", "ordered", "date", "time", "duration" or
+            "text", where the inferred kind is wrong; or the levels of an ordered category, lowest first.
+        schema: what `ml.infer_schema` gave and you edited, or a JSON file of it: kinds, orders, time zones,
+            columns to leave out. Ranges and levels are measured again; `kinds` goes before it.
+        infinite: "error" refuses infinite numbers in the table; "clip" takes them for the largest and
+            smallest finite number of their column, at prediction too.
         query: SQL that gives the rows, where the table is a database, a connection or a file to query; see
             `read_table`.
         missing: marks of missing values, such as ("?", -999), in all columns; or a mapping of columns to
@@ -241,15 +251,14 @@ def fit(
     _check_positive("time_budget", time_budget)
     notation = Notation.declare(missing, thousands, decimal)
     groups, time = (None if name is None else column_name(name) for name in (groups, time))
-    given = _Data.read(table, target, y, drop, groups, time, sample_weight, exposure, notation, query)
+    declared = _Declared.of(kinds, schema, infinite)
+    given = _Data.read(
+        table, target, y, drop, groups, time, sample_weight, exposure, notation, query, declared
+    )
     data = given.by_content()
-    kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
     aims = {"objective": objective, "quantiles": quantiles, "threshold": _plain(threshold)}
     task_, schema = _task_and_schema(
-        given,
-        data,
-        lambda of: make_task(of.y, task, **aims, weight=of.weight),
-        lambda of: infer_schema(of.features, kinds=kinds),
+        given, data, lambda of: make_task(of.y, task, **aims, weight=of.weight), declared.schema_of
     )
     guessed = task is None and objective is None and quantiles is None
     _check_settings(task_, class_weight, exposure is not None)
@@ -335,6 +344,49 @@ def _as_float32(weight: NDArray[np.float64] | None) -> NDArray[np.float32] | Non
 
 
 @dataclass(frozen=True)
+class _Declared:
+    """What the user said of columns: kinds by name, an edited schema, what becomes of infinite numbers."""
+
+    kinds: Kinds = field(default_factory=dict)
+    schema: Schema | None = None
+    infinite: Infinite = "error"
+
+    @classmethod
+    def of(cls, kinds: Kinds | None, schema: Schema | str | Path | None, infinite: str) -> "_Declared":
+        known: tuple[Infinite, ...] = get_args(Infinite)
+        if infinite not in known:
+            raise ConfigError(
+                f"infinite must be 'error' or 'clip'; got {infinite!r}.{nearest(infinite, known)}"
+            )
+        kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
+        if schema is not None:
+            schema = schema if isinstance(schema, Schema) else Schema.load(schema)
+            for name, kind in kinds.items():
+                schema = schema.replace(name, kind=kind)
+        return cls(kinds, schema, infinite)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Columns that the schema ignores."""
+        return () if self.schema is None else tuple(self.schema.ignored)
+
+    @property
+    def not_numbers(self) -> set[str]:
+        """Columns of which it is known that they are not numbers."""
+        columns = () if self.schema is None else self.schema.columns
+        kinds = {**self.kinds, **{column.name: column.kind for column in columns}}
+        return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind not in NUMERIC}
+
+    def schema_of(self, data: "_Data") -> Schema:
+        """The schema of the features: inferred, or as given."""
+        if self.schema is None:
+            return infer_schema(data.features, kinds=self.kinds, infinite=self.infinite)
+        infinite = self.infinite if self.infinite != "error" else None
+        beside = (*data.targets, *data.dropped)
+        return declared_schema(data.features, self.schema, infinite=infinite, allowed=beside)
+
+
+@dataclass(frozen=True)
 class _Data:
     """Features, target and weights of the same rows.
 
@@ -356,12 +408,17 @@ class _Data:
     exposure: str | None = None
     dropped: tuple[str, ...] = ()
     notation: Notation = field(default_factory=Notation)
-    notes: tuple[str, ...] = ()
     weight_column: str | None = None
+    declared: _Declared = field(default_factory=_Declared)
+    remarks: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
         return len(self.y)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else self.target
 
     @classmethod
     def read(
@@ -376,6 +433,7 @@ class _Data:
         exposure: Any,
         notation: Notation,
         query: str | None,
+        declared: _Declared,
     ) -> "_Data":
         if (target is None) == (y is None):
             raise ConfigError("fit needs either the name of the target column (target=) or its values (y=).")
@@ -384,8 +442,8 @@ class _Data:
         exposure_column = column_name(exposure) if isinstance(exposure, str) else None
         roles = (groups, weight_column, exposure_column)
         names = _target_names(target)
-        unread = set(dropped) - {*names, *roles, time}
-        table = read_source(source, notation, query=query, unread=unread)
+        unread = {*dropped, *declared.left_out} - {*names, *roles, time}
+        table = read_source(source, notation, query=query, unread=unread, others=declared.not_numbers)
         not_features = [*dropped, *(name for name in roles if name is not None)]
         _require(table, [*not_features, *([time] if time is not None else []), *names])
         for name in names:
@@ -413,8 +471,9 @@ class _Data:
             exposure=exposure_column,
             dropped=tuple(dict.fromkeys(name for name in not_features if name != exposure_column)),
             notation=notation,
-            notes=table.notes,
             weight_column=weight_column,
+            declared=declared,
+            remarks=table.remarks,
         )
         return (
             data if exposure is None else data.per_unit_of(table[exposure] if exposure_column else exposure)
@@ -607,7 +666,7 @@ def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 def _given_validation(data: _Data, validation: Any) -> _Data:
     """A table's weight column counts, if it is there; a pair has no weights."""
-    names = (data.target,) if isinstance(data.target, str) else data.target
+    names = data.targets
     weight = None
     if data.beside and isinstance(validation, tuple):
         table = _read_validation(data, validation[0])
@@ -634,9 +693,10 @@ def _given_validation(data: _Data, validation: Any) -> _Data:
 
 def _read_validation(data: _Data, source: Any) -> Table:
     """A table to validate on, in the notation of the training rows."""
-    table = read_source(source, data.notation, unread=data.dropped)
-    targets = (data.target,) if isinstance(data.target, str) else data.target
-    return as_at_fit(table, [*data.features.names, *data.dropped, *targets])
+    declared = data.declared
+    unread = (*data.dropped, *declared.left_out)
+    table = read_source(source, data.notation, unread=unread, others=declared.not_numbers)
+    return as_at_fit(table, [*data.features.names, *data.dropped, *data.targets])
 
 
 def _base_config(
@@ -738,9 +798,9 @@ def _directions(
                 f"monotone takes 'increasing' (1) or 'decreasing' (-1); got {direction!r} for {name!r}."
                 f"{nearest(str(direction), ('increasing', 'decreasing'))}"
             )
-        if name in schema.names and schema[name].kind == "category":
+        if name in schema.names and (kind := schema[name].kind) in ("category", "ordered", "text"):
             raise ConfigError(
-                f"monotone needs values with an order: numbers, booleans, dates; {name!r} is a category. "
+                f"monotone needs values with an order: numbers, booleans, dates; {name!r} is of kind {kind}. "
                 "Leave it out, or give its levels as numbers."
             )
     return {name: DIRECTIONS[str(way)] for name, way in monotone.items() if name in schema.names}
@@ -1067,13 +1127,14 @@ def _summary(
     scores = task.score(valid_code, chosen.prediction, valid_weight)
     constant = task.constant(code, parts.train.weight)
     baseline = task.score(valid_code, np.broadcast_to(constant, chosen.prediction.shape), valid_weight)
-    reading = [f"read: {'; '.join(data.notes)}"] if data.notes else []
+    reading = [f"read: {'; '.join(data.remarks)}"] if data.remarks else []
     decisions = [
         *reading,
         _task_sentence(data, task, guessed),
         *_aim_sentences(data, task, factors),
         _split_sentence(parts, config, task, validation, groups, time) + _repeats_sentence(given, data),
         _columns_sentence(model, data),
+        *_kind_sentences(model.schema),
         _network_sentence(model, config, chosen),
     ]
     return {
@@ -1168,13 +1229,31 @@ def _columns_sentence(model: Model, data: _Data) -> str:
     schema = model.schema
     kinds = [column.kind for column in schema.columns]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    left_out = [f"{name} ({why})" for name, why in schema.ignored.items()]
+    left_out = [f"{name} ({why})" for name, why in list(schema.ignored.items())[:MOST_NAMED]]
+    if len(schema.ignored) > MOST_NAMED:
+        left_out.append(f"{len(schema.ignored) - MOST_NAMED} more (constant or missing)")
     left_out += [f"{name} (asked)" for name in data.dropped]
     if unused := model.encoder.unused:
         left_out.append(f"{listed(unused)} (the same in nearly all rows)")
     by_target = sum(feature.channel == "target" for feature in model.encoder.num_features)
     statistics = f"; target statistics of {by_target}" if by_target else ""
     return f"columns: {counts}{statistics}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
+
+
+def _kind_sentences(schema: Schema) -> list[str]:
+    """What was decided of single columns, where it is not plain."""
+    told = [(column, column.reason) for column in schema.columns if column.reason]
+    kinds = [f"{column.name!r} is {column.kind} ({reason})" for column, reason in told[:MOST_NAMED]]
+    if len(told) > MOST_NAMED:
+        kinds.append(f"{len(told) - MOST_NAMED} more: print(model.schema)")
+    clipped = [column.name for column in schema.columns if column.infinite == "clip"]
+    zones = [f"{column.name!r} ({column.zone})" for column in schema.columns if column.zone is not None]
+    sentences = {
+        "kinds": ", ".join(kinds),
+        "infinities": f"clipped to the range of {listed(clipped)}" if clipped else "",
+        "time zones, by whose clocks parts of dates are told": ", ".join(zones[:MOST_NAMED]),
+    }
+    return [f"{what}: {said}" for what, said in sentences.items() if said]
 
 
 def _times(started: float) -> dict[str, Any]:

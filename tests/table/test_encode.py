@@ -221,8 +221,9 @@ def test_levels_are_learnt_from_training_rows_only():
 def test_dates_are_days_and_cyclic_parts():
     when = ["2024-01-01 00:00", "2024-04-02 06:00", "2024-07-03 12:00", None]
     encoded = by_name({"when": when})
+    parts = ("month", "monthday", "yearday", "weekday", "hour")
     assert list(encoded) == ["when", "when (rank)", "when (missing)"] + [
-        f"when ({part} {wave})" for part in ("month", "weekday", "hour") for wave in ("sin", "cos")
+        f"when ({part} {wave})" for part in parts for wave in ("sin", "cos")
     ]
     assert np.allclose(encoded["when (month sin)"], [0, 1, 0, 0], atol=1e-6)
     assert np.allclose(encoded["when (month cos)"], [1, 0, -1, 0], atol=1e-6)
@@ -237,11 +238,15 @@ def test_date_parts_that_do_not_vary_are_left_out():
     assert [feature.name for feature in features] == [
         "when",
         "when (rank)",
+        "when (monthday sin)",
+        "when (monthday cos)",
+        "when (yearday sin)",
+        "when (yearday cos)",
         "when (weekday sin)",
         "when (weekday cos)",
     ]
     assert {feature.column for feature in features} == {"when"}
-    assert [feature.channel for feature in features] == ["scaled", "rank", "date", "date"]
+    assert [feature.channel for feature in features] == ["scaled", "rank", *["date"] * 6]
 
 
 def test_dates_before_1970_have_right_parts():

@@ -9,7 +9,7 @@ from typing import Any
 
 from multilayer.errors import DataError
 from multilayer.table.names import column_names, listed, unusable
-from multilayer.table.sparse import SparseColumn
+from multilayer.table.notes import note_of_sql
 from multilayer.table.values import Columns, from_numpy, from_objects, merged
 
 DATABASE_EXTENSIONS = (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
@@ -104,7 +104,7 @@ def of_connection(connection: Any, query: str | None, unread: Collection[str] = 
     names = column_names(column[0] for column in header)
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     return merged(
-        {name: SparseColumn.missing(len(rows))} if name in unread else from_objects(name, list(values))
+        Columns.missing(name, len(rows)) if name in unread else from_objects(name, list(values))
         for name, values in zip(names, columns, strict=True)
     )
 
@@ -163,7 +163,7 @@ def _short(query: str) -> str:
 
 
 def of_relation(relation: Any, unread: Collection[str] = (), names: Collection[str] | None = None) -> Columns:
-    """The columns of a DuckDB relation, in types that NumPy has.
+    """The columns of a DuckDB relation, in types that NumPy has, with notes of those it has not.
 
     unread: columns to leave out: missing values stand in their place
     names:  what to call the columns; None takes the relation's own names
@@ -172,22 +172,22 @@ def of_relation(relation: Any, unread: Collection[str] = (), names: Collection[s
     >>> of_relation(duckdb.sql("SELECT 3::HUGEINT AS rooms, [1, 2] AS size"))
     {'rooms': array([3.]), 'size[0]': array([1]), 'size[1]': array([2])}
     """
-    names = column_names(relation.columns if names is None else names)
+    names, types = column_names(relation.columns if names is None else names), relation.types
     unique = [name.casefold() for name in relation.columns]
     if len(set(unique)) < len(unique):  # SQL knows no capitals: "A" and "a" would both be the first
         numbered = ", ".join(f"n{i}" for i in range(len(names)))
         relation = relation.query("source", f"SELECT * FROM source AS t({numbered})")
     selected = [
         "CAST(NULL AS DOUBLE)" if name in unread else _sql_column(source, str(sql_type), name)
-        for source, sql_type, name in zip(relation.columns, relation.types, names, strict=True)
+        for source, sql_type, name in zip(relation.columns, types, names, strict=True)
     ]
     numbered = relation.project(", ".join(f"{sql} AS c{i}" for i, sql in enumerate(selected)))
     arrays: dict[str, Any] = numbered.fetchnumpy()
     return merged(
-        {name: SparseColumn.missing(len(arrays["c0"]))}
+        Columns.missing(name, len(arrays["c0"]))
         if name in unread
-        else from_numpy(name, arrays[f"c{i}"])
-        for i, name in enumerate(names)
+        else from_numpy(name, arrays[f"c{i}"]).noted(name, note_of_sql(str(sql_type)))
+        for i, (name, sql_type) in enumerate(zip(names, types, strict=True))
     )
 
 

@@ -29,6 +29,7 @@ from multilayer.table.delimited import (
 from multilayer.table.frames import of_frame, of_mapping, of_records
 from multilayer.table.names import listed
 from multilayer.table.notation import Notation
+from multilayer.table.notes import Note
 from multilayer.table.values import Columns
 
 PARQUET_EXTENSIONS = (".parquet", ".pq")
@@ -340,11 +341,22 @@ def _refuse_other_names(names: Sequence[Collection[str]], paths: Sequence[Path])
 
 
 def _concatenated(tables: Sequence[Columns], paths: Sequence[Path]) -> Columns:
-    """The tables one below the other, by the names of their columns."""
+    """The tables one below the other, by the names of their columns; of notes, those that hold for all."""
     if len(tables) == 1:
         return tables[0]
     _refuse_other_names([list(table) for table in tables], paths)
-    return {name: _stacked(name, [_values(table[name]) for table in tables], paths) for name in tables[0]}
+    columns = {name: _stacked(name, [_values(table[name]) for table in tables], paths) for name in tables[0]}
+    notes = {name: _common_note(name, tables) for name in dict.fromkeys(n for t in tables for n in t.notes)}
+    return Columns(columns, {name: note for name, note in notes.items() if note is not None})
+
+
+def _common_note(name: str, tables: Sequence[Columns]) -> Note | None:
+    """What the files that have a value in a column say of it alike: of categoricals, at least that."""
+    said = [table.notes.get(name) for table in tables if not _is_empty(table[name])]
+    if said and all(note == said[0] for note in said):
+        return said[0]
+    categorical = bool(said) and all(note and note.kind in ("category", "ordered") for note in said)
+    return Note("category") if categorical else None
 
 
 def _stacked(name: str, parts: list[Any], paths: Sequence[Path]) -> Any:

@@ -21,7 +21,8 @@ def of_mapping(source: Mapping[Any, Any], unread: Collection[str] = ()) -> Colum
     """The columns of a mapping: name -> list, array or Series."""
     pairs = zip(column_names(source), source.values(), strict=True)
     return merged(
-        _missing(name, values) if name in unread else from_any(name, values) for name, values in pairs
+        Columns.missing(name, len(values)) if name in unread else from_any(name, values)
+        for name, values in pairs
     )
 
 
@@ -69,7 +70,7 @@ def is_sparse(source: Any) -> bool:
 def of_sparse(source: Any, unread: Collection[str] = ()) -> Columns:
     """The columns of a sparse matrix as x0, x1, ...; each is written out only when it is asked for."""
     columns = ((f"x{i}", column) for i, column in enumerate(sparse_columns(source)))
-    return {name: SparseColumn.missing(len(c)) if name in unread else c for name, c in columns}
+    return Columns({name: SparseColumn.missing(len(c)) if name in unread else c for name, c in columns})
 
 
 def of_frame(source: Any, unread: Collection[str] = ()) -> tuple[Columns, list[str]]:
@@ -91,7 +92,8 @@ def of_frame(source: Any, unread: Collection[str] = ()) -> tuple[Columns, list[s
         )
     pairs = zip(column_names(frame.columns), frame.iter_columns(), strict=True)
     return merged(
-        _missing(name, series) if name in unread else from_series(name, series) for name, series in pairs
+        Columns.missing(name, len(series)) if name in unread else from_series(name, series)
+        for name, series in pairs
     ), notes
 
 
@@ -135,7 +137,3 @@ def _advice(source: Any) -> str:
     if isinstance(source, Iterable):
         return " Convert it to one of these: a Series with .to_frame(), a generator with list()."
     return " Convert it to one of these."
-
-
-def _missing(name: str, values: Any) -> Columns:
-    return {name: SparseColumn.missing(len(values))}

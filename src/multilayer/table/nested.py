@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 
 from multilayer.errors import SchemaError
 from multilayer.table.read import Table, listed
@@ -40,7 +41,7 @@ def as_at_fit(table: Table, known: Collection[str]) -> Table:
     columns = {name: values for name, values in table.columns.items() if name not in empty}
     for parts in empty.values():
         columns |= {name: SparseColumn.missing(table.n_rows) for name in parts if name not in columns}
-    return Table(columns, table.notes)
+    return replace(table, columns=columns)
 
 
 def _refuse_other_lengths(names: Collection[str], known: Collection[str]) -> None:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, nearest
 from multilayer.table.names import column_name, listed
+from multilayer.table.notes import Note
 from multilayer.table.sparse import SparseColumn
+from multilayer.table.values import Columns, Values
 
-Values = NDArray[Any] | SparseColumn
 _DECIMALS = (".", ",", "٫")
 _THOUSANDS = (",", ".", " ", "'", "’", "_", "\u00a0", "\u202f")
 
@@ -32,7 +33,7 @@ class Notation:
 
     >>> notation = Notation.declare(missing=["?", -999], thousands=",")
     >>> columns = {"price": np.array(["1,250", "?"], dtype=object), "rooms": np.array([-999, 3])}
-    >>> notation.read(columns)[0]
+    >>> notation.read(Columns(columns))[0]
     {'price': array([1250.,   nan]), 'rooms': array([nan,  3.])}
     """
 
@@ -85,32 +86,40 @@ class Notation:
         )
 
     def read(
-        self, columns: Mapping[str, Values], numbers: Collection[str] | None = None
-    ) -> tuple[dict[str, Values], list[str]]:
+        self,
+        columns: Columns,
+        numbers: Collection[str] | None = None,
+        others: Collection[str] = (),
+    ) -> tuple[Columns, list[str]]:
         """The columns with missing marks blanked and numbers read; and what was done, in words.
+
+        Text of a categorical stays text, whatever it looks like.
 
         numbers: names of columns that are known to hold numbers: in these each text that is a number is read.
             None: a column of text is read as numbers if it is wholly such and a separator occurs in it.
+        others: names of columns that are known to hold something else.
 
         Raises:
             ConfigError: marks are declared for a column that is not there (not where `numbers` is given).
         """
         if numbers is None:
             self._check_names(columns)
-        done = dict(columns)
+        done = Columns(columns, columns.notes)
         blanked, read = [], []
         for name, values in columns.items():
             marks = (*self.missing, *self.missing_in.get(name, ()))
             if marks and (without := _without(values, marks)) is not values:
                 done[name] = without
                 blanked.append(name)
-            if self._has_separators:
+            if marks and (note := columns.notes.get(name)) is not None:
+                done.notes[name] = _without_levels(note, marks)
+            if self._has_separators and name not in columns.notes and name not in others:
                 texts = done[name]
                 done[name] = self._numbers(texts, known=None if numbers is None else name in numbers)
                 if done[name] is not texts:
                     read.append(name)
-        notes = [f"missing marks in {listed(blanked)}"] if blanked else []
-        return done, notes + ([f"numbers with separators in {listed(read)}"] if read else [])
+        remarks = [f"missing marks in {listed(blanked)}"] if blanked else []
+        return done, remarks + ([f"numbers with separators in {listed(read)}"] if read else [])
 
     def _check_names(self, columns: Mapping[str, Values]) -> None:
         for name in self.missing_in:
@@ -184,6 +193,14 @@ def _without(values: Values, marks: tuple[str, ...]) -> Values:
     if values.dtype.kind == "M":
         return _clear_dates(values, marks)
     return _clear_numbers(values, marks)
+
+
+def _without_levels(note: Note, marks: tuple[str, ...]) -> Note:
+    """An order without the levels that are marks of missing values."""
+    numbers = {number for number in map(_number, marks) if number is not None}
+    texts = {level: str(level).strip() for level in note.levels}
+    kept = (level for level, text in texts.items() if text not in marks and _number(text) not in numbers)
+    return replace(note, levels=tuple(kept))
 
 
 def _clear_numbers(values: NDArray[Any], marks: tuple[str, ...]) -> NDArray[Any]:

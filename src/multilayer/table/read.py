@@ -1,7 +1,7 @@
 """Tables as people have them (files, frames, arrays, mappings, databases) become a Table of NumPy columns."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from multilayer.table.files import Files
 from multilayer.table.frames import is_sparse, of_array, of_frame, of_mapping, of_records, of_sparse
 from multilayer.table.names import listed
 from multilayer.table.notation import Notation
+from multilayer.table.notes import Note
 from multilayer.table.sparse import SparseColumn
 from multilayer.table.values import Columns
 
@@ -32,7 +33,9 @@ class Table:
         datetime64[us]  dates and times (UTC where a time zone was given); NaT is missing
         object          text; None is missing
         or a `SparseColumn`, which `table[name]` writes out as one of the above
-    notes: what was done in reading for the user, in words
+    notes: name -> what the column's type said beside its values: zone of dates, order of levels, meaning of
+        seconds; a name that is no column is without effect
+    remarks: what was done in reading for the user, in words
 
     Raises:
         DataError: no columns, or columns of unequal length.
@@ -45,7 +48,8 @@ class Table:
     """
 
     columns: Mapping[str, NDArray[Any] | SparseColumn]
-    notes: tuple[str, ...] = ()
+    notes: Mapping[str, Note] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -77,12 +81,19 @@ class Table:
     def select(self, names: Iterable[str]) -> "Table":
         """Only these columns, in this order; DataError if one is absent."""
         names = self._require(names)
-        return Table({name: self.columns[name] for name in names})
+        return replace(self, columns={name: self.columns[name] for name in names})
 
     def drop(self, names: Iterable[str]) -> "Table":
         """All columns but these; DataError if one is absent or none is left."""
         dropped = set(self._require(names))
-        return Table({name: values for name, values in self.columns.items() if name not in dropped})
+        kept = {name: values for name, values in self.columns.items() if name not in dropped}
+        return replace(self, columns=kept)
+
+    def rename(self, names: Sequence[str]) -> "Table":
+        """The same columns under these names, one for each."""
+        new = dict(zip(self.names, names, strict=True))
+        notes = {new[name]: note for name, note in self.notes.items() if name in new}
+        return replace(self, columns={new[name]: self.columns[name] for name in self.names}, notes=notes)
 
     @property
     def is_sparse(self) -> bool:
@@ -92,12 +103,11 @@ class Table:
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> "Table":
         """Only these rows, in this order."""
         index = np.asarray(rows, dtype=np.int64)
-        return Table(
-            {
-                name: values.take(index) if isinstance(values, SparseColumn) else values[index]
-                for name, values in self.columns.items()
-            }
-        )
+        taken = {
+            name: values.take(index) if isinstance(values, SparseColumn) else values[index]
+            for name, values in self.columns.items()
+        }
+        return replace(self, columns=taken)
 
     def _require(self, names: Iterable[str]) -> list[str]:
         names = [names] if isinstance(names, str) else list(names)
@@ -166,17 +176,18 @@ def read_source(
     query: str | None = None,
     unread: Collection[str] = (),
     numbers: Collection[str] | None = None,
+    others: Collection[str] = (),
 ) -> Table:
     """`read_table` for a model: with its notation, and without what it does not use.
 
-    unread:  columns that may hold anything: they are there by name, all missing
-    numbers: columns known to hold numbers, as `Notation.read` has it
+    unread: columns that may hold anything: they are there by name, all missing
+    numbers, others: columns known to hold numbers, or something else, as `Notation.read` has it
     """
-    found, notes = _columns(source, notation, query, unread)
-    columns, more = notation.read(found, numbers)
+    found, remarks = _columns(source, notation, query, unread)
+    columns, more = notation.read(found, numbers, others)
     if isinstance(source, Table) and not more:
         return source
-    table = Table(columns, (*notes, *more))
+    table = Table(dict(columns), columns.notes, (*remarks, *more))
     if table.n_rows == 0:
         where = f" {str(source)!r}" if isinstance(source, str | Path) else ""
         raise DataError(f"A table needs at least one row; the table{where} has column names and no rows.")
@@ -202,7 +213,7 @@ def _columns(
 
 def _in_memory(source: Any, unread: Collection[str]) -> tuple[Columns, list[str]]:
     if isinstance(source, Table):
-        return dict(source.columns), list(source.notes)
+        return Columns(source.columns, source.notes), list(source.remarks)
     if is_relation(source):
         return of_relation(source, unread), []
     if isinstance(source, Mapping):

@@ -11,10 +11,34 @@ from numpy.typing import NDArray
 
 from multilayer.errors import DataError
 from multilayer.table.names import column_name, refuse_duplicates, unusable
+from multilayer.table.notes import Note, note_of_dtype, note_of_objects
 from multilayer.table.sparse import SparseColumn, of_pandas
 
 Values = NDArray[Any] | SparseColumn
-Columns = dict[str, Values]
+
+
+class Columns(dict[str, Values]):
+    """Columns by name, and `notes` of those whose type says more than their values.
+
+    Whoever makes others of them has to hand the notes on; `merged` does.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Values] | Iterable[tuple[str, Values]] = (),
+        notes: Mapping[str, Note] | None = None,
+    ) -> None:
+        super().__init__(columns)
+        self.notes: dict[str, Note] = dict(notes or {})
+
+    @classmethod
+    def missing(cls, name: str, n_rows: int) -> "Columns":
+        """One column without any value, which takes no memory."""
+        return cls({name: SparseColumn.missing(n_rows)})
+
+    def noted(self, name: str, note: Note | None) -> "Columns":
+        """The same columns, with a note on one of them; None leaves the note that is there."""
+        return self if note is None or name not in self else Columns(self, {**self.notes, name: note})
 
 
 def from_any(name: str, values: Any) -> Columns:
@@ -51,7 +75,7 @@ def from_series(name: str, series: Any) -> Columns:
 
     dtype = series.dtype
     if (sparse := of_pandas(series.to_native())) is not None:
-        return {name: sparse}
+        return Columns({name: sparse})
     if isinstance(dtype, nw.Float64):
         return from_numpy(name, series.to_numpy())
     if isinstance(dtype, nw.Int128 | nw.UInt128) or dtype.is_float() or dtype.is_decimal():
@@ -59,7 +83,8 @@ def from_series(name: str, series: Any) -> Columns:
     if dtype.is_integer() and series.is_null().any():
         return from_numpy(name, series.cast(nw.Float64()).to_numpy())
     if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
-        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        utc = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return from_numpy(name, utc.to_numpy()).noted(name, note_of_dtype(dtype))
     if isinstance(dtype, nw.Datetime | nw.Date | nw.Duration | nw.List | nw.Array) or dtype.is_integer():
         return from_numpy(name, series.to_numpy())
     if isinstance(dtype, nw.String):
@@ -69,7 +94,7 @@ def from_series(name: str, series: Any) -> Columns:
         return _of_fields(name, fields, from_series)
     if isinstance(dtype, nw.Binary):
         raise unusable(name, f"values of type {dtype}")
-    return from_objects(name, series.to_list())
+    return from_objects(name, series.to_list()).noted(name, note_of_dtype(dtype))
 
 
 def from_numpy(name: str, values: NDArray[Any]) -> Columns:
@@ -86,16 +111,19 @@ def from_numpy(name: str, values: NDArray[Any]) -> Columns:
     if kind == "O":
         return from_objects(name, _items(values, missing))
     if kind == "b":
-        return from_objects(name, _items(values, missing)) if missing.any() else {name: values.astype(bool)}
+        if missing.any():
+            return from_objects(name, _items(values, missing))
+        return Columns({name: values.astype(bool)})
     if kind in "iu" and not missing.any() and (kind == "i" or values.max(initial=0) < 2**63):
-        return {name: values.astype(np.int64)}
+        return Columns({name: values.astype(np.int64)})
     if kind in "iuf":
-        return {name: np.where(missing, np.nan, values.astype(np.float64))}
+        return Columns({name: np.where(missing, np.nan, values.astype(np.float64))})
     if kind == "M":
-        return {name: np.where(missing, np.datetime64("NaT"), values).astype("datetime64[us]")}
+        dates = np.where(missing, np.datetime64("NaT"), values).astype("datetime64[us]")
+        return Columns({name: dates})
     if kind == "m":
         seconds = values / np.timedelta64(1, "s")
-        return {name: np.where(missing, np.nan, seconds)}
+        return Columns({name: np.where(missing, np.nan, seconds)}, {name: Note("duration")})
     if kind in "UT":
         return from_objects(name, _items(values, missing))
     raise unusable(name, f"values of type {values.dtype}")
@@ -119,7 +147,7 @@ def from_objects(name: str, values: list[Any]) -> Columns:
     """A column of Python objects: by the types that occur in it."""
     types = set(map(type, values))
     if float in types and types <= {float, int, type(None)}:
-        return {name: np.array(values, dtype=np.float64)}  # most columns: NumPy takes None for NaN
+        return Columns({name: np.array(values, dtype=np.float64)})  # most columns: NumPy takes None for NaN
     if not types <= {str, int, bool, type(None)}:
         values = [None if _is_missing(value) else value for value in values]
         types = set(map(type, values))
@@ -129,7 +157,7 @@ def from_objects(name: str, values: list[Any]) -> Columns:
     has_missing = type(None) in types
     types.discard(type(None))
     if not types:
-        return {name: np.full(len(values), np.nan)}
+        return Columns({name: np.full(len(values), np.nan)})
 
     def all_are(*allowed: type) -> bool:
         return all(issubclass(kind, allowed) for kind in types)
@@ -139,7 +167,8 @@ def from_objects(name: str, values: list[Any]) -> Columns:
     if all_are(Mapping):
         return _of_mappings(name, values)
     if all_are(*_SCALAR):
-        return {name: _of_scalars(values, all_are, has_missing)}
+        column = Columns({name: _of_scalars(values, all_are, has_missing)})
+        return column.noted(name, note_of_objects(types, values))
     strange = next(value for value in values if value is not None and not isinstance(value, _SCALAR))
     others = "" if len(types) == 1 else f" beside {next(k for k in types if k is not type(strange)).__name__}"
     raise unusable(name, f"values of type {type(strange).__name__}{others}")
@@ -264,10 +293,11 @@ def _of_fields(name: str, fields: Sequence[tuple[Any, Any]], convert: Any) -> Co
 
 
 def merged(parts: Iterable[Columns]) -> Columns:
-    """The columns of all parts; DataError if two have the same name."""
+    """The columns of all parts, with their notes; DataError if two have the same name."""
+    parts = list(parts)
     pairs = [pair for part in parts for pair in part.items()]
     refuse_duplicates([name for name, _ in pairs])
-    return dict(pairs)
+    return Columns(pairs, {name: note for part in parts for name, note in part.notes.items()})
 
 
 def records(rows: Sequence[Mapping[Any, Any]]) -> dict[Any, list[Any]]:

@@ -1,0 +1,240 @@
+"""Columns as a table has them become arrays of one kind: numbers, dates, levels; or an error with the row."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multilayer.errors import SchemaError
+from multilayer.table.column import AS_WRITTEN, DAY_S, Column
+from multilayer.table.dates import (
+    COMPACT,
+    ISO,
+    Dates,
+    date_format,
+    date_parser,
+    in_zone,
+    parse_duration,
+    parse_time,
+)
+
+BOOLEAN_PAIRS = (("false", "true"), ("f", "t"), ("no", "yes"), ("n", "y"))
+_ZERO_AND_ONE = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
+_TRUTH = _ZERO_AND_ONE | {text: float(i) for pair in BOOLEAN_PAIRS for i, text in enumerate(pair)}
+_WANTED = {
+    "number": "a number",
+    "boolean": "true or false",
+    "date": "a date",
+    "time": "a time of day such as 08:15",
+    "duration": "a duration, in seconds or such as 1 days 02:00:00",
+}
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """True where a column of a Table has no value."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind == "M":
+        return np.isnat(values)
+    if values.dtype == object:
+        return np.array([value is None for value in values.tolist()], dtype=bool)
+    return np.zeros(len(values), dtype=bool)
+
+
+def distinct_texts(values: NDArray[np.object_]) -> list[str]:
+    """Each text once, in the order of the rows."""
+    return [text for text in dict.fromkeys(values.tolist()) if text is not None]
+
+
+def as_numbers(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
+    """The column as float64 (n_rows,), NaN where missing; SchemaError for what is no finite number.
+
+    With `column.infinite` "clip", infinities become its `low` and `high`, or stay while these are not known.
+    """
+    if values.dtype == object:
+        numbers = _convert_texts(column, values, _parse_number, np.array([np.nan]))
+    elif values.dtype.kind == "M":
+        raise mismatch(column, values, 0)
+    else:
+        numbers = values.astype(np.float64)
+    return _without_infinities(column, values, numbers)
+
+
+def as_durations(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
+    """The column as seconds, float64 (n_rows,), NaN where missing; numbers are seconds."""
+    if values.dtype != object:
+        return as_numbers(column, values)
+    numbers = _convert_texts(column, values, _parse_duration_or_number, np.array([np.nan]))
+    return _without_infinities(column, values, numbers)
+
+
+def _without_infinities(
+    column: Column, values: NDArray[Any], numbers: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    infinite = np.isinf(numbers)
+    if not infinite.any():
+        return numbers
+    if column.infinite == "error":
+        row = int(infinite.argmax())
+        raise SchemaError(
+            f"A number must be finite; column {column.name!r} holds {values[row]} in row "
+            f"{row + 1}. Replace infinities by missing values or by a limit, or fit with infinite='clip'."
+        )
+    if column.low is None or column.high is None:
+        return numbers
+    return np.where(infinite, np.where(numbers > 0, column.high, column.low), numbers)
+
+
+def as_times(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
+    """The column as seconds since midnight, float64 (n_rows,), NaN where missing; numbers are taken so."""
+    if values.dtype == object:
+        return _convert_texts(column, values, parse_time, np.array([np.nan]))
+    if values.dtype.kind in "Mb":
+        raise mismatch(column, values, 0)
+    seconds = values.astype(np.float64)
+    strange = ~(np.isnan(seconds) | ((seconds >= 0) & (seconds < DAY_S)))
+    if strange.any():
+        raise mismatch(column, values, int(strange.argmax()))
+    return seconds
+
+
+def as_booleans(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
+    """The column as 0 and 1 in float64 (n_rows,), NaN where missing.
+
+    Reads bool, 0 and 1, and true/false, t/f, yes/no, y/n in any case.
+    """
+    if values.dtype == object:
+        return _convert_texts(column, values, _parse_boolean, np.array([np.nan]))
+    if values.dtype.kind == "M":
+        raise mismatch(column, values, 0)
+    truths = values.astype(np.float64)
+    strange = ~(np.isnan(truths) | (truths == 0) | (truths == 1))
+    if strange.any():
+        raise mismatch(column, values, int(strange.argmax()))
+    return truths
+
+
+def as_dates(column: Column, values: NDArray[Any]) -> Dates:
+    """The column in UTC as datetime64[us] (n_rows,), NaT where missing.
+
+    Text is read in the column's date_format or, so that a file written elsewhere also works, as ISO 8601;
+    numbers are read as YYYYMMDD.
+    """
+    if values.dtype.kind == "M":
+        return values.astype("datetime64[us]")
+    return _parsed_dates(column, values, local=False)
+
+
+def as_local_dates(column: Column, values: NDArray[Any]) -> Dates:
+    """As `as_dates`, but what clock and calendar of the column's zone show.
+
+    Of a zone "as written", dates with no offset of their own count as UTC.
+    """
+    if column.zone is None or (column.zone == AS_WRITTEN and values.dtype != object):
+        return as_dates(column, values)
+    if column.zone == AS_WRITTEN:
+        return _parsed_dates(column, values, local=True)
+    return in_zone(as_dates(column, values), column.zone)
+
+
+def _parsed_dates(column: Column, values: NDArray[Any], *, local: bool) -> Dates:
+    if values.dtype == bool:
+        raise mismatch(column, values, 0)
+    if values.dtype != object:
+        values, formats = as_levels(column, values), [COMPACT]
+    elif column.date_format:
+        formats = [column.date_format, ISO]
+    else:
+        formats = [date_format(distinct_texts(values)) or ISO]
+    parse = date_parser(*formats, local=local)
+    return _convert_texts(column, values, parse, np.array(["NaT"], dtype="datetime64[us]"))
+
+
+def as_levels(column: Column, values: NDArray[Any]) -> NDArray[np.object_]:
+    """The column as text, object (n_rows,), None where missing; a number as its shortest text: 3, not 3.0."""
+    if values.dtype == object:
+        return values
+    present = ~is_missing(values)
+    levels = np.full(len(values), None, dtype=object)
+    distinct, codes = np.unique(values[present], return_inverse=True)
+    levels[present] = np.array([shortest_text(value) for value in distinct], dtype=object)[codes]
+    return levels
+
+
+CONVERSIONS: dict[str, Callable[[Column, NDArray[Any]], NDArray[Any]]] = {
+    "number": as_numbers,
+    "boolean": as_booleans,
+    "date": as_dates,
+    "time": as_times,
+    "duration": as_durations,
+    "category": as_levels,
+    "ordered": as_levels,
+    "text": as_levels,
+}
+
+
+def shortest_text(value: Any) -> str:
+    """A value of a column as text.
+
+    >>> shortest_text(3.0), shortest_text(np.bool_(True)), shortest_text(np.datetime64("2024-05-01", "us"))
+    ('3', 'true', '2024-05-01')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, np.datetime64):
+        return str(value).removesuffix(".000000").removesuffix("T00:00:00")
+    number = float(value)
+    if isinstance(value, np.integer) or (number.is_integer() and abs(number) < 1e16):
+        return str(int(value))
+    return repr(number)
+
+
+def _parse_number(text: str) -> float | None:
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def _parse_boolean(text: str) -> float | None:
+    return _TRUTH.get(text.strip().lower())
+
+
+def _parse_duration_or_number(text: str) -> float | None:
+    seconds = parse_duration(text)
+    return _parse_number(text) if seconds is None else seconds
+
+
+def _convert_texts(
+    column: Column,
+    values: NDArray[np.object_],
+    parse: Callable[[str], float | datetime | None],
+    missing: NDArray[Any],
+) -> NDArray[Any]:
+    """Parse each distinct text once; SchemaError with the first row that `parse` refuses (gives None for).
+
+    missing: (1,) array of what stands for None; it also sets the dtype of the result.
+    """
+    texts = distinct_texts(values)
+    parsed = list(map(parse, texts))
+    if None in parsed:
+        raise mismatch(column, values, values.tolist().index(texts[parsed.index(None)]))
+    lookup = np.concatenate([np.array(parsed, dtype=missing.dtype), missing])
+    place: dict[str | None, int] = {text: i for i, text in enumerate(texts)}
+    place[None] = len(texts)
+    return lookup[np.fromiter(map(place.__getitem__, values.tolist()), dtype=np.int64, count=len(values))]
+
+
+def mismatch(column: Column, values: NDArray[Any], row: int) -> SchemaError:
+    """The error for a row (from 0) whose value is not of the column's kind."""
+    value = shortest_text(values[row])
+    wanted = _WANTED.get(column.kind, "text")
+    wanted += f" like {column.example!r}" if column.date_format else ""
+    return SchemaError(
+        f"Column {column.name!r} must hold {wanted} in every row; row {row + 1} holds "
+        f"{value!r}. Mend the value or leave it empty, or fit again with {column.name!r} as a category."
+    )
