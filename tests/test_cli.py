@@ -421,6 +421,8 @@ def test_schema_is_printed_written_edited_and_fitted_on(fitted: Path) -> None:
     Path("s.json").write_text(json.dumps(schema))
     done("fit", table, "--target", "rent", "--drop", "id", "--epochs", 1, "--members", 1,
          "--schema", "s.json", "--out", "m.mlp")  # fmt: skip
+    from multilayer.model import Model
+
     model = Model.load("m.mlp")
     assert (model.schema["city"].kind, model.schema["city"].levels) == ("ordered", ("Kiel", "Bonn"))
     assert "city    ordered " in done("inspect", "m.mlp").stdout

@@ -720,7 +720,7 @@ class TestMonotone:
         [
             ({"siz": "increasing"}, r"no column 'siz'.*Did you mean 'size'"),
             ({"price": "increasing"}, "no column 'price'"),
-            ({"city": "increasing"}, "'city' is a category"),
+            ({"city": "increasing"}, "'city' is of kind category"),
             ({"size": "rising"}, "takes 'increasing' .* got 'rising'"),
             ({"size": 2}, "got 2"),
         ],
