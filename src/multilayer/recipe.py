@@ -320,7 +320,13 @@ def _require(table: Table, names: list[str]) -> None:
 
 def _with_target(table: Table, y: Any) -> Table:
     """The table with the values of y as a further column, "__target__"."""
-    values = read_table({"y": y})["y"]
+    read = read_table({"y": y})
+    if "y" not in read.names:
+        raise DataError(
+            f"y must have one axis, the rows; it holds {len(read.names)} values for each. "
+            "Pass one column of it: y[:, 0], or y.ravel() where it has one."
+        )
+    values = read["y"]
     if len(values) != table.n_rows:
         raise DataError(f"y must have as many rows as the table; got {len(values)} and {table.n_rows}.")
     return Table({**table.columns, "__target__": values})
