@@ -415,6 +415,11 @@ def test_a_target_with_separators_is_a_number() -> None:
     assert model.evaluate({"x": [1.0, 2.0], "y": ["1.234,5", "7"]})["rmse"] > 0
 
 
+def test_values_to_predict_with_two_axes_are_refused() -> None:
+    with pytest.raises(DataError, match=r"y must have one axis, the rows; it holds 2 values.*y\.ravel\(\)"):
+        fit(X, y=np.ones((N_ROWS, 2)))
+
+
 def test_a_validation_table_is_read_in_the_same_notation() -> None:
     table = {"x": gaps(US, gap="?"), "y": Y}
     model = fit(table, target="y", thousands=",", missing="?", validation=table, **TINY)
@@ -523,9 +528,10 @@ class TestDatabases:
             fit(None, target="y", query="SELECT * FROM 'https://localhost:1/t.csv'")
 
     def test_a_file_that_is_no_database(self) -> None:
-        Path("t.duckdb").write_bytes(b"not a database" * 1000)
-        with pytest.raises(DataError, match=r"'t.duckdb' cannot be opened as a database of DuckDB or SQLite"):
-            fit("t.duckdb", target="y", query="FROM t")
+        for content in (b"not a database" * 1000, b"SQLite format 3" * 1000):
+            Path("t.duckdb").write_bytes(content)
+            with pytest.raises(DataError, match=r"'t.duckdb' cannot be opened as a database of DuckDB or"):
+                fit("t.duckdb", target="y", query="FROM t")
 
     def test_an_engine_of_sqlalchemy_is_sent_to_pandas(self) -> None:
         engine = type("Engine", (), {"__module__": "sqlalchemy.engine.base"})()

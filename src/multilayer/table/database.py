@@ -22,7 +22,7 @@ def connect(path: str | Path = ":memory:") -> Any:
     """A DuckDB connection that reads only, loads no extension, and sees no variable of the program."""
     import duckdb
 
-    connection = duckdb.connect(
+    return duckdb.connect(
         str(path),
         read_only=str(path) != ":memory:",
         config={
@@ -32,7 +32,6 @@ def connect(path: str | Path = ":memory:") -> Any:
             "preserve_insertion_order": True,
         },
     )
-    return connection
 
 
 def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> Columns:
@@ -41,40 +40,37 @@ def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> 
     Raises:
         DataError: there is no query (the message lists the tables), it fails, or the file is no database.
     """
-    if path.read_bytes()[:15] == b"SQLite format 3":
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
-            _need_query(query, path, [row[0] for row in connection.execute(names)])
-            return of_connection(connection, query, unread)
-    with _opening(path) as connection:
-        tables = connection.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()
-        _need_query(query, path, [row[0] for row in tables])
+    connection, names = _opened(path)
+    with closing(connection):
+        if query is None:
+            example = f'"{names[0]}"' if names else "..."
+            held = f"its tables: {listed(names)}" if names else "it has no tables"
+            raise DataError(
+                f"{str(path)!r} is a database: say which rows to read; {held}. "
+                f"Pass for example query='SELECT * FROM {example}' (--query on the command line)."
+            )
         return of_connection(connection, query, unread)
 
 
-@contextmanager
-def _opening(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> tuple[Any, list[str]]:
+    """A connection to a database file, and the names of its tables."""
     import duckdb
 
+    with path.open("rb") as file:
+        is_sqlite = file.read(15) == b"SQLite format 3"
+    tables = "SELECT table_name FROM information_schema.tables ORDER BY 1"
+    if is_sqlite:
+        tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY 1"
     try:
-        connection = connect(path)
-    except duckdb.Error as error:
+        connection: Any = (
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) if is_sqlite else connect(path)
+        )
+        return connection, [row[0] for row in connection.execute(tables).fetchall()]
+    except (duckdb.Error, sqlite3.Error) as error:
         raise DataError(
             f"{str(path)!r} cannot be opened as a database of DuckDB or SQLite: {reason_of(error)}. "
             "Close the program that has it open for writing, or check the file."
         ) from None
-    with connection:
-        yield connection
-
-
-def _need_query(query: str | None, path: Path, tables: list[str]) -> None:
-    if query is None:
-        example = '"' + tables[0] + '"' if tables else "..."
-        held = f"its tables: {listed(tables)}" if tables else "it has no tables"
-        raise DataError(
-            f"{str(path)!r} is a database: say which rows to read; {held}. "
-            f"Pass for example query='SELECT * FROM {example}' (--query on the command line)."
-        )
 
 
 def of_connection(connection: Any, query: str | None, unread: Collection[str] = ()) -> Columns:
