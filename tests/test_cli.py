@@ -19,6 +19,7 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
+import multilayer
 from multilayer import cli, recipe
 
 ROWS = 120
@@ -376,7 +377,7 @@ def test_schema_is_printed_written_edited_and_fitted_on(fitted: Path) -> None:
     Path("s.json").write_text(json.dumps(schema))
     done("fit", table, "--target", "rent", "--drop", "id", "--epochs", 1, "--members", 1,
          "--schema", "s.json", "--out", "m.mlp")  # fmt: skip
-    model = Model.load("m.mlp")
+    model = multilayer.Model.load("m.mlp")
     assert (model.schema["city"].kind, model.schema["city"].levels) == ("ordered", ("Kiel", "Bonn"))
     assert "city    ordered " in done("inspect", "m.mlp").stdout
 

@@ -652,8 +652,8 @@ def _summary(
         _task_sentence(data, task, guessed),
         _split_sentence(parts, config, task, validation, groups, time),
         _columns_sentence(model, data),
-        *_kind_sentences(model.schema),
         _network_sentence(model, config, chosen),
+        *_kind_sentences(model.schema),
     ]
     return {
         "rows": {"train": parts.train.n_rows, "validation": len(valid_code)},
