@@ -19,6 +19,7 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
+import multilayer
 from multilayer import cli, recipe
 
 ROWS = 120

@@ -1134,8 +1134,8 @@ def _summary(
         *_aim_sentences(data, task, factors),
         _split_sentence(parts, config, task, validation, groups, time) + _repeats_sentence(given, data),
         _columns_sentence(model, data),
-        *_kind_sentences(model.schema),
         _network_sentence(model, config, chosen),
+        *_kind_sentences(model.schema),
     ]
     return {
         "rows": {"train": parts.train.n_rows, "validation": len(valid_code)},

@@ -282,6 +282,10 @@ class TestTimesAndDurations:
         assert np.allclose(seen["at (day sin)"], [1, -1, 0, 0], atol=1e-6)
         assert np.allclose(seen["at (day cos)"], [0, 0, 1, 0], atol=1e-6)
 
+    @pytest.mark.parametrize("value", [dt.time(8), dt.timedelta(hours=8)])
+    def test_among_other_values_are_text(self, value):
+        assert infer_schema({"at": [value, 2.5, value], "z": [1, 2, 3]})["at"].kind == "category"
+
     def test_time_objects_are_times(self, frame):
         values = [dt.time(i % 24, i) for i in range(N)]
         assert fitted(frame, {"at": values, "z": COUNT}).schema["at"].kind == "time"
@@ -388,6 +392,14 @@ class TestSchemaArgument:
             schema.replace("zpi", kind="category")
         with pytest.raises(SchemaError, match="Did you mean 'size'"):
             schema.without("siez")
+
+    def test_edits_that_have_no_meaning_are_refused(self):
+        schema = ml.infer_schema(PARCELS)
+        with pytest.raises(ConfigError, match="zone is for columns of kind date; 'zip' is number"):
+            schema.replace("zip", zone="Europe/Oslo")
+        with pytest.raises(ConfigError, match="infinite is for columns of kind number or duration"):
+            schema.replace("size", infinite="clip")
+        assert schema.replace("zip", kind="date", zone="+02:00")["zip"].zone == "+02:00"
 
 
 class TestDifferencesAtPrediction:

@@ -97,7 +97,7 @@ def _as_levels(name: str, values: Sequence[Any]) -> tuple[str, ...]:
 
 def _inferred(name: str, values: NDArray[Any], note: Note | None) -> Column:
     """The column with its kind and what belongs to it; nothing is measured yet."""
-    if note is not None and (note.kind != "ordered" or len(note.levels) > 1):
+    if note is not None and _holds(note, values):
         if note.kind == "ordered":
             levels = _as_levels(name, note.levels)
             return Column(name, "ordered", levels=levels, reason="an ordered categorical or enum")
@@ -121,6 +121,14 @@ def _inferred(name: str, values: NDArray[Any], note: Note | None) -> Column:
         return Column(name, "duration")
     why = why_text(texts, int((~is_missing(values)).sum()))
     return Column(name, "text", reason=why) if why else Column(name, "category")
+
+
+def _holds(note: Note, values: NDArray[Any]) -> bool:
+    """Whether the values are what the note says: times among other objects were read as text, for one."""
+    if note.kind == "ordered":
+        return len(note.levels) > 1
+    wanted = {"time": "f", "duration": "f", "date": "M"}.get(note.kind)
+    return wanted is None or values.dtype.kind == wanted
 
 
 def _zone_of_texts(texts: Sequence[str], found: str) -> str | None:

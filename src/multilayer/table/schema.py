@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from multilayer.errors import ConfigError, DataError, SchemaError, nearest
-from multilayer.table.column import Column, Infinite, Kind, check_kind
+from multilayer.table.column import NUMERIC, Column, Infinite, Kind, check_kind
 from multilayer.table.convert import (
     CONVERSIONS,
     as_booleans,
@@ -109,7 +109,7 @@ class Schema:
 
         Raises:
             SchemaError: the schema does not use such a column.
-            ConfigError: there is no such kind.
+            ConfigError: there is no such kind, or its kind has no such property.
 
         >>> schema = infer_schema({"size": ["L", "S", "S", "L"], "id": [1, 2, 3, 4]})
         >>> schema.replace("size", kind=["S", "M", "L"])["size"].levels
@@ -120,7 +120,15 @@ class Schema:
             column = replace(declare(name, kind), n_missing=column.n_missing, example=column.example,
                              n_unique=column.n_unique, infinite=column.infinite)  # fmt: skip
         changes: dict[str, Any] = {"date_format": date_format, "zone": zone, "infinite": infinite}
-        column = replace(column, **{key: value for key, value in changes.items() if value is not None})
+        changes = {key: value for key, value in changes.items() if value is not None}
+        for key in changes:
+            wanted = NUMERIC if key == "infinite" else ("date",)
+            if column.kind not in wanted:
+                raise ConfigError(
+                    f"{key} is for columns of kind {' or '.join(wanted)}; {name!r} is {column.kind}. "
+                    "Give its kind too, or leave this out."
+                )
+        column = replace(column, **changes)
         return Schema(tuple(column if old.name == name else old for old in self.columns), self.ignored)
 
     def without(self, *names: str) -> "Schema":
