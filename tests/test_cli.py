@@ -142,7 +142,8 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(recipe, "fit", fit)
     words = """fit t.csv --target y --drop 'a, b,"c, d"' --drop e --task multiclass --seed 7 --time-budget 1.5
                --kind zip=category --kind a=b=date --group g --time when --epochs 9 --members 3
-               --quality fast --objective quantile --quantiles 0.2,0.8"""
+               --quality fast --objective quantile --quantiles 0.2,0.8
+               --class-weight 1=5 --exposure e --threshold 0.3"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -162,6 +163,9 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "quality": "fast",
         "objective": "quantile",
         "quantiles": (0.2, 0.8),
+        "class_weight": {"1": 5.0},
+        "exposure": "e",
+        "threshold": 0.3,
     }
 
 
