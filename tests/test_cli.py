@@ -19,7 +19,6 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-import multilayer
 from multilayer import cli, recipe
 
 ROWS = 120
@@ -179,7 +178,8 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
                --quality fast --objective quantile --quantiles 0.2,0.8
                --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,
                --kind size=S<M<L --schema s.json --infinite clip
-               --monotone size=increasing --monotone a=b=decreasing --network tabm"""
+               --monotone size=increasing --monotone a=b=decreasing --network tabm
+               --class-weight 1=5 --exposure e --threshold 0.3"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -207,6 +207,9 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "decimal": ",",
         "monotone": {"size": "increasing", "a=b": "decreasing"},
         "network": "tabm",
+        "class_weight": {"1": 5.0},
+        "exposure": "e",
+        "threshold": 0.3,
     }
 
 

@@ -415,11 +415,6 @@ def test_a_target_with_separators_is_a_number() -> None:
     assert model.evaluate({"x": [1.0, 2.0], "y": ["1.234,5", "7"]})["rmse"] > 0
 
 
-def test_values_to_predict_with_two_axes_are_refused() -> None:
-    with pytest.raises(DataError, match=r"y must have one axis, the rows; it holds 2 values.*y\.ravel\(\)"):
-        fit(X, y=np.ones((N_ROWS, 2)))
-
-
 def test_a_validation_table_is_read_in_the_same_notation() -> None:
     table = {"x": gaps(US, gap="?"), "y": Y}
     model = fit(table, target="y", thousands=",", missing="?", validation=table, **TINY)

@@ -201,6 +201,46 @@ class TestCommandLine:
         assert json.loads(self.run("evaluate", "m.mlp", "t.csv", "--json"))["target"] == ["near", "far"]
         assert "m.mlp predicts near, far" in self.run("inspect", "m.mlp")
 
+    def test_every_setting_of_targets(self, tmp_path: Path) -> None:
+        path, out = tmp_path / "t.csv", tmp_path / "m.mlp"
+        pd.DataFrame(insured() | {"sick": np.where(X[:, 0] > 1, "yes", "no")}).to_csv(path, index=False)
+        quick = ("--epochs", 2, "--members", 1, "--out", out)
+        rates = self.run(
+            "fit", path, "--target", "claims", "--objective", "poisson", "--exposure", "years", *quick
+        )
+        assert "per unit of 'years'" in rates and "poisson_deviance" in rates
+        self.run("fit", path, "--target", "u", "--quantiles", "0.2,0.5", *quick)
+        assert Model.load(out).quantiles == (0.2, 0.5)
+        decided = self.run(
+            "fit", path, "--target", "sick", "--class-weight", "yes=3", "--threshold", "f1", *quick
+        )
+        assert "'no' 1, 'yes' 3" in decided and "the best for f1" in decided
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            ("--quantiles 0.1;0.9", "--quantiles takes numbers with commas between them; got '0.1;0.9'"),
+            ("--class-weight yes", "--class-weight takes balanced, or LABEL=WEIGHT; got 'yes'"),
+            ("--objective poison", "Did you mean 'poisson'?"),
+            ("--threshold 7", "a threshold is for classes"),
+        ],
+    )
+    def test_wrong_settings_are_said_in_one_line(self, words: str, message: str, tmp_path: Path) -> None:
+        pd.DataFrame(insured()).to_csv(tmp_path / "t.csv", index=False)
+        result = CliRunner().invoke(
+            app,
+            [
+                "fit",
+                str(tmp_path / "t.csv"),
+                "--target",
+                "u",
+                "--out",
+                str(tmp_path / "m.mlp"),
+                *words.split(),
+            ],
+        )
+        assert result.exit_code == 2 and message in result.stderr
+
     def test_several_labels(self, labelled: Model, tmp_path: Path) -> None:
         labelled.save(tmp_path / "m.mlp")
         pd.DataFrame(features()).to_csv(tmp_path / "t.csv", index=False)
@@ -272,56 +312,59 @@ class TestObjectives:
             assert np.median(np.abs(model.predict(features()) - X[:, 0])) < 1
 
 
+YEARS = np.random.default_rng(2).uniform(0.2, 3, N_ROWS)
+CLAIMS = np.random.default_rng(3).poisson(YEARS * np.exp(X[:, 0]))
+
+
+def insured() -> dict[str, Any]:
+    return features() | {"years": YEARS, "claims": CLAIMS}
+
+
+@pytest.fixture(scope="module")
+def claims() -> Model:
+    return fit(insured(), target="claims", objective="poisson", exposure="years", **FAST)
+
+
 class TestExposure:
-    YEARS = np.random.default_rng(2).uniform(0.2, 3, N_ROWS)
-    CLAIMS = np.random.default_rng(3).poisson(YEARS * np.exp(X[:, 0]))
-
-    def table(self) -> dict[str, Any]:
-        return features() | {"years": self.YEARS, "claims": self.CLAIMS}
-
-    @pytest.fixture(scope="class")
-    def model(self) -> Model:
-        return fit(self.table(), target="claims", objective="poisson", exposure="years", **FAST)
-
-    def test_predictions_grow_with_exposure(self, model: Model, tmp_path: Path) -> None:
-        model.save(tmp_path / "m.mlp")
+    def test_predictions_grow_with_exposure(self, claims: Model, tmp_path: Path) -> None:
+        claims.save(tmp_path / "m.mlp")
         loaded = Model.load(tmp_path / "m.mlp")
-        rate = model.predict(features() | {"years": np.ones(N_ROWS)})
+        rate = claims.predict(features() | {"years": np.ones(N_ROWS)})
 
-        assert "years" not in model.schema.names
-        np.testing.assert_allclose(loaded.predict(self.table()), rate * self.YEARS)
-        np.testing.assert_allclose(loaded.predict_columns(self.table())["prediction"], rate * self.YEARS)
+        assert "years" not in claims.schema.names
+        np.testing.assert_allclose(loaded.predict(insured()), rate * YEARS)
+        np.testing.assert_allclose(loaded.predict_columns(insured())["prediction"], rate * YEARS)
 
-    def test_scores_are_per_unit(self, model: Model) -> None:
+    def test_scores_are_per_unit(self, claims: Model) -> None:
         from sklearn.metrics import mean_poisson_deviance
 
-        rate = model.predict(features() | {"years": np.ones(N_ROWS)})
-        expected = mean_poisson_deviance(self.CLAIMS / self.YEARS, rate, sample_weight=self.YEARS)
-        scores = model.evaluate(self.table())
+        rate = claims.predict(features() | {"years": np.ones(N_ROWS)})
+        expected = mean_poisson_deviance(CLAIMS / YEARS, rate, sample_weight=YEARS)
+        scores = claims.evaluate(insured())
         assert scores["poisson_deviance"] == pytest.approx(expected)
-        constant = np.full(N_ROWS, self.CLAIMS.sum() / self.YEARS.sum())
-        expected = mean_poisson_deviance(self.CLAIMS / self.YEARS, constant, sample_weight=self.YEARS)
+        constant = np.full(N_ROWS, CLAIMS.sum() / YEARS.sum())
+        expected = mean_poisson_deviance(CLAIMS / YEARS, constant, sample_weight=YEARS)
         assert scores["baseline_poisson_deviance"] == pytest.approx(expected, rel=1e-5)
 
-    def test_it_is_the_rate_weighted_by_exposure(self, model: Model) -> None:
-        rate = self.CLAIMS / self.YEARS
-        other = fit(features(), y=rate, sample_weight=self.YEARS, objective="poisson", **FAST)
-        beside = fit(features(), y=self.CLAIMS, exposure=self.YEARS, objective="poisson", **FAST)
+    def test_it_is_the_rate_weighted_by_exposure(self, claims: Model) -> None:
+        rate = CLAIMS / YEARS
+        other = fit(features(), y=rate, sample_weight=YEARS, objective="poisson", **FAST)
+        beside = fit(features(), y=CLAIMS, exposure=YEARS, objective="poisson", **FAST)
         ones = features() | {"years": np.ones(N_ROWS)}
 
-        np.testing.assert_allclose(model.predict(ones), other.predict(features()), rtol=1e-4)
+        np.testing.assert_allclose(claims.predict(ones), other.predict(features()), rtol=1e-4)
         np.testing.assert_allclose(beside.predict(features()), other.predict(features()), rtol=1e-4)
 
-    def test_new_rows_need_it(self, model: Model) -> None:
+    def test_new_rows_need_it(self, claims: Model) -> None:
         with pytest.raises(SchemaError, match="for an exposure, in the column 'years'"):
-            model.predict(features())
+            claims.predict(features())
         with pytest.raises(DataError, match="exposure must be 120 finite numbers above 0"):
-            model.predict(features() | {"years": np.zeros(N_ROWS)})
+            claims.predict(features() | {"years": np.zeros(N_ROWS)})
 
     @pytest.mark.parametrize("settings", [{}, {"objective": "huber"}, {"task": "multiclass"}])
     def test_only_rates_have_it(self, settings: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match="exposure is for the objectives 'poisson'"):
-            fit(self.table(), target="claims", exposure="years", **settings, **FAST)
+            fit(insured(), target="claims", exposure="years", **settings, **FAST)
 
 
 class TestClassWeight:
@@ -398,6 +441,12 @@ class TestManyClasses:
         y = np.where(X[:, 0] > 0, 2.0, 1.0)
         prediction = fit(features(), y=y, **FAST).predict(features())
         assert prediction.dtype == np.float64 and set(prediction.tolist()) <= {1.0, 2.0}
+
+    @pytest.mark.parametrize("dtype", ["int8", "uint64", "float32"])
+    def test_numbers_beside_the_table_keep_their_type(self, dtype: str) -> None:
+        y = (X[:, 0] > 0).astype(dtype) + np.dtype(dtype).type(100)
+        prediction = fit(features(), y=y, **FAST).predict(features())
+        assert prediction.dtype == y.dtype and set(prediction.tolist()) <= {100, 101}
 
     def test_snapshots_remember_a_number_a_row(self) -> None:
         from multilayer.recipe import Config, _most_snapshots

@@ -538,11 +538,17 @@ def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
         if isinstance(y, np.ndarray) and y.dtype.names is None:
             columns = {f"target{i}": column for i, column in enumerate(columns.values())}
     else:
-        columns = {"target": read_table({"target": y})["target"]}
+        columns = {"target": _in_own_type(y, read_table({"target": y})["target"])}
     n = len(next(iter(columns.values())))
     if n != n_rows:
         raise DataError(f"y must have as many rows as the table; got {n} and {n_rows}.")
     return columns if len(columns) > 1 or not isinstance(y, np.ndarray) else {"target": columns.popitem()[1]}
+
+
+def _in_own_type(y: Any, column: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The column that a table makes of y; a NumPy array of numbers as it came, for labels to go back so."""
+    is_number = isinstance(y, np.ndarray) and (y.dtype.kind in "iu" or y.dtype in (np.float32, np.float64))
+    return y if is_number else column
 
 
 @dataclass(frozen=True)
@@ -997,7 +1003,9 @@ def _choose(
     networks: list[nn.Module] = []
     epochs: list[int] = []
     weights: list[float] = []
-    predictions = []
+    # Without folds all groups were validated on the same rows, and are of one size: their mean.
+    all_rows, shared = (np.concatenate(numbers), 1) if fold is not None else (numbers[0], len(numbers))
+    prediction, start = np.zeros(0), 0
     for i, rows in enumerate(numbers):
         candidates = [snapshot for of_one in snapshots[i :: len(numbers)] for snapshot in of_one]
         members = nets[i :: len(numbers)]
@@ -1007,13 +1015,15 @@ def _choose(
         kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
         of_rows = (held[0][rows], held[1][rows], None if held[2] is None else held[2][rows])
         merged, merged_share = _one_a_member(kept, share, network, task, of_rows)
-        predictions.append(Predictor(merged, task.link, merged_share.tolist())(held[0][rows]))
+        said = Predictor(merged, task.link, merged_share.tolist())(held[0][rows])
+        if not i:
+            prediction = np.zeros((len(all_rows), *said.shape[1:]))
+        prediction[start : start + len(rows)] += said / shared
+        start += len(rows) if fold is not None else 0
         networks += merged
         epochs += [snapshot.epoch for snapshot in kept]
         weights += (merged_share * len(members)).tolist()
-    if fold is None:  # all groups were validated on the same rows, and are of one size
-        numbers, predictions = numbers[:1], [np.mean(predictions, axis=0)]
-    return _Chosen(networks, epochs, tuple(weights), np.concatenate(numbers), np.concatenate(predictions))
+    return _Chosen(networks, epochs, tuple(weights), all_rows, prediction)
 
 
 def _one_a_member(

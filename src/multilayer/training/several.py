@@ -285,17 +285,17 @@ class Multilabel(Task):
         """Log loss, accuracy and area under the ROC curve as means over the labels; exact_match, the share of
         rows with all labels right; then the metrics of each label, as in "accuracy[spam]".
         """
-        both = np.stack([1 - prediction, prediction], axis=2)
-        parts = enumerate(self.parts)
-        scores = [part.score(code[:, i], both[:, i], weight) for i, part in parts]
+        scores = [
+            part.score(code[:, i], _both(prediction[:, i]), weight) for i, part in enumerate(self.parts)
+        ]
         exact = (self._decided(prediction) == code).all(axis=1)
         scores_and_means = _with_each(self.names, scores)
         means = {name: scores_and_means[name] for name in scores[0]}
         return means | {"exact_match": average(exact, weight)} | scores_and_means
 
     def _decided(self, prediction: Floats) -> NDArray[np.int64]:
-        both = np.stack([1 - prediction, prediction], axis=2)
-        return np.stack([part.decided(both[:, i]) for i, part in enumerate(self.parts)], axis=1)
+        decided = [part.decided(_both(prediction[:, i])) for i, part in enumerate(self.parts)]
+        return np.stack(decided, axis=1)
 
     def decide(self, prediction: Floats) -> Array:
         """The labels that came in (n_rows, n_labels); of type object where they are of several types."""
@@ -321,8 +321,9 @@ class Multilabel(Task):
 
     def settle(self, code: Array, prediction: Floats, weight: Weight = None) -> tuple[Task, Floats]:
         """Each label by itself."""
-        both = np.stack([1 - prediction, prediction], axis=2)
-        parts = [part.settle(code[:, i], both[:, i], weight)[0] for i, part in enumerate(self.parts)]
+        parts = [
+            part.settle(code[:, i], _both(prediction[:, i]), weight)[0] for i, part in enumerate(self.parts)
+        ]
         return replace(self, parts=tuple(parts)), prediction
 
     def extent_in_words(self) -> str:
@@ -341,6 +342,11 @@ class Multilabel(Task):
             "names": list(self.names),
             "parts": [part.to_json() for part in self.parts],
         }
+
+
+def _both(positive: Floats) -> Floats:
+    """Probabilities of both classes (n_rows, 2), from that of the second."""
+    return np.stack([1 - positive, positive], axis=1)
 
 
 def _two_classes(y: Array) -> Classification:
