@@ -188,7 +188,9 @@ def fit(
     given = _Data.read(table, target, y, drop, groups, time, sample_weight)
     data = given.by_content()
     task_, schema = _task_and_schema(given, data, task, kinds)
-    directions = _directions(monotone or {}, given, schema, task_)
+    directions = _directions(monotone or {}, data, schema, task_)
+    repeats = _repeats_sentence(given, data)
+    del given  # a table from a file need not be in memory twice
     base = Config.for_shape(data.n_rows, len(schema.columns), task_.kind, _checked_quality(quality))
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
     parts = _split(data, task_, validation, groups, time, seed, config.members)
@@ -225,7 +227,7 @@ def fit(
         weights=chosen.weights,
     )
     model.summary = _summary(
-        model, given, data, parts, config, chosen, code, held, task is None, validation, groups, time
+        model, data, repeats, parts, config, chosen, code, held, task is None, validation, groups, time
     )
     if directions:
         model.summary["decisions"].append(_monotone_sentence(directions))
@@ -726,8 +728,8 @@ def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Op
 
 def _summary(
     model: Model,
-    given: _Data,
     data: _Data,
+    repeats: str,
     parts: _Parts,
     config: Config,
     chosen: _Chosen,
@@ -747,7 +749,7 @@ def _summary(
     shares = None if model.classes is None else task.shares(code, weight).tolist()
     decisions = [
         _task_sentence(data, task, guessed),
-        _split_sentence(parts, config, task, validation, groups, time) + _repeats_sentence(given, data),
+        _split_sentence(parts, config, task, validation, groups, time) + repeats,
         _columns_sentence(model, data),
         _network_sentence(model, config, chosen),
     ]
