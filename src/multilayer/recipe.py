@@ -262,7 +262,9 @@ def fit(
     )
     guessed = task is None and objective is None and quantiles is None
     _check_settings(task_, class_weight, exposure is not None)
-    directions = _directions(monotone or {}, given, schema, task_)
+    directions = _directions(monotone or {}, data, schema, task_)
+    repeats = _repeats_sentence(given, data)
+    del given  # a table from a file need not be in memory twice
     base = _base_config(network, quality, data.n_rows, len(schema.columns), task_, directions)
     config = _config(base, members, hidden, epochs, batch_size, lr, patience)
     config = _with_network(config, activation, weight_decay)
@@ -310,7 +312,19 @@ def fit(
         exposure=data.exposure,
     )
     model.summary = _summary(
-        model, given, data, parts, config, chosen, code, to_score, factors, guessed, validation, groups, time
+        model,
+        data,
+        repeats,
+        parts,
+        config,
+        chosen,
+        code,
+        to_score,
+        factors,
+        guessed,
+        validation,
+        groups,
+        time,
     )
     if directions:
         model.summary["decisions"].append(_monotone_sentence(directions))
@@ -1118,8 +1132,8 @@ def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Op
 
 def _summary(
     model: Model,
-    given: _Data,
     data: _Data,
+    repeats: str,
     parts: _Parts,
     config: Config,
     chosen: _Chosen,
@@ -1142,7 +1156,7 @@ def _summary(
         *reading,
         _task_sentence(data, task, guessed),
         *_aim_sentences(data, task, factors),
-        _split_sentence(parts, config, task, validation, groups, time) + _repeats_sentence(given, data),
+        _split_sentence(parts, config, task, validation, groups, time) + repeats,
         _columns_sentence(model, data),
         _network_sentence(model, config, chosen),
         *_kind_sentences(model.schema),

@@ -67,7 +67,8 @@ def by_content(
     starts = _starts([column[there] for column in (*features, *others)], hashes, order)
     total = np.add.reduceat(w[order], starts)
     total = np.maximum(total, LIGHTEST * total.max())
-    pieces = _pieces(total) if _are_observations(own[order[starts]], total) else np.ones(len(total), np.int64)
+    spread = np.ptp(total) > 0 and _are_observations(own[order[starts]], total)
+    pieces = _pieces(total) if spread else np.ones(len(total), np.int64)
     return ByContent(np.repeat(there[order[starts]], pieces), _normalised(np.repeat(total / pieces, pieces)))
 
 
