@@ -1,9 +1,9 @@
-"""The textbook algorithm of the estimators against scikit-learn's own: the same draws, the same number of steps.
+"""The textbook algorithm of the estimators against scikit-learn's own: the same draws, the same steps.
 
     python -m benchmarks.textbook
 
-Alternates the two in one process and prints the median of five fits of each, in seconds of processor time and of
-the clock. The kernels are loaded before the first fit.
+Alternates the two in one process and prints the median of five fits of each, in seconds of processor time and
+of the clock. The kernels are loaded before the first fit.
 """
 
 import time
