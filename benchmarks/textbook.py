@@ -1,4 +1,4 @@
-"""The textbook algorithm of the estimators against scikit-learn's own: the same draws and numbers of steps.
+"""The textbook algorithm of the estimators against scikit-learn's own: the same draws, the same steps.
 
     python -m benchmarks.textbook
 

@@ -333,7 +333,7 @@ class TestSettings:
     def test_tags(self) -> None:
         tags = get_tags(MLPClassifier()).input_tags
 
-        assert tags.allow_nan and tags.categorical and tags.string and not tags.sparse
+        assert tags.allow_nan and tags.categorical and tags.string and tags.sparse
 
 
 class TestRandomState:

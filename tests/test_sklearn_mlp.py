@@ -25,7 +25,15 @@ EXCEPTIONS = {
     "test_gradient": "calls the private method `_loss_grad_lbfgs`; tests/textbook has a test of gradients",
 }
 # Tests that fail with the defaults of ours, which leave the algorithm to the recipe -> the reason
-EXCEPTIONS_OF_DEFAULTS: dict[str, str] = {}
+EXCEPTIONS_OF_DEFAULTS = {
+    "test_learning_rate_warmstart": "reads the default of learning_rate_init as a number; ours is None",
+    "test_nonfinite_params": "expects an error for numbers near 1e308; the recipe scales them",
+    "test_early_stopping_stratified": "expects an error for a class of one row; the recipe goes on",
+    "test_minimum_input_sample_size": "expects an error for two rows; the recipe fits them",
+    "test_mlp_early_stopping_string_labels": "reads validation_scores_, which the recipe has not",
+    "test_mlp_loading_from_joblib_partial_fit": "fits a single row; the recipe needs two",
+    "test_preserve_feature_names[MLPClassifier]": "fits a single class; the recipe needs two",
+}
 
 
 def defaults_of(theirs: type) -> dict[str, Any]:
@@ -57,12 +65,16 @@ def executed_with(classifier: type, regressor: type) -> ModuleType:
 
 
 def tests_of(module: ModuleType, exceptions: dict[str, str]) -> type:
-    """A test class of the module's functions; those of the table must fail."""
-    found = {name: value for name, value in vars(module).items() if name.startswith("test_")}
-    assert exceptions.keys() <= found.keys()
-    for name, reason in exceptions.items():
-        found[name] = pytest.mark.xfail(reason=reason, strict=True)(found[name])
-    return type("Tests", (), {name: staticmethod(test) for name, test in found.items()})
+    """A test class of the module's functions; those of the table, by the test's full name, must fail."""
+    tests = {name: staticmethod(value) for name, value in vars(module).items() if name.startswith("test_")}
+    assert {name.partition("[")[0] for name in exceptions} <= tests.keys()
+
+    @pytest.fixture(autouse=True)
+    def fails_as_the_table_says(self: Any, request: pytest.FixtureRequest) -> None:
+        if reason := exceptions.get(request.node.name):
+            request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+    return type("Tests", (), {**tests, "fails_as_the_table_says": fails_as_the_table_says})
 
 
 @pytest.fixture
@@ -73,6 +85,6 @@ def global_random_seed() -> int:
 Classifier = with_their_defaults("Classifier", MLPClassifier, TheirClassifier)
 Regressor = with_their_defaults("Regressor", MLPRegressor, TheirRegressor)
 TestWithTheirDefaults = tests_of(executed_with(Classifier, Regressor), EXCEPTIONS)
-TestWithOurDefaults = tests_of(
-    executed_with(MLPClassifier, MLPRegressor), EXCEPTIONS | EXCEPTIONS_OF_DEFAULTS
+TestWithOurDefaults = pytest.mark.slow(
+    tests_of(executed_with(MLPClassifier, MLPRegressor), EXCEPTIONS | EXCEPTIONS_OF_DEFAULTS)
 )

@@ -4,6 +4,7 @@ This file and `estimator_*.py` alone speak scikit-learn (`X`, `random_state`, `c
 the door and call `recipe.fit` or `textbook.solver.fit`.
 """
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -57,6 +58,8 @@ else:
     from typing import no_type_check
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+logger = logging.getLogger("multilayer")
 
 Weight = NDArray[np.float64] | None
 
@@ -260,12 +263,19 @@ class _Estimator(BaseEstimator):
             "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
         )
 
-    def _check_can_go_on(self) -> None:
-        if "model_" in vars(self):
-            raise ConfigError(
-                f"partial_fit goes on from scikit-learn's own algorithm; this {type(self).__name__} was "
-                "fitted by the recipe. Fit with solver='adam', or call partial_fit on a new one."
-            )
+    def _leave_recipe(self) -> None:
+        """Start a new network where the recipe was fitted: its several networks cannot go on as one."""
+        if "model_" not in vars(self):
+            return
+        logger.warning(
+            "partial_fit starts a new network of scikit-learn's own algorithm: this %s was fitted by the "
+            "recipe, which it cannot go on from. Fit with solver='adam' to go on.",
+            type(self).__name__,
+        )
+        classes = vars(self).get("classes_")
+        self._forget()
+        if classes is not None:
+            self.classes_ = classes
 
     # ---- predicting
 
@@ -448,10 +458,10 @@ class MLPClassifier(ClassifierMixin, _Estimator):
             classes: all labels that will ever come; needed at the first call, and the same at any later one.
 
         Raises:
-            ConfigError: the estimator was fitted by the recipe, or stops early.
+            ConfigError: the estimator stops early.
         """
         check_settings(self.get_params(deep=False), type(self).__name__)
-        self._check_can_go_on()
+        self._leave_recipe()
         if "classes_" not in vars(self):
             if classes is None:
                 raise DataError("classes must be passed on the first call to partial_fit.")
@@ -651,10 +661,10 @@ class MLPRegressor(RegressorMixin, _Estimator):
         """Go through the rows once, by scikit-learn's own algorithm.
 
         Raises:
-            ConfigError: the estimator was fitted by the recipe, or stops early.
+            ConfigError: the estimator stops early.
         """
         check_settings(self.get_params(deep=False), type(self).__name__)
-        self._check_can_go_on()
+        self._leave_recipe()
         reason = why_textbook(self.get_params(deep=False)) or "partial_fit"
         self._fit_numbers(X, self._target(y), sample_weight, reason, one_epoch=True)
         return self

@@ -299,7 +299,7 @@ def _loss(out_activation: str, y: Array) -> tuple[Any, Array]:
         "identity": lambda: nn.HuberLoss(delta=UNBOUNDED),
         "logistic": nn.BCEWithLogitsLoss,
     }
-    loss = makers[out_activation]()
+    loss: Any = makers[out_activation]()
     loss.weight = torch.full(
         (y.shape[1],), float(y.shape[1])
     )  # of each output: a mean over them becomes a sum
