@@ -7,7 +7,7 @@ from torch import nn
 
 from multilayer import fit
 from multilayer.nn.networks import NetworkConfig
-from multilayer.recipe import _one_a_member
+from multilayer.recipe.choice import _one_a_member
 from multilayer.training.ensemble import Snapshot, mean_weights
 from multilayer.training.targets import make_task
 

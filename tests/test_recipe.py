@@ -14,8 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multilayer import ConfigError, DataError, Model, SchemaError, fit, recipe
+from multilayer import ConfigError, DataError, Model, SchemaError, fit
 from multilayer.model import _read
+from multilayer.recipe.data import TARGET_FOLDS, Data, Declared, Parts, target_folds
+from multilayer.table.notation import Notation
 from multilayer.training.loop import Progress, train_pack
 
 N_ROWS = 50
@@ -601,7 +603,7 @@ class TestGroups:
             seen.update(settings, x=x)
             return train_pack(nets, x, *args, **settings)
 
-        monkeypatch.setattr(recipe, "train_pack", watched)
+        monkeypatch.setattr("multilayer.recipe.members.train_pack", watched)
         columns = self.patients(20)
         model = fit(columns, target="ill", groups="patient", hidden=8, epochs=1)
 
@@ -635,11 +637,11 @@ class TestGroups:
         model = fit(columns, target="ill", groups="patient", members=1, hidden=8, epochs=1)
 
         assert any(feature.channel == "target" for feature in model.encoder.num_features)
-        data = recipe._Data.read(columns, "ill", None, (), "patient", None, None)
-        fold = recipe._target_folds(recipe._Parts(data, None), 0)
+        data = Data.read(columns, "ill", None, (), "patient", None, None, None, Notation(), None, Declared())
+        fold = target_folds(Parts(data, None, ""), 0)
         pairs = {(patient, number) for patient, number in zip(columns["patient"], fold, strict=True)}
         assert len(pairs) == len(set(columns["patient"]))
-        assert len(set(fold.tolist())) == recipe.TARGET_FOLDS
+        assert len(set(fold.tolist())) == TARGET_FOLDS
 
 
 class TestMonotone:

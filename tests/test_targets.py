@@ -449,7 +449,8 @@ class TestManyClasses:
         assert prediction.dtype == y.dtype and set(prediction.tolist()) <= {100, 101}
 
     def test_snapshots_remember_a_number_a_row(self) -> None:
-        from multilayer.recipe import Config, _most_snapshots
+        from multilayer.recipe.config import Config
+        from multilayer.recipe.members import _most_snapshots
         from multilayer.training.targets import make_task
 
         many = make_task(np.arange(1000), "multiclass")

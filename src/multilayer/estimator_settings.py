@@ -12,7 +12,7 @@ import numpy as np
 
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import ACTIVATIONS
-from multilayer.recipe import QUALITIES
+from multilayer.recipe.config import QUALITIES
 from multilayer.textbook.network import Textbook
 
 Params = Mapping[str, Any]

@@ -1,0 +1,298 @@
+"""`fit`: from a raw table to a `Model`. Every door (command line, estimators, Python) goes through here."""
+
+import time as clock
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multilayer.errors import ConfigError, MultilayerError
+from multilayer.model import Model, network_inputs
+from multilayer.recipe.choice import choose
+from multilayer.recipe.config import (
+    Config,
+    Real,
+    Whole,
+    base_config,
+    check_positive,
+    checked_seed,
+    plain,
+    with_network,
+    with_settings,
+)
+from multilayer.recipe.data import (
+    TARGET_FOLDS,
+    Data,
+    Declared,
+    Parts,
+    Rows,
+    rows_by_content,
+    split_rows,
+    target_folds,
+    weight_of,
+)
+from multilayer.recipe.design import monotone_directions, network_config
+from multilayer.recipe.members import train_baseline, train_members
+from multilayer.recipe.summary import fit_times, summarise
+from multilayer.table.encode import Batch, Encoder
+from multilayer.table.names import column_name
+from multilayer.table.notation import Notation
+from multilayer.table.schema import Kinds, Schema
+from multilayer.training.classification import Classification
+from multilayer.training.loop import Callback
+from multilayer.training.targets import make_task
+from multilayer.training.task import Kind as TaskKind
+from multilayer.training.task import Task
+
+__all__ = ["fit"]
+
+
+def fit(
+    table: Any,
+    *,
+    target: Hashable | Sequence[Hashable] = None,
+    y: Any = None,
+    task: TaskKind | str | None = None,
+    objective: str | None = None,
+    quantiles: Sequence[float] | float | None = None,
+    drop: Iterable[Hashable] = (),
+    kinds: Kinds | None = None,
+    schema: Schema | str | Path | None = None,
+    infinite: str = "error",
+    query: str | None = None,
+    missing: Any = (),
+    thousands: str | None = None,
+    decimal: str = ".",
+    validation: Any = None,
+    groups: Hashable = None,
+    time: Hashable = None,
+    sample_weight: Any = None,
+    class_weight: str | Mapping[Any, Real] | None = None,
+    exposure: Any = None,
+    threshold: str | Real | None = None,
+    monotone: Mapping[str, str | Whole] | None = None,
+    quality: str = "default",
+    network: str = "default",
+    members: Whole | None = None,
+    hidden: Whole | Sequence[Whole] | None = None,
+    epochs: Whole | None = None,
+    batch_size: Whole | None = None,
+    lr: Real | None = None,
+    patience: Whole | None = None,
+    activation: str | None = None,
+    weight_decay: Real | None = None,
+    time_budget: Real | None = None,
+    seed: Whole = 0,
+    device: str | None = None,
+    n_threads: Whole | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Model:
+    """Learn to predict a column of a table from the others. No setting is needed beyond the target.
+
+    Kinds of columns are inferred, the encoder is learnt on the training rows only (with folds these are all
+    rows; what it tells a row of the target comes from other folds), networks with embeddings are trained
+    side by side, and the epochs of theirs that predict validation rows best together make up the model.
+    `model.summary["decisions"]` says in words what was decided.
+    Ctrl-C ends training and gives the model of the best epoch so far (`model.summary["interrupted"]`).
+
+    Args:
+        table: a file or several (CSV, Parquet, JSON, Arrow, a database), a pandas, polars or Arrow frame, a
+            mapping of columns, a list of dicts, a NumPy or sparse matrix: anything that `read_table` takes.
+        target: name of the column to predict, or a list of names (also of one name that is a tuple); or pass
+            the values as `y`.
+        y: values to predict (n_rows,), or (n_rows, n_targets), where the table does not hold them.
+        task: "binary", "multiclass", "regression", or, with several targets of two values each, "multilabel";
+            None decides from the target.
+        objective: what a regression aims at: "squared_error" (the mean), "absolute_error" (the median),
+            "huber" (the mean without outliers), "quantile", "poisson" (the mean of counts), "gamma" (of
+            positive amounts), "tweedie" (of amounts that are often 0), "log" (of positive numbers with a long
+            tail, through their logarithm); None is "quantile" where there are quantiles, else
+            "squared_error".
+        quantiles: of the target, ascending, such as (0.1, 0.5, 0.9), for `Model.predict_quantiles`.
+        drop: columns to leave out; they may hold anything.
+        kinds: column name -> "number", "boolean", "category", "ordered", "date", "time", "duration" or
+            "text", where the inferred kind is wrong; or the levels of an ordered category, lowest first.
+        schema: what `ml.infer_schema` gave and you edited, or a JSON file of it: kinds, orders, time zones,
+            columns to leave out. Ranges and levels are measured again; `kinds` goes before it.
+        infinite: "error" refuses infinite numbers in the table; "clip" takes them for the largest and
+            smallest finite number of their column, at prediction too.
+        query: SQL that gives the rows, where the table is a database, a connection or a file to query; see
+            `read_table`.
+        missing: marks of missing values, such as ("?", -999), in all columns; or a mapping of columns to
+            marks.
+        thousands, decimal: separators of numbers in text: "," and "." of 1,234.5. These and `missing` are
+            kept in the model, which reads tables to predict in the same way.
+        validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
+            (table, y). None: each network validates on its own share and trains on all others, so that no row
+            is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
+        groups: column whose values must not be on both sides of a split; it is no feature. With at least
+            eight groups each network validates on its own share of whole ones.
+        time: column to split by: the latest rows validate. Folds would let a network train on rows later
+            than those it is judged by, and its score would promise what no forecast can keep.
+        sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature. A
+            weight of 2 is the row twice, exactly; of 0, no row; only ratios count. A `validation` table may
+            hold the column, too.
+        class_weight: "balanced", so that all classes weigh alike, or label -> weight; multiplies the weights
+            of rows in the loss and in the choice among epochs, not in the scores. Probabilities lean with it.
+        exposure: for the objectives "poisson", "gamma" and "tweedie": how much of it each row's target is
+            of, such as years insured: name of a column, or values (n_rows,). What is learnt and scored is the
+            target per unit, weighted by the exposure; predictions are for the exposure of their rows, or,
+            where it was no column, for one unit.
+        threshold: of two classes or several labels: the probability from which on a row is predicted as the
+            second class, or the metric by which validation rows choose it: "f1", "balanced_accuracy",
+            "accuracy" or "mcc". None predicts the more probable one.
+        monotone: column name -> "increasing" (or 1) or "decreasing" (or -1): the prediction, or for two
+            classes the probability of the second, never falls (never rises) as that column grows and all
+            others stay, wherever that is; up to the rounding of float32, and missing values excepted. For
+            numbers, booleans and dates.
+        quality: "fast" takes about a quarter of the time of "default", "best" some four times as much.
+        network: "default", or a network of the literature as its paper trains it: "mlp", "resnet", "realmlp"
+            or "tabm" (`BASELINES`). These validate on one fifth of the rows.
+        hidden: width of the hidden layers.
+        members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
+        time_budget: seconds for the whole fit.
+        seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.
+        device: where to train, such as "cpu" or "cuda"; None is the CPU.
+        n_threads: networks to train at a time; None is as many as there are cores.
+        callbacks: called with a `Progress` after each epoch; one that returns True ends training.
+
+    Raises:
+        DataError: the table cannot be read, or has no usable column, one row, one class, missing or infinite
+            targets.
+        ConfigError: an unknown setting, column or task.
+
+    >>> table = {"size": list(range(40)), "price": [2.0 * size for size in range(40)]}
+    >>> model = fit(table, target="price", epochs=2)
+    >>> sorted(model.score)
+    ['mae', 'r2', 'rmse']
+    """
+    started = clock.perf_counter()
+    seed = checked_seed(seed)
+    check_positive("time_budget", time_budget)
+    notation = Notation.declare(missing, thousands, decimal)
+    groups, time = (None if name is None else column_name(name) for name in (groups, time))
+    declared = Declared.of(kinds, schema, infinite)
+    given = Data.read(
+        table, target, y, drop, groups, time, sample_weight, exposure, notation, query, declared
+    )
+    data = given.by_content()
+    aims = {"objective": objective, "quantiles": quantiles, "threshold": plain(threshold)}
+    task_, schema = _task_and_schema(
+        given, data, lambda of: make_task(of.y, task, **aims, weight=of.weight), declared.schema_of
+    )
+    guessed = task is None and objective is None and quantiles is None
+    _check_settings(task_, class_weight, exposure is not None)
+    directions = monotone_directions(monotone or {}, data, schema, task_)
+    del given  # a table from a file need not be in memory twice
+    base = base_config(network, quality, data.n_rows, len(schema.columns), task_, directions)
+    config = with_settings(base, members, hidden, epochs, batch_size, lr, patience)
+    config = with_network(config, activation, weight_decay)
+    n_folding = config.members if config.network == "default" else 1
+    parts = split_rows(data, task_, validation, groups, time, seed, n_folding)
+    task_ = task_.in_units_of(parts.train.y, parts.train.weight)
+    code = task_.encode(parts.train.y)
+    encoder, batch = _encode(schema, parts, task_, code, config, seed)
+    net_config = network_config(encoder, batch, task_, config, directions)
+    factors = _class_factors(task_, class_weight, code, parts.train.weight)
+    x, weight = network_inputs(batch), _loss_weight(factors, code, parts.train.weight)
+    to_score: Rows = (x, code, parts.train.weight)
+    if parts.valid is not None:
+        x_valid = network_inputs(encoder.transform(parts.valid.features))
+        to_score = rows_by_content(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
+    held = (*to_score[:2], _loss_weight(factors, *to_score[1:]))
+    nets, histories, snapshots = (train_members if config.network == "default" else train_baseline)(
+        net_config,
+        config,
+        task_,
+        (x, code, weight),
+        held,
+        parts.folds,
+        time_budget=_seconds_left(time_budget, started),
+        seed=seed,
+        device=device,
+        n_threads=n_threads,
+        callbacks=callbacks,
+    )
+    chosen = choose(nets, snapshots, net_config, config, task_, held, parts.folds)
+    task_, prediction = task_.settle(
+        to_score[1][chosen.rows], chosen.prediction, weight_of(to_score, chosen.rows)
+    )
+    chosen = replace(chosen, prediction=prediction)
+    model = Model(
+        data.target,
+        task_,
+        encoder,
+        net_config,
+        chosen.networks,
+        histories,
+        dropped=data.dropped,
+        weights=chosen.weights,
+        notation=notation,
+        exposure=data.exposure,
+    )
+    model.summary = summarise(
+        model, data, parts, config, chosen, code, to_score, factors, guessed, directions
+    ) | {"seed": seed, "times": fit_times(started)}
+    return model
+
+
+def _task_and_schema(
+    given: "Data",
+    data: "Data",
+    make: Callable[["Data"], Task],
+    infer: Callable[["Data"], Schema],
+) -> tuple[Task, Schema]:
+    """What target and columns are; errors name the rows as they were given."""
+    try:
+        return make(data), infer(data)
+    except MultilayerError:
+        make(given)
+        infer(given)
+        raise
+
+
+def _encode(
+    schema: Schema, parts: Parts, task: Task, code: NDArray[np.generic], config: Config, seed: int
+) -> tuple[Encoder, Batch]:
+    """The encoder, learnt on the training rows, and what it makes of them."""
+    encoder = Encoder.fit(parts.train.features, schema, parts.train.weight)
+    batch = encoder.transform(parts.train.features)
+    if not config.target_statistics or parts.train.n_rows < TARGET_FOLDS:
+        return encoder, batch
+    return encoder.learn_target(batch, code.astype(np.float64), parts.train.weight, target_folds(parts, seed))
+
+
+def _check_settings(task: Task, class_weight: Any, has_exposure: bool) -> None:
+    if class_weight is not None and not isinstance(task, Classification):
+        raise ConfigError(
+            f"class_weight is for one target of classes; the task is {task.kind}. Leave it out."
+        )
+    if has_exposure and not task.takes_exposure:
+        raise ConfigError(
+            "exposure is for the objectives 'poisson', 'gamma' and 'tweedie'. Choose one of them, or leave "
+            "the exposure out."
+        )
+
+
+def _class_factors(
+    task: Task, class_weight: Any, code: NDArray[np.generic], weight: NDArray[np.float32] | None
+) -> NDArray[np.float64] | None:
+    if class_weight is None or not isinstance(task, Classification):
+        return None
+    return task.class_factors(class_weight, code, weight)
+
+
+def _loss_weight(
+    factors: NDArray[np.float64] | None, code: NDArray[np.generic], weight: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    """What rows weigh in the loss and in the choice of epochs; scores know nothing of class weights."""
+    if factors is None:
+        return weight
+    return (factors[code] * (1.0 if weight is None else weight)).astype(np.float32)
+
+
+def _seconds_left(budget: Real | None, started: float) -> float | None:
+    return None if budget is None else max(float(budget) - (clock.perf_counter() - started), 0.01)

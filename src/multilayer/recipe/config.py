@@ -1,0 +1,167 @@
+"""How to train: chosen from a table's shape, or set by the user."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from multilayer.baselines import BASELINES
+from multilayer.errors import ConfigError, nearest
+from multilayer.nn.blocks import make_activation
+from multilayer.training.task import Kind as TaskKind
+from multilayer.training.task import Task
+
+Whole = int | np.integer[Any]
+Real = float | Whole
+Quality = Literal["fast", "default", "best"]
+# quality -> networks, and epochs of each, as multiples of the default's
+QUALITIES: Mapping[str, tuple[float, float]] = {"fast": (0.25, 1), "default": (1, 1), "best": (3, 1.5)}
+WIDE = 200  # columns of a table from which on BatchNorm does harm
+
+
+@dataclass(frozen=True)
+class Config:
+    """How to train on a table. `for_shape` chooses from the table's shape alone.
+
+    members:      networks, trained side by side from different seeds
+    hidden:       widths of the hidden layers
+    activation, norm, dropout: as in `mlp`
+    epochs:       most passes over the training rows; the cosine schedule ends there
+    batch_size:   rows a step
+    lr:           peak learning rate of AdamW
+    weight_decay: of AdamW, on weight matrices
+    patience:     epochs without a better validation loss before training stops
+    snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
+    entries:      snapshots that make up the ensemble, at most, repetitions counted
+    target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
+    network:      "default", or a network of the literature with its own training, by name (`BASELINES`)
+    """
+
+    members: int = 8
+    hidden: tuple[int, ...] = (128, 128)
+    activation: str = "relu"
+    norm: str | None = None
+    dropout: float = 0.0
+    epochs: int = 20
+    batch_size: int = 256
+    lr: float = 1e-2
+    weight_decay: float = 0.1
+    patience: int = 8
+    snapshots: int = 6
+    entries: int = 16
+    target_statistics: bool = False
+    network: str = "default"
+
+    @classmethod
+    def for_shape(
+        cls, n_rows: int, n_columns: int = 1, kind: TaskKind = "regression", quality: Quality = "default"
+    ) -> "Config":
+        """The default for a table of this shape: some 1,500 steps, in batches that grow with the table.
+
+        Small tables take more networks, as chance is larger there; classes take BatchNorm, and a second layer
+        as wide as the first. "fast" trains a quarter as many, "best" three times as many for half as long
+        again.
+
+        >>> config = Config.for_shape(20_000)
+        >>> config.batch_size, config.epochs, config.members
+        (256, 19, 8)
+        """
+        sizes = [(2_000, 32), (5_000, 64), (10_000, 128), (60_000, 256), (200_000, 512)]
+        batch_size = next((size for limit, size in sizes if n_rows < limit), 1024)
+        epochs = int(np.clip(round(1_500 * batch_size / n_rows), 6, 20))
+        has_classes = kind != "regression"
+        members = 8 if n_rows < 100_000 else 4
+        more_members, more_epochs = QUALITIES[quality]
+        return cls(
+            members=round(members * more_members),
+            hidden=(128, 128) if has_classes else (128, 64),
+            epochs=round(epochs * more_epochs),
+            entries=round(cls.entries * max(1, more_members)),
+            batch_size=batch_size,
+            norm="batch" if has_classes and n_columns <= WIDE and n_rows >= WIDE else None,
+            target_statistics=kind == "binary",
+        )
+
+
+def base_config(
+    network: str, quality: str, n_rows: int, n_columns: int, task: Task, directions: Mapping[str, int]
+) -> Config:
+    """The default for a table of this shape, or what a network of the literature asks for."""
+    checked = _checked_quality(quality)
+    if network == "default":
+        return Config.for_shape(n_rows, n_columns, task.kind, checked)
+    if network not in BASELINES:
+        known = ", ".join(map(repr, ("default", *BASELINES)))
+        near = nearest(str(network), ("default", *BASELINES))
+        raise ConfigError(f"network must be one of {known}; got {network!r}.{near}")
+    if checked != "default":
+        raise ConfigError(
+            f"quality={quality!r} is for the default network; {network!r} is trained as its paper says. "
+            "Leave it out, or set epochs and members."
+        )
+    if directions or (task.kind == "regression" and task.loss != "mse") or task.kind == "multilabel":
+        raise ConfigError(
+            f"network={network!r} predicts classes or means, without constraints; the default does the rest. "
+            "Leave network out, or monotone, objective, quantiles and several labels."
+        )
+    return Config(network=network, **BASELINES[network].settings(n_rows, task))
+
+
+def with_settings(
+    base: Config,
+    members: Whole | None,
+    hidden: Whole | Sequence[Whole] | None,
+    epochs: Whole | None,
+    batch_size: Whole | None,
+    lr: Real | None,
+    patience: Whole | None,
+) -> Config:
+    """A config with what the user set; None leaves a setting as it is."""
+    given: dict[str, Any] = {"members": members, "epochs": epochs, "batch_size": batch_size, "lr": lr}
+    given["patience"] = patience
+    if hidden is not None:
+        widths = (hidden, hidden) if isinstance(hidden, int | np.integer) else hidden
+        given["hidden"] = tuple(plain(width) for width in widths)
+    chosen = {name: plain(value) for name, value in given.items() if value is not None}
+    for name in ("members", "epochs", "batch_size", "lr", "patience"):
+        check_positive(name, chosen.get(name))
+    return replace(base, **chosen)
+
+
+def with_network(config: Config, activation: str | None, weight_decay: Real | None) -> Config:
+    """A config with the activation and weight decay that the user set, if any."""
+    if weight_decay is not None:
+        if not weight_decay >= 0:
+            raise ConfigError(f"weight_decay must not be negative; got {weight_decay!r}.")
+        config = replace(config, weight_decay=float(weight_decay))
+    if activation is not None:
+        make_activation(activation)  # refuses an unknown name before anything is trained
+        config = replace(config, activation=activation)
+    return config
+
+
+def _checked_quality(quality: str) -> Quality:
+    if quality not in QUALITIES:
+        raise ConfigError(
+            f"quality must be 'fast', 'default' or 'best'; got {quality!r}.{nearest(str(quality), QUALITIES)}"
+        )
+    return quality  # type: ignore[return-value]
+
+
+def checked_seed(seed: Whole) -> int:
+    """A seed, if it is one."""
+    if seed < 0:
+        raise ConfigError(f"seed must be a whole number of at least 0; got {seed!r}.")
+    return int(seed)
+
+
+def plain(value: Any) -> Any:
+    """A NumPy number as a Python one, which a model file can hold."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_positive(name: str, value: Real | None) -> None:
+    """Refuse a setting that is 0 or negative."""
+    if value is not None and not value > 0:
+        raise ConfigError(f"{name} must be positive; got {value!r}.")

@@ -1,0 +1,137 @@
+"""Networks trained side by side, and the snapshots of their epochs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from multilayer.baselines import BASELINES
+from multilayer.nn.networks import NetworkConfig
+from multilayer.recipe.config import Config, Whole
+from multilayer.recipe.data import N_FOLDS, Rows
+from multilayer.recipe.design import build
+from multilayer.training.ensemble import Snapshot, Snapshots
+from multilayer.training.history import History
+from multilayer.training.loop import Callback, train_pack
+from multilayer.training.optim import LeanAdamW
+from multilayer.training.task import Task
+
+ESSENCE_MB = 512  # what snapshots may remember of validation rows, all networks together
+
+
+def train_members(
+    network: NetworkConfig,
+    config: Config,
+    task: Task,
+    rows: Rows,
+    held: Rows,
+    fold: NDArray[np.int64] | None,
+    *,
+    time_budget: float | None,
+    seed: int,
+    device: str | None,
+    n_threads: Whole | None,
+    callbacks: Sequence[Callback],
+) -> tuple[list[nn.Sequential], list[History], list[list[Snapshot]]]:
+    """Networks, how they trained, and the snapshots of each; network i holds out fold i % N_FOLDS."""
+    seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
+    nets = [build(network, member_seed) for member_seed in seeds]
+    x, code, weight = rows
+    held_code = [
+        held[1] if fold is None else held[1][fold == number % N_FOLDS] for number in range(config.members)
+    ]
+    snapshots = Snapshots(
+        _most_snapshots(config, task, sum(map(len, held_code))),
+        keep=lambda member, output: task.essence(output, held_code[member]),
+    )
+    validating: dict[str, Any] = {"validation": (held[0], task.as_network_target(held[1]), held[2])}
+    if fold is not None:
+        numbers = [number % N_FOLDS for number in range(config.members)]
+        validating = {
+            "rows": [np.flatnonzero(fold != number) for number in numbers],
+            "validation_rows": [np.flatnonzero(fold == number) for number in numbers],
+        }
+    histories = train_pack(
+        nets,
+        x,
+        task.as_network_target(code),
+        loss=task.loss,
+        optimizer=lambda parameters: _adamw(parameters, config),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        **validating,
+        schedule="warmup_cosine",
+        clip_norm=1.0,
+        sample_weight=weight,
+        patience=config.patience,
+        time_budget=time_budget,
+        seeds=seeds,
+        device=device,
+        n_threads=None if n_threads is None else int(n_threads),
+        callbacks=[snapshots, *callbacks],
+    )
+    return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
+
+
+def train_baseline(
+    network: NetworkConfig,
+    config: Config,
+    task: Task,
+    rows: Rows,
+    held: Rows,
+    fold: NDArray[np.int64] | None,
+    *,
+    time_budget: float | None,
+    seed: int,
+    device: str | None,
+    n_threads: Whole | None,
+    callbacks: Sequence[Callback],
+) -> tuple[list[nn.Module], list[History], list[list[Snapshot]]]:
+    """As `train_members`, but as the network's paper has it: all validate on the same rows."""
+    baseline = BASELINES[config.network]
+    x, code, weight = rows
+    seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
+    nets = [build(network, one, lambda net: baseline.start(net, torch.from_numpy(x))) for one in seeds]
+    optimizers = [baseline.optimizer(net, config.lr, config.weight_decay) for net in nets]
+    y_held = task.as_network_target(held[1])
+    keeper = baseline.keeper(task, y_held, held[2])
+    histories = train_pack(
+        nets,
+        x,
+        baseline.target(task.as_network_target(code), task),
+        loss=baseline.loss(task),
+        optimizer=optimizers,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        validation=(held[0], y_held, held[2]),
+        schedule=baseline.schedule,
+        clip_norm=baseline.clip_norm,
+        sample_weight=weight,
+        patience=config.patience,
+        time_budget=time_budget,
+        seeds=seeds,
+        device=device,
+        threads=baseline.threads,
+        n_threads=None if n_threads is None else int(n_threads),
+        callbacks=[keeper, *baseline.callbacks(nets, optimizers), *callbacks],
+    )
+    return [net.cpu() for net in nets], histories, keeper.of or [[] for _ in nets]
+
+
+def _most_snapshots(config: Config, task: Task, n_rows: int) -> int:
+    """As many as set, unless what they remember of so many validation rows would not fit into memory."""
+    one_of_each = max(1, n_rows * task.essence_width * 8)
+    return int(np.clip(ESSENCE_MB * 1_000_000 // one_of_each, 1, config.snapshots))
+
+
+def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Optimizer:
+    """AdamW with beta2 0.95 (RealMLP, arXiv:2407.04491); weight decay on matrices alone."""
+    every = list(parameters)
+    groups = [
+        {"params": [p for p in every if p.ndim == 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in every if p.ndim != 2], "weight_decay": 0.0},
+    ]
+    return LeanAdamW([g for g in groups if g["params"]], lr=config.lr, betas=(0.9, 0.95), fused=True)
