@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.baselines import BASELINES
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
+from multilayer.published import PUBLISHED
 from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.read import Table, listed, read_table
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
@@ -63,7 +63,7 @@ class Config:
     snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
     entries:      snapshots that make up the ensemble, at most, repetitions counted
     target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
-    network:      "default", or a network of the literature with its own training, by name (`BASELINES`)
+    network:      "default", or a network of the literature with its own training, by name (`PUBLISHED`)
     """
 
     members: int = 8
@@ -158,7 +158,7 @@ def fit(
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature.
         quality: "fast" takes about a third of the time of "default", "best" some four times as much.
         network: "default", or a network of the literature as its paper trains it: "mlp", "resnet", "realmlp"
-            or "tabm" (`BASELINES`). These validate on one fifth of the rows.
+            or "tabm" (`PUBLISHED`). These validate on one fifth of the rows.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
         time_budget: seconds for the whole fit.
@@ -195,7 +195,7 @@ def fit(
     if parts.valid is not None:
         x_valid = network_inputs(encoder.transform(parts.valid.features))
         held = (x_valid, task_.encode(parts.valid.y), parts.valid.weight)
-    nets, histories, snapshots = (_train if config.network == "default" else _train_baseline)(
+    nets, histories, snapshots = (_train if config.network == "default" else _train_published)(
         net_config,
         config,
         task_,
@@ -389,16 +389,16 @@ def _base_config(network: str, quality: str, n_rows: int, n_columns: int, task: 
     checked = _checked_quality(quality)
     if network == "default":
         return Config.for_shape(n_rows, n_columns, task.kind, checked)
-    if network not in BASELINES:
-        known = ", ".join(map(repr, ("default", *BASELINES)))
-        near = nearest(str(network), ("default", *BASELINES))
+    if network not in PUBLISHED:
+        known = ", ".join(map(repr, ("default", *PUBLISHED)))
+        near = nearest(str(network), ("default", *PUBLISHED))
         raise ConfigError(f"network must be one of {known}; got {network!r}.{near}")
     if checked != "default":
         raise ConfigError(
             f"quality={quality!r} is for the default network; {network!r} is trained as its paper says. "
             "Leave it out, or set epochs and members."
         )
-    return Config(network=network, **BASELINES[network].settings(n_rows, task))
+    return Config(network=network, **PUBLISHED[network].settings(n_rows, task))
 
 
 def _config(
@@ -460,7 +460,7 @@ def _network_config(encoder: Encoder, batch: Batch, task: Task, config: Config) 
             norm=config.norm,
             dropout=config.dropout,
             architecture=config.network,
-            **BASELINES[config.network].columns(encoder.num_features, task),
+            **PUBLISHED[config.network].columns(encoder.num_features, task),
         )
     curved = [
         (i, feature.column)
@@ -529,7 +529,7 @@ def _train(
     return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
 
 
-def _train_baseline(
+def _train_published(
     network: NetworkConfig,
     config: Config,
     task: Task,
@@ -543,31 +543,31 @@ def _train_baseline(
     callbacks: Sequence[Callback],
 ) -> tuple[list[nn.Module], list[History], list[list[Snapshot]]]:
     """As `_train`, the way the network's paper has it, without folds: all validate on the same rows."""
-    baseline = BASELINES[config.network]
+    published = PUBLISHED[config.network]
     x, code, weight = rows
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
-    nets = [_build(network, one, lambda net: baseline.start(net, torch.from_numpy(x))) for one in seeds]
-    optimizers = [baseline.optimizer(net, config.lr, config.weight_decay) for net in nets]
+    nets = [_build(network, one, lambda net: published.start(net, torch.from_numpy(x))) for one in seeds]
+    optimizers = [published.optimizer(net, config.lr, config.weight_decay) for net in nets]
     y_held = task.as_network_target(held[1])
-    keeper = baseline.keeper(task, y_held, held[2])
+    keeper = published.keeper(task, y_held, held[2])
     histories = train_pack(
         nets,
         x,
-        baseline.target(task.as_network_target(code), task),
-        loss=baseline.loss(task),
+        published.target(task.as_network_target(code), task),
+        loss=published.loss(task),
         optimizer=optimizers,
         epochs=config.epochs,
         batch_size=config.batch_size,
         validation=(held[0], y_held, held[2]),
-        schedule=baseline.schedule,
-        clip_norm=baseline.clip_norm,
+        schedule=published.schedule,
+        clip_norm=published.clip_norm,
         sample_weight=weight,
         patience=config.patience,
         time_budget=time_budget,
         seeds=seeds,
         device=device,
-        threads=baseline.threads,
-        callbacks=[keeper, *baseline.callbacks(nets, optimizers), *callbacks],
+        threads=published.threads,
+        callbacks=[keeper, *published.callbacks(nets, optimizers), *callbacks],
     )
     return [net.cpu() for net in nets], histories, keeper.of or [[] for _ in nets]
 
