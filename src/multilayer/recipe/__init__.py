@@ -35,7 +35,7 @@ from multilayer.recipe.data import (
     weight_of,
 )
 from multilayer.recipe.design import monotone_directions, network_config
-from multilayer.recipe.members import train_baseline, train_members
+from multilayer.recipe.members import train_members, train_published
 from multilayer.recipe.summary import fit_times, summarise
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.names import column_name
@@ -150,7 +150,7 @@ def fit(
             numbers, booleans and dates.
         quality: "fast" takes about a quarter of the time of "default", "best" some four times as much.
         network: "default", or a network of the literature as its paper trains it: "mlp", "resnet", "realmlp"
-            or "tabm" (`BASELINES`). These validate on one fifth of the rows.
+            or "tabm" (`PUBLISHED`). These validate on one fifth of the rows.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
         time_budget: seconds for the whole fit.
@@ -203,7 +203,7 @@ def fit(
         x_valid = network_inputs(encoder.transform(parts.valid.features))
         to_score = rows_by_content(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
     held = (*to_score[:2], _loss_weight(factors, *to_score[1:]))
-    nets, histories, snapshots = (train_members if config.network == "default" else train_baseline)(
+    nets, histories, snapshots = (train_members if config.network == "default" else train_published)(
         net_config,
         config,
         task_,

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from multilayer.baselines import BASELINES
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import make_activation
+from multilayer.published import PUBLISHED
 from multilayer.training.task import Kind as TaskKind
 from multilayer.training.task import Task
 
@@ -35,7 +35,7 @@ class Config:
     snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
     entries:      snapshots that make up the ensemble, at most, repetitions counted
     target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
-    network:      "default", or a network of the literature with its own training, by name (`BASELINES`)
+    network:      "default", or a network of the literature with its own training, by name (`PUBLISHED`)
     """
 
     members: int = 8
@@ -91,9 +91,9 @@ def base_config(
     checked = _checked_quality(quality)
     if network == "default":
         return Config.for_shape(n_rows, n_columns, task.kind, checked)
-    if network not in BASELINES:
-        known = ", ".join(map(repr, ("default", *BASELINES)))
-        near = nearest(str(network), ("default", *BASELINES))
+    if network not in PUBLISHED:
+        known = ", ".join(map(repr, ("default", *PUBLISHED)))
+        near = nearest(str(network), ("default", *PUBLISHED))
         raise ConfigError(f"network must be one of {known}; got {network!r}.{near}")
     if checked != "default":
         raise ConfigError(
@@ -105,7 +105,7 @@ def base_config(
             f"network={network!r} predicts classes or means, without constraints; the default does the rest. "
             "Leave network out, or monotone, objective, quantiles and several labels."
         )
-    return Config(network=network, **BASELINES[network].settings(n_rows, task))
+    return Config(network=network, **PUBLISHED[network].settings(n_rows, task))
 
 
 def with_settings(

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from multilayer.baselines import BASELINES
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.networks import NetworkConfig
+from multilayer.published import PUBLISHED
 from multilayer.recipe.config import Config, Whole
 from multilayer.recipe.data import Data, require
 from multilayer.table.encode import Batch, Encoder, most_varied
@@ -59,7 +59,7 @@ def network_config(
             norm=config.norm,
             dropout=config.dropout,
             architecture=config.network,
-            **BASELINES[config.network].columns(encoder.num_features, task),
+            **PUBLISHED[config.network].columns(encoder.num_features, task),
         )
     curved = [
         (i, feature.column)

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.baselines import BASELINES
 from multilayer.nn.networks import NetworkConfig
+from multilayer.published import PUBLISHED
 from multilayer.recipe.config import Config, Whole
 from multilayer.recipe.data import N_FOLDS, Rows
 from multilayer.recipe.design import build
@@ -76,7 +76,7 @@ def train_members(
     return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
 
 
-def train_baseline(
+def train_published(
     network: NetworkConfig,
     config: Config,
     task: Task,
@@ -91,32 +91,32 @@ def train_baseline(
     callbacks: Sequence[Callback],
 ) -> tuple[list[nn.Module], list[History], list[list[Snapshot]]]:
     """As `train_members`, but as the network's paper has it: all validate on the same rows."""
-    baseline = BASELINES[config.network]
+    published = PUBLISHED[config.network]
     x, code, weight = rows
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
-    nets = [build(network, one, lambda net: baseline.start(net, torch.from_numpy(x))) for one in seeds]
-    optimizers = [baseline.optimizer(net, config.lr, config.weight_decay) for net in nets]
+    nets = [build(network, one, lambda net: published.start(net, torch.from_numpy(x))) for one in seeds]
+    optimizers = [published.optimizer(net, config.lr, config.weight_decay) for net in nets]
     y_held = task.as_network_target(held[1])
-    keeper = baseline.keeper(task, y_held, held[2])
+    keeper = published.keeper(task, y_held, held[2])
     histories = train_pack(
         nets,
         x,
-        baseline.target(task.as_network_target(code), task),
-        loss=baseline.loss(task),
+        published.target(task.as_network_target(code), task),
+        loss=published.loss(task),
         optimizer=optimizers,
         epochs=config.epochs,
         batch_size=config.batch_size,
         validation=(held[0], y_held, held[2]),
-        schedule=baseline.schedule,
-        clip_norm=baseline.clip_norm,
+        schedule=published.schedule,
+        clip_norm=published.clip_norm,
         sample_weight=weight,
         patience=config.patience,
         time_budget=time_budget,
         seeds=seeds,
         device=device,
-        threads=baseline.threads,
+        threads=published.threads,
         n_threads=None if n_threads is None else int(n_threads),
-        callbacks=[keeper, *baseline.callbacks(nets, optimizers), *callbacks],
+        callbacks=[keeper, *published.callbacks(nets, optimizers), *callbacks],
     )
     return [net.cpu() for net in nets], histories, keeper.of or [[] for _ in nets]
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from multilayer import ConfigError, Model, fit
-from multilayer.baselines import BASELINES, RealMLP, _Fading, rtdl_batch_size
 from multilayer.nn.networks import ARCHITECTURES
+from multilayer.published import PUBLISHED, RealMLP, _Fading, rtdl_batch_size
 from multilayer.table.encode import Feature
 from multilayer.training.ensemble import LastBest
 from multilayer.training.pack import Progress
@@ -73,8 +73,8 @@ def test_engine_is_told() -> None:
     assert plain.history.engine == "kernels"
 
 
-def test_every_baseline_has_an_architecture() -> None:
-    assert set(BASELINES) == set(ARCHITECTURES) == set(SMALL)
+def test_every_published_network_has_an_architecture() -> None:
+    assert set(PUBLISHED) == set(ARCHITECTURES) == set(SMALL)
 
 
 def test_weights_of_rows_count() -> None:
@@ -117,11 +117,11 @@ REGRESSION, BINARY, MULTI = (
 
 
 def test_which_numbers_go_where() -> None:
-    assert BASELINES["mlp"].columns(FEATURES, REGRESSION) == {"keep": (0, 2, 3), "periodic": ()}
-    assert BASELINES["realmlp"].columns(FEATURES, REGRESSION) == {"keep": (0, 2, 3), "periodic": (0,)}
-    tabm = BASELINES["tabm"].columns(FEATURES, MULTI)
+    assert PUBLISHED["mlp"].columns(FEATURES, REGRESSION) == {"keep": (0, 2, 3), "periodic": ()}
+    assert PUBLISHED["realmlp"].columns(FEATURES, REGRESSION) == {"keep": (0, 2, 3), "periodic": (0,)}
+    tabm = PUBLISHED["tabm"].columns(FEATURES, MULTI)
     assert tabm == {"keep": (2, 3), "periodic": (), "piecewise": (1,), "link": "softmax"}
-    assert BASELINES["tabm"].columns(FEATURES, BINARY)["link"] == "sigmoid"
+    assert PUBLISHED["tabm"].columns(FEATURES, BINARY)["link"] == "sigmoid"
 
 
 def test_labels_are_smoothed_towards_all_classes() -> None:

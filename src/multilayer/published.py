@@ -1,8 +1,8 @@
-"""Named networks of the literature, each with the training that its paper or its authors' code gives it.
+"""Published networks by name, each with the training that its paper or its authors' code gives it.
 
 `fit(network="tabm")` builds and trains one of them on the same table, rows and encoder as the default, so
 that they can be compared and used like it. To add one: its module in a file of its own in `nn/`, a builder in
-`nn/networks.py`, a class here, an entry in `BASELINES`.
+`nn/networks.py`, a class here, an entry in `PUBLISHED`.
 """
 
 from collections.abc import Sequence
@@ -219,7 +219,7 @@ class _Fading:
             group["weight_decay"] = factor * weight_decay
 
 
-BASELINES: dict[str, MLP] = {"mlp": MLP(), "realmlp": RealMLP(), "resnet": ResNet(), "tabm": TabM()}
+PUBLISHED: dict[str, MLP] = {"mlp": MLP(), "realmlp": RealMLP(), "resnet": ResNet(), "tabm": TabM()}
 
 
 def rtdl_batch_size(n_rows: int) -> int:
