@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MANY, MOST_TIMES = 50_000, 4  # counts become so many rows at most, or so many times the distinct ones
+TOO_FEW = 64  # distinct rows, to hold any of them out as a whole
 FEW = 1_000  # rows that fewer distinct ones may be spread to, whose weights are no counts
 LIGHTEST = 1e-12  # of the heaviest row; what weighs less could not be told from nothing in float32
 SHARED = 0.5  # of the weight, from which on repetitions are further observations
@@ -42,7 +43,8 @@ def by_content(
 
     A merged row is on one side of every split, so that no row is judged by what learnt its copy. But where
     most rows share their features with rows of other targets, as in a table of a few categories, a repetition
-    is another observation, and holding out all of one kind would teach the opposite of what it says. There
+    is another observation, and holding out all of one kind would teach the opposite of what it says. There,
+    and where fewer than 64 rows are distinct (rows that all weigh alike stay as they are),
     heavy rows are spread again: into as many as they count, if all weights are multiples of the lightest, up
     to 50,000 rows or four times the distinct ones; else into pieces of the average weight or, of fewer than
     1,000 rows, into up to 1,000.
@@ -52,9 +54,9 @@ def by_content(
         others: target, groups, times: rows that differ in these are different rows.
         weight: of each row, not negative; a row of weight 0 is not there. None weighs all alike.
 
-    >>> merged = by_content([np.array([7, 3, 9])], weight=np.array([1.0, 2.0, 0.0]))
-    >>> sorted(merged.rows.tolist()), sorted(merged.weight.round(3).tolist())
-    ([0, 1], [0.667, 1.333])
+    >>> merged = by_content([np.append(np.arange(99), 98)])
+    >>> len(merged.rows), merged.weight.max().round(2)
+    (99, np.float64(1.98))
     >>> twice = by_content([np.array([7, 3, 7, 3])])
     >>> sorted(twice.rows.tolist()), twice.weight is None
     ([0, 1], True)
@@ -67,7 +69,8 @@ def by_content(
     starts = _starts([column[there] for column in (*features, *others)], hashes, order)
     total = np.add.reduceat(w[order], starts)
     total = np.maximum(total, LIGHTEST * total.max())
-    spread = np.ptp(total) > 0 and _are_observations(own[order[starts]], total)
+    few = len(total) < TOO_FEW
+    spread = np.ptp(total) > 0 and (few or _are_observations(own[order[starts]], total))
     pieces = _pieces(total) if spread else np.ones(len(total), np.int64)
     return ByContent(np.repeat(there[order[starts]], pieces), _normalised(np.repeat(total / pieces, pieces)))
 
