@@ -84,6 +84,14 @@ class TestByContent:
         assert merged.weight is None
         assert np.bincount(2 * x[merged.rows] + y[merged.rows]).tolist() == [3, 1, 2, 5]
 
+    def test_occasional_repetitions_stay_rows(self) -> None:
+        column = np.concatenate([np.arange(200.0), np.arange(40.0)])
+
+        merged = by_content([column])
+
+        assert merged.weight is None
+        assert np.array_equal(np.sort(column[merged.rows]), np.sort(column))
+
     def test_few_distinct_rows_are_not_held_out_as_a_whole(self) -> None:
         x = np.repeat([0, 1], [30, 20])
         merged = by_content([x], [x])

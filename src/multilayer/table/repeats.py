@@ -13,6 +13,7 @@ TOO_FEW = 64  # distinct rows, to hold any of them out as a whole
 FEW = 1_000  # rows that fewer distinct ones may be spread to, whose weights are no counts
 LIGHTEST = 1e-12  # of the heaviest row; what weighs less could not be told from nothing in float32
 SHARED = 0.5  # of the weight, from which on repetitions are further observations
+OCCASIONAL = 1.25  # rows for each distinct one, up to which repetitions come up by themselves
 TOLERANCE = 1e-6  # how far a quotient of weights may be off by rounding
 
 _Hashes = NDArray[np.uint64]
@@ -43,9 +44,10 @@ def by_content(
 
     A merged row is on one side of every split, so that no row is judged by what learnt its copy. But where
     most rows share their features with rows of other targets, as in a table of a few categories, a repetition
-    is another observation, and holding out all of one kind would teach the opposite of what it says. There,
-    and where fewer than 64 rows are distinct (rows that all weigh alike stay as they are),
-    heavy rows are spread again: into as many as they count, if all weights are multiples of the lightest, up
+    is another observation, and holding out all of one kind would teach the opposite of what it says. So it is
+    where repetitions are few, as they come up by themselves: new rows will repeat old ones as often. There,
+    and where fewer than 64 rows are distinct (rows that all weigh alike stay as they are), heavy rows are
+    spread again: into as many as they count, if all weights are multiples of the lightest, up
     to 50,000 rows or four times the distinct ones; else into pieces of the average weight or, of fewer than
     1,000 rows, into up to 1,000.
 
@@ -54,9 +56,9 @@ def by_content(
         others: target, groups, times: rows that differ in these are different rows.
         weight: of each row, not negative; a row of weight 0 is not there. None weighs all alike.
 
-    >>> merged = by_content([np.append(np.arange(99), 98)])
+    >>> merged = by_content([np.arange(99)], weight=np.where(np.arange(99) < 33, 3.0, 1.0))
     >>> len(merged.rows), merged.weight.max().round(2)
-    (99, np.float64(1.98))
+    (99, np.float64(1.8))
     >>> twice = by_content([np.array([7, 3, 7, 3])])
     >>> sorted(twice.rows.tolist()), twice.weight is None
     ([0, 1], True)
@@ -70,9 +72,17 @@ def by_content(
     total = np.add.reduceat(w[order], starts)
     total = np.maximum(total, LIGHTEST * total.max())
     few = len(total) < TOO_FEW
-    spread = np.ptp(total) > 0 and (few or _are_observations(own[order[starts]], total))
+    spread = np.ptp(total) > 0 and (
+        few or _are_occasional(total) or _are_observations(own[order[starts]], total)
+    )
     pieces = _pieces(total) if spread else np.ones(len(total), np.int64)
     return ByContent(np.repeat(there[order[starts]], pieces), _normalised(np.repeat(total / pieces, pieces)))
+
+
+def _are_occasional(weight: NDArray[np.float64]) -> bool:
+    """Whether the weights are counts, and repetitions few beside the distinct rows."""
+    lightest = float(weight.min())
+    return float(weight.mean()) <= OCCASIONAL * lightest and _are_multiples(weight, lightest)
 
 
 def _are_observations(features: _Hashes, weight: NDArray[np.float64]) -> bool:
