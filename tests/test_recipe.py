@@ -175,6 +175,7 @@ class TestTarget:
             (5, "must be a list, an array or a Series"),
             (np.zeros((50, 2)), "at least one label must vary"),
             (np.zeros((50, 2, 2)), "must have one axis"),
+            (pd.Series([[1.0, 2.0]] * 50), "one value in each row; it holds 2, .* a matrix or a frame"),
             (["a"] * 50, "at least two classes; all 50 rows hold 'a'"),
             ([3.5] * 50, "the target must vary; all 50 rows hold 3.5"),
             ([None, "b"] * 25, r"25 of 50 have none \(first: row 1\)"),
@@ -385,7 +386,8 @@ class TestValidation:
 
         first = np.datetime64("2023-11-20").astype(int)
         assert model.schema["day"].kind == "date"
-        assert max(encoder_state(model)[0]["knots"]) == first + 39
+        newest = [coder["newest"] for coder in encoder_state(model)[1] if "newest" in coder]
+        assert newest == [first + 39]
 
     def test_time_may_be_dropped(self) -> None:
         model = fit(table("price") | {"day": houses()["day"]}, target="price", time="day", drop="day", **FAST)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import check_exposure, check_weights, per_unit
 from multilayer.table.column import NUMERIC, Infinite
-from multilayer.table.names import column_name
+from multilayer.table.names import column_name, listed
 from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
 from multilayer.table.read import Table, read_source, read_table
@@ -354,13 +354,21 @@ def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
     """The targets that come beside the table: a column, or one for each column of a matrix or frame."""
     if isinstance(y, list | tuple) and y and isinstance(y[0], list | tuple | np.ndarray):
         y = np.asarray(y)
+    if len(getattr(y, "shape", ())) > 2:
+        raise DataError(f"y must have one axis, or two for several targets; got shape {tuple(y.shape)}.")
     if isinstance(y, Table | Mapping) or len(getattr(y, "shape", ())) == 2:
         table = read_table(y)
         columns = {name: table[name] for name in table.names}
         if isinstance(y, np.ndarray) and y.dtype.names is None:
             columns = {f"target{i}": column for i, column in enumerate(columns.values())}
     else:
-        columns = {"target": _in_own_type(y, read_table({"target": y})["target"])}
+        read = read_table({"target": y})
+        if read.names != ("target",):
+            raise DataError(
+                f"y must hold one value in each row; it holds {len(read.names)}, as {listed(read.names)}. "
+                "Pass one of them, or for several targets a matrix or a frame."
+            )
+        columns = {"target": _in_own_type(y, read["target"])}
     n = len(next(iter(columns.values())))
     if n != n_rows:
         raise DataError(f"y must have as many rows as the table; got {n} and {n_rows}.")

@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import DataError
+from multilayer.errors import DataError, extra
 from multilayer.table.names import column_name, refuse_duplicates, unusable
 from multilayer.table.notes import Note, note_of_dtype, note_of_objects
 from multilayer.table.sparse import SparseColumn, of_pandas
@@ -64,6 +64,9 @@ def from_any(name: str, values: Any) -> Columns:
     series = nw.from_native(values, series_only=True, pass_through=True)
     if isinstance(series, nw.Series):
         return from_series(name, series)
+    if type(values).__module__.split(".")[0] == "pandas":  # an Index, or an array such as a Categorical
+        pandas = extra("pandas", needed_by=f"reading column {name!r}", install="pandas")
+        return from_series(name, nw.from_native(pandas.Series(values), series_only=True))
     if hasattr(values, "__array__"):
         return from_numpy(name, np.asarray(values))
     return from_objects(name, list(values))
