@@ -99,8 +99,8 @@ class RealMLP(MLP):
     Source:  Holzmüller et al. 2024, arXiv:2407.04491; pytabkit 1.7.3, `RealMLP_TD`
     Differs: one-hot columns are 0 and 1, not scaled again; a missing number is the median, and a column says
              so; two classes have one logit instead of two; dropout and weight decay fall from epoch to epoch,
-             not from step to step. As in the authors' code, and not in the paper, a factor on a parameter's
-             learning rate is one on its weight decay, too
+             not from step to step; the last, smaller batch of an epoch is not left out. As in the authors'
+             code, and not in the paper, a factor on a parameter's learning rate is one on its decay, too
     """
 
     schedule = "coslog4"
