@@ -35,7 +35,7 @@ THEIRS: list[Any] = [
     MLPClassifier(16, solver="adam", learning_rate_init=0.02, max_iter=100),
     MLPRegressor(16, solver="adam", learning_rate_init=0.02, max_iter=100),
     MLPClassifier(solver="lbfgs", hidden_layer_sizes=16, max_iter=100),
-    MLPRegressor(solver="sgd", hidden_layer_sizes=16, learning_rate_init=0.01, tol=1e-2, max_iter=100),
+    MLPRegressor(solver="sgd", hidden_layer_sizes=16, learning_rate_init=0.01, max_iter=200),
 ]
 
 
