@@ -30,7 +30,7 @@ EXPECTED_FAILURES = {
         "whole; scikit-learn's own MLP fails it too with early_stopping=True"
     ),
 }
-# Checks round X of estimators that take categories; that calls for more steps than its max_iter=100
+# Checks round X of estimators that take categories; that calls for longer steps or more of them
 THEIRS: list[Any] = [
     MLPClassifier(16, solver="adam", learning_rate_init=0.02, max_iter=100),
     MLPRegressor(16, solver="adam", learning_rate_init=0.02, max_iter=100),
