@@ -23,12 +23,12 @@ from multilayer import ConfigError, DataError, MLPClassifier, MLPRegressor, Mode
 FAST: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_iter": 4}
 LEARNING: dict[str, Any] = FAST | {"max_iter": 10, "batch_size": 64, "learning_rate_init": 0.05}
 
-# Checks round X of estimators that take categories; that calls for more steps than its max_iter=100
+# Checks round X of estimators that take categories; that calls for longer steps or more of them
 THEIRS: list[Any] = [
     MLPClassifier(16, solver="adam", learning_rate_init=0.02, max_iter=100),
     MLPRegressor(16, solver="adam", learning_rate_init=0.02, max_iter=100),
     MLPClassifier(solver="lbfgs", hidden_layer_sizes=16, max_iter=100),
-    MLPRegressor(solver="sgd", hidden_layer_sizes=16, learning_rate_init=0.01, tol=1e-2, max_iter=100),
+    MLPRegressor(solver="sgd", hidden_layer_sizes=16, learning_rate_init=0.01, max_iter=200),
 ]
 
 
