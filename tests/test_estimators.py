@@ -42,6 +42,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @parametrize_with_checks([MLPClassifier(**LEARNING), MLPRegressor(**LEARNING)])
+@pytest.mark.filterwarnings("ignore:Got `batch_size` larger", "ignore::sklearn.exceptions.ConvergenceWarning")
 def test_scikit_learn_contract(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 

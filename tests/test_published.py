@@ -12,8 +12,10 @@ from multilayer import ConfigError, Model, fit
 from multilayer.nn.networks import ARCHITECTURES
 from multilayer.published import PUBLISHED, RealMLP, _Fading, rtdl_batch_size
 from multilayer.table.encode import Feature
+from multilayer.training.classification import Classification
 from multilayer.training.ensemble import LastBest
 from multilayer.training.pack import Progress
+from multilayer.training.regression import Regression
 from multilayer.training.task import Task
 
 N_ROWS = 300
@@ -110,9 +112,9 @@ FEATURES = [
     Feature("b", "b", "boolean"),
 ]
 REGRESSION, BINARY, MULTI = (
-    Task("regression"),
-    Task("binary", ("n", "p")),
-    Task("multiclass", ("r", "s", "t")),
+    Regression(),
+    Classification(("n", "p"), "object"),
+    Classification(("r", "s", "t"), "object"),
 )
 
 
@@ -134,6 +136,10 @@ def test_labels_are_smoothed_towards_all_classes() -> None:
     assert realmlp.target(same, REGRESSION) is same
 
 
+def as_it_is(member: int, output: Any) -> Any:
+    return output
+
+
 @pytest.mark.parametrize(
     ("task", "y", "output", "wrong"),
     [
@@ -143,9 +149,9 @@ def test_labels_are_smoothed_towards_all_classes() -> None:
     ],
 )
 def test_error_that_chooses_the_epoch(task: Task, y: Any, output: Any, wrong: float) -> None:
-    keeper = RealMLP().keeper(task, y, None)
+    keeper = RealMLP().keeper(task, y, None, as_it_is)
     assert isinstance(keeper, LastBest) and keeper.error(output) == wrong
-    first_only = RealMLP().keeper(task, y, np.array([1.0, 0.0], np.float32))
+    first_only = RealMLP().keeper(task, y, np.array([1.0, 0.0], np.float32), as_it_is)
     assert isinstance(first_only, LastBest) and first_only.error(output) == 0
 
 

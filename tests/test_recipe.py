@@ -208,7 +208,7 @@ class TestColumns:
 
     @pytest.mark.parametrize("role", ["drop", "groups", "sample_weight"])
     def test_target_has_no_other_role(self, role: str) -> None:
-        with pytest.raises(ConfigError, match="the target 'price' cannot be dropped, or be the groups or"):
+        with pytest.raises(ConfigError, match="'price' cannot be dropped, or be groups, weights or"):
             fit(table("price"), target="price", **{role: "price"})
 
     @pytest.mark.parametrize("columns", [{"price": houses()["price"]}, {**table("price")}])

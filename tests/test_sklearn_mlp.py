@@ -64,7 +64,7 @@ def executed_with(classifier: type, regressor: type) -> ModuleType:
     return module
 
 
-def tests_of(module: ModuleType, exceptions: dict[str, str]) -> type:
+def class_of_tests(module: ModuleType, exceptions: dict[str, str]) -> type:
     """A test class of the module's functions; those of the table, by the test's full name, must fail."""
     tests = {name: staticmethod(value) for name, value in vars(module).items() if name.startswith("test_")}
     assert {name.partition("[")[0] for name in exceptions} <= tests.keys()
@@ -84,7 +84,7 @@ def global_random_seed() -> int:
 
 Classifier = with_their_defaults("Classifier", MLPClassifier, TheirClassifier)
 Regressor = with_their_defaults("Regressor", MLPRegressor, TheirRegressor)
-TestWithTheirDefaults = tests_of(executed_with(Classifier, Regressor), EXCEPTIONS)
+TestWithTheirDefaults = class_of_tests(executed_with(Classifier, Regressor), EXCEPTIONS)
 TestWithOurDefaults = pytest.mark.slow(
-    tests_of(executed_with(MLPClassifier, MLPRegressor), EXCEPTIONS | EXCEPTIONS_OF_DEFAULTS)
+    class_of_tests(executed_with(MLPClassifier, MLPRegressor), EXCEPTIONS | EXCEPTIONS_OF_DEFAULTS)
 )

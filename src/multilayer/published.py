@@ -15,7 +15,7 @@ from torch import nn
 
 from multilayer.nn.tabm import Link, MemberLoss
 from multilayer.table.encode import Feature
-from multilayer.training.ensemble import LastBest, Snapshots
+from multilayer.training.ensemble import Keep, LastBest, Snapshots
 from multilayer.training.losses import LOSSES, LossLike
 from multilayer.training.optim import LeanAdamW, flat_cos
 from multilayer.training.pack import Callback, Progress
@@ -71,9 +71,14 @@ class MLP:
         """What training rows are taught, from what the loss would want."""
         return y
 
-    def keeper(self, task: Task, y: NDArray[Any], weight: NDArray[np.float32] | None) -> Snapshots | LastBest:
-        """What chooses each network's epoch. y, weight: of the validation rows, y as the loss wants it."""
-        return Snapshots(1)
+    def keeper(
+        self, task: Task, y: NDArray[Any], weight: NDArray[np.float32] | None, keep: Keep
+    ) -> Snapshots | LastBest:
+        """What chooses each network's epoch, and keeps what `keep` says of its outputs for validation rows.
+
+        y, weight: of these rows, y as the loss wants it
+        """
+        return Snapshots(1, keep)
 
     def callbacks(self, nets: Sequence[Any], optimizers: Sequence[torch.optim.Optimizer]) -> list[Callback]:
         """What else changes from epoch to epoch."""
@@ -142,7 +147,9 @@ class RealMLP(MLP):
         sure = np.eye(len(task.classes), dtype=np.float32)[y]
         return (1 - self.label_smoothing) * sure + np.float32(self.label_smoothing / len(task.classes))
 
-    def keeper(self, task: Task, y: NDArray[Any], weight: NDArray[np.float32] | None) -> Snapshots | LastBest:
+    def keeper(
+        self, task: Task, y: NDArray[Any], weight: NDArray[np.float32] | None, keep: Keep
+    ) -> Snapshots | LastBest:
         """The last epoch with the fewest wrong classes, or the least squared error."""
 
         def error(output: NDArray[np.float32]) -> float:
@@ -154,7 +161,7 @@ class RealMLP(MLP):
                 errors = output.argmax(axis=1) != y
             return float(np.average(errors.reshape(len(y)), weights=weight))
 
-        return LastBest(error)
+        return LastBest(error, keep)
 
     def callbacks(self, nets: Sequence[Any], optimizers: Sequence[torch.optim.Optimizer]) -> list[Callback]:
         """Dropout and weight decay fall to zero in the second half."""

@@ -326,7 +326,7 @@ def _given_validation(data: Data, validation: Any) -> Data:
 def _read_validation(data: Data, source: Any) -> Table:
     """A table to validate on, in the notation of the training rows."""
     declared = data.declared
-    unread = (*data.dropped, *declared.left_out)
+    unread = {*data.dropped, *declared.left_out} - {data.weight_column}
     table = read_source(source, data.notation, unread=unread, others=declared.not_numbers)
     return as_at_fit(table, [*data.features.names, *data.dropped, *data.targets])
 

@@ -97,7 +97,7 @@ def train_published(
     nets = [build(network, one, lambda net: published.start(net, torch.from_numpy(x))) for one in seeds]
     optimizers = [published.optimizer(net, config.lr, config.weight_decay) for net in nets]
     y_held = task.as_network_target(held[1])
-    keeper = published.keeper(task, y_held, held[2])
+    keeper = published.keeper(task, y_held, held[2], lambda _, output: task.essence(output, held[1]))
     histories = train_pack(
         nets,
         x,

@@ -12,6 +12,7 @@ from torch import nn
 from multilayer.training.pack import Progress
 
 Floats = NDArray[np.float64]
+Keep = Callable[[int, NDArray[np.float32]], NDArray[Any]]  # of a member's outputs what a snapshot keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +51,9 @@ class Snapshots:
     [3, 3]
     """
 
-    def __init__(
-        self, most: int, keep: Callable[[int, NDArray[np.float32]], NDArray[Any]] | None = None
-    ) -> None:
+    def __init__(self, most: int, keep: Keep | None = None) -> None:
         self.most = most
-        self.keep = keep or (lambda member, output: output.copy())
+        self.keep = keep or _as_they_are
         self.of: list[list[Snapshot]] = []
 
     def __call__(self, progress: Progress) -> None:
@@ -81,6 +80,7 @@ class LastBest:
 
     Args:
         error: of outputs on the validation rows.
+        keep: as of `Snapshots`.
 
     Attributes:
         of: of each network its one snapshot, in a list as in `Snapshots`.
@@ -93,8 +93,9 @@ class LastBest:
     5
     """
 
-    def __init__(self, error: Callable[[NDArray[np.float32]], float]) -> None:
+    def __init__(self, error: Callable[[NDArray[np.float32]], float], keep: Keep | None = None) -> None:
         self.error = error
+        self.keep = keep or _as_they_are
         self.least: list[float] = []
         self.of: list[list[Snapshot]] = []
 
@@ -107,7 +108,13 @@ class LastBest:
             if output is None or loss is None or not (error := self.error(output)) <= self.least[member]:
                 continue
             self.least[member] = error
-            self.of[member] = [Snapshot(member, progress.epoch, loss, output.copy(), _copy_of(net))]
+            self.of[member] = [
+                Snapshot(member, progress.epoch, loss, self.keep(member, output), _copy_of(net))
+            ]
+
+
+def _as_they_are(member: int, output: NDArray[np.float32]) -> NDArray[np.float32]:
+    return output.copy()
 
 
 def _copy_of(net: nn.Module) -> dict[str, torch.Tensor]:
