@@ -289,6 +289,8 @@ class TestSettings:
             ("quality", "good"),
             ("members", 0),
             ("time_budget_s", -1),
+            ("monotone", "age"),
+            ("network", "tabn"),
             ("kinds", ["x0"]),
         ],
     )
@@ -479,3 +481,16 @@ class TestInUse:
         )
 
         assert regressor.fit(X, y).score(X, y) > 0.3
+
+
+def test_monotone_and_network_reach_the_recipe() -> None:
+    X = pd.DataFrame({"size": np.linspace(0, 1, 80), "rooms": np.arange(80) % 4})
+    y = X["size"] - 0.1 * X["rooms"]
+    rising = MLPRegressor(**FAST, members=2, monotone={"size": "increasing"}).fit(X, y)
+    assert (np.diff(rising.predict(X.assign(rooms=1))) >= -1e-6).all()
+    assert "never falls with 'size'" in rising.model_.summary["decisions"][-2]
+
+    plain = MLPRegressor(hidden_layer_sizes=(8, 8), max_iter=2, network="resnet").fit(X, y)
+    assert plain.model_.config.architecture == "resnet"
+    with pytest.raises(ConfigError, match="network='resnet' is the recipe's, and solver='sgd' asks"):
+        MLPRegressor(solver="sgd", network="resnet").fit(X, y)

@@ -12,6 +12,7 @@ import numpy as np
 
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import ACTIVATIONS
+from multilayer.published import PUBLISHED
 from multilayer.recipe.config import QUALITIES
 from multilayer.textbook.network import Textbook
 
@@ -123,12 +124,14 @@ RULES: Mapping[str, Rule] = {
     "members": _COUNT,
     "time_budget_s": _POSITIVE,
     "kinds": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to kinds"),
+    "monotone": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to directions"),
+    "network": (lambda v: v in ("default", *PUBLISHED), "'default', " + ", ".join(map(repr, PUBLISHED))),
     "n_jobs": (
         lambda v: isinstance(v, int | np.integer) and not isinstance(v, bool) and v != 0,
         "None or an int other than 0",
     ),
 }
-_NEEDED = frozenset({"batch_size", "quality", "verbose", "warm_start"})  # None has no meaning here
+_NEEDED = frozenset({"batch_size", "network", "quality", "verbose", "warm_start"})  # None has no meaning here
 
 
 def check_settings(params: Params, owner: str) -> None:
@@ -174,8 +177,8 @@ def textbook_settings(params: Params, loss: str, owner: str, reason: str) -> Tex
     Raises:
         ConfigError: a setting that only the recipe has.
     """
-    if params["quality"] != "default" or params["members"] not in (None, 1):
-        name = "members" if params["members"] not in (None, 1) else "quality"
+    defaults = {"members": (None, 1), "quality": ("default",), "network": ("default",), "monotone": (None,)}
+    if name := next((name for name, values in defaults.items() if params[name] not in values), None):
         raise ConfigError(
             f"{name}={params[name]!r} is the recipe's, and {reason} asks {owner} for scikit-learn's own "
             "algorithm, which trains one network. Leave one of them out."
@@ -225,6 +228,8 @@ def recipe_settings(params: Params) -> dict[str, Any]:
         "members": params["members"],
         "time_budget": params["time_budget_s"],
         "kinds": params["kinds"],
+        "monotone": params["monotone"],
+        "network": params["network"],
     }
 
 

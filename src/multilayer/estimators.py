@@ -334,6 +334,9 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         time_budget_s: seconds after which training stops.
         kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong. The
             columns of a NumPy array are called x0, x1, ...
+        monotone: column name -> "increasing" or "decreasing": the prediction, or the probability of the
+            second of two classes, never falls (rises) with that column (recipe).
+        network: a network of the literature, as its paper trains it, in place of the recipe's own.
         n_jobs: networks that the recipe trains at a time; None is all cores. Of the textbook, threads of a
             matrix product; None is one.
 
@@ -390,6 +393,8 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         members: int | None = None,
         time_budget_s: float | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
+        monotone: Mapping[str, str | int] | None = None,
+        network: Literal["default", "mlp", "resnet", "realmlp", "tabm"] = "default",
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -420,6 +425,8 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         self.members = members
         self.time_budget_s = time_budget_s
         self.kinds = kinds
+        self.monotone = monotone
+        self.network = network
         self.n_jobs = n_jobs
 
     def __sklearn_tags__(self) -> Tags:
@@ -607,6 +614,8 @@ class MLPRegressor(RegressorMixin, _Estimator):
         members: int | None = None,
         time_budget_s: float | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
+        monotone: Mapping[str, str | int] | None = None,
+        network: Literal["default", "mlp", "resnet", "realmlp", "tabm"] = "default",
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -637,6 +646,8 @@ class MLPRegressor(RegressorMixin, _Estimator):
         self.members = members
         self.time_budget_s = time_budget_s
         self.kinds = kinds
+        self.monotone = monotone
+        self.network = network
         self.n_jobs = n_jobs
 
     def __sklearn_tags__(self) -> Tags:
