@@ -61,6 +61,11 @@ JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
 ]
 
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Stream a table that takes more than this, such as 2GiB."),
+]
+
 
 def main() -> None:
     """Run the command line on `sys.argv`; the entry point of the `multilayer` program."""
@@ -130,6 +135,7 @@ def fit(
         Literal["fast", "default", "best"],
         typer.Option(help="How long to train: fast takes a third of the default, best some four times."),
     ] = "default",
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on TABLE and save it."""
@@ -141,8 +147,8 @@ def fit(
         _check_out(path, sources=(table,))
         model = recipe.fit(
             table, target=target, task=task, drop=drops, kinds=kinds, groups=group, time=time,
-            quality=quality, members=members, epochs=epochs, time_budget=time_budget, seed=seed,
-            callbacks=(after_epoch,),
+            quality=quality, members=members, epochs=epochs, time_budget=time_budget, memory=memory,
+            seed=seed, callbacks=(after_epoch,),
         )  # fmt: skip
         model.save(path)
     if as_json:

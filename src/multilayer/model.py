@@ -122,14 +122,27 @@ class Model:
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         read = read_table(table)
-        if self.target not in read.names:
-            raise SchemaError(
-                f"evaluating needs the target column {self.target!r}; got columns {listed(read.names)}."
-                f"{nearest(self.target, read.names)}"
-            )
-        code = self.task.encode(read[self.target])
+        code = self.target_codes(read)
         weight = None if sample_weight is None else check_weights(sample_weight, read.n_rows)
-        scores = self.task.score(code, self._predictions(read), weight)
+        return self.scores(code, self._predictions(read), weight)
+
+    def target_codes(self, table: Table) -> NDArray[np.generic]:
+        """The target of these rows as the task codes it; errors as `evaluate`."""
+        if self.target not in table.names:
+            raise SchemaError(
+                f"evaluating needs the target column {self.target!r}; got columns {listed(table.names)}."
+                f"{nearest(self.target, table.names)}"
+            )
+        return self.task.encode(table[self.target])
+
+    def scores(
+        self,
+        code: NDArray[np.generic],
+        prediction: NDArray[np.float64],
+        weight: NDArray[np.float32] | None,
+    ) -> dict[str, float]:
+        """What `evaluate` returns, of probabilities or values that are there already."""
+        scores = self.task.score(code, prediction, weight)
         baseline = self.task.score(code, self._baseline(len(code)), weight)
         return scores | {f"baseline_{name}": value for name, value in baseline.items()}
 

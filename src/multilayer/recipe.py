@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multilayer import streaming
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.model import Model, check_weights, network_inputs
 from multilayer.nn.networks import NetworkConfig
@@ -21,6 +22,7 @@ from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.read import Table, listed, read_table
 from multilayer.table.schema import CONVERSIONS, Kind, Schema, infer_schema
 from multilayer.table.split import folds, split
+from multilayer.table.stream import Aside
 from multilayer.training.autograd import forward_in_chunks
 from multilayer.training.ensemble import Snapshot, Snapshots, select_greedily
 from multilayer.training.history import History
@@ -127,6 +129,7 @@ def fit(
     lr: Real | None = None,
     patience: Whole | None = None,
     time_budget: Real | None = None,
+    memory: Real | str | None = None,
     seed: Whole = 0,
     device: str | None = None,
     callbacks: Sequence[Callback] = (),
@@ -156,6 +159,9 @@ def fit(
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience: see `Config`.
         time_budget: seconds for the whole fit.
+        memory: bytes that the process may take, or a text such as "2GiB"; None is half of what is free. A
+            file, folder or pattern (`*.parquet`) of more rows than fit is streamed: shuffled once on the disk
+            of temporary files, then trained on in chunks, an epoch each.
         seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.
         device: where to train, such as "cpu" or "cuda"; None is the CPU.
         callbacks: called with a `Progress` after each epoch; one that returns True ends training.
@@ -173,6 +179,10 @@ def fit(
     started = clock.perf_counter()
     seed = _checked_seed(seed)
     _check_positive("time_budget", time_budget)
+    if budget := streaming.budget_for(table, memory):
+        roles = _roles(target, y, drop, validation, groups, time, sample_weight)
+        settings = (_checked_quality(quality), members, hidden, epochs, batch_size, lr, patience)
+        return _fit_stream(budget, roles, task, kinds, settings, time_budget, seed, device, callbacks)
     data = _Data.read(table, target, y, drop, groups, time, sample_weight)
     task_ = Task.from_target(data.y, task)
     schema = infer_schema(data.features, kinds=kinds)
@@ -459,6 +469,7 @@ def _train(
     seed: int,
     device: str | None,
     callbacks: Sequence[Callback],
+    more_rows: streaming.Chunks | None = None,
 ) -> tuple[list[nn.Sequential], list[History], list[list[Snapshot]]]:
     """Networks, how they trained, and the snapshots of each; network i holds out fold i % N_FOLDS."""
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
@@ -481,6 +492,7 @@ def _train(
         epochs=config.epochs,
         batch_size=config.batch_size,
         **validating,
+        more_rows=more_rows,
         schedule="warmup_cosine",
         clip_norm=1.0,
         sample_weight=weight,
@@ -701,3 +713,111 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
+
+
+def _roles(
+    target: str | None,
+    y: Any,
+    drop: Iterable[str],
+    validation: Any,
+    groups: str | None,
+    time: str | None,
+    sample_weight: Any,
+) -> streaming.Roles:
+    """The columns' parts in a streamed fit; refuses what it cannot do."""
+    dropped = tuple(dict.fromkeys([drop] if isinstance(drop, str) else drop))
+    if y is not None or not isinstance(target, str):
+        raise ConfigError("a table that is streamed must hold the target; pass its name as target=, not y=.")
+    if sample_weight is not None and not isinstance(sample_weight, str):
+        raise ConfigError("the weights of a table that is streamed must be a column; pass its name.")
+    if groups is not None and time is not None:
+        raise ConfigError("split by groups or by time, not by both.")
+    if validation is not None and not isinstance(validation, int | float | np.number):
+        raise ConfigError("a table that is streamed validates on a share of its rows; pass such as 0.1.")
+    if validation is not None and not 0 < validation < 1:
+        raise ConfigError(f"The validation fraction must lie between 0 and 1; got {validation}. Try 0.1.")
+    not_features = (*dropped, *(name for name in (groups, sample_weight) if name is not None))
+    if target in not_features:
+        raise ConfigError(f"the target {target!r} cannot be dropped, or be the groups or weights.")
+    share = None if validation is None else float(validation)
+    aside = None
+    if groups is not None:
+        aside = Aside("groups", groups, share or 0.1)
+    elif time is not None:
+        aside = Aside("time", time, share or 0.1)
+    return streaming.Roles(target, tuple(dict.fromkeys(not_features)), sample_weight, aside, share)
+
+
+def _fit_stream(
+    budget: streaming.Budget,
+    roles: streaming.Roles,
+    kind: TaskKind | str | None,
+    kinds: Mapping[str, Kind] | None,
+    settings: tuple[Any, ...],
+    time_budget: Real | None,
+    seed: int,
+    device: str | None,
+    callbacks: Sequence[Callback],
+) -> Model:
+    """`fit` on a table larger than memory: encoder from a sample, training in chunks of the shuffled rows."""
+    started = clock.perf_counter()
+    with streaming.opened(budget, roles, seed) as stream:
+        task, distinct = stream.task(kind)
+        schema = stream.schema(kinds)
+        quality, *given = settings
+        base = Config.for_shape(stream.n_train, len(schema.columns), task.kind, quality)
+        n_passes = streaming.n_passes(stream.n_train, base.epochs)
+        config = _config(replace(base, epochs=n_passes), *given)
+        encoder, batch = stream.encoder(schema, task, TARGET_FOLDS if config.target_statistics else None)
+        network = _network_config(encoder, batch, task, config)
+        d_in, n_outputs = batch.num.shape[1] + batch.cat.shape[1], config.members * (config.snapshots + 2)
+        chunk_rows = max(budget.chunk_rows(d_in), 2 * config.batch_size)
+        most = min(budget.validation_rows(d_in, task.n_outputs, n_outputs), max(1, chunk_rows // 4))
+        stream.table.limit_memory(budget.reading_mb)
+        valid = stream.validation(encoder, task, most)
+        sample = _Data(
+            stream.sample.select(stream.features), distinct, None, roles.target, dropped=roles.dropped
+        )
+        code = task.encode(stream.sample[roles.target])
+        chunks = streaming.Chunks(
+            stream, encoder, task, batch if config.target_statistics else None, chunk_rows, config.epochs
+        )
+        in_chunks = replace(config, epochs=chunks.n_epochs, patience=config.patience * chunks.n_chunks)
+        held = (valid.x, valid.code, valid.weight)
+        try:
+            first = chunks.take()
+            nets, histories, snapshots = _train(
+                network,
+                in_chunks,
+                task,
+                (first.x, first.code, first.weight),
+                held,
+                None,
+                time_budget=_seconds_left(time_budget, started),
+                seed=seed,
+                device=device,
+                callbacks=callbacks,
+                more_rows=chunks,
+            )
+        finally:
+            chunks.close()
+        said = stream.sentences(chunks, len(valid.code))
+    chosen = _choose(nets, snapshots, in_chunks, task, held, None)
+    model = Model(
+        roles.target,
+        task,
+        encoder,
+        network,
+        [_restored(network, snapshot.weights) for snapshot in chosen.snapshots],
+        histories,
+        dropped=roles.dropped,
+        weights=chosen.weights,
+    )
+    parts = _Parts(sample, sample)
+    model.summary = _summary(
+        model, sample, parts, in_chunks, chosen, code, held, kind is None, None, None, None
+    )
+    model.summary["rows"] = {"train": stream.n_train, "validation": len(valid.code)}
+    model.summary["decisions"][1:2] = said
+    model.summary |= {"seed": seed, "times": _times(started)}
+    return model

@@ -177,6 +177,21 @@ def _read_csv(path: Path) -> Table:
     import duckdb
 
     n_blank, delimiter, names = _read_header(path)
+    with _reading(path, f"text with fields separated by {delimiter!r}"):
+        try:
+            return _query(csv_relation([path], n_blank, delimiter, len(names)), names)
+        except duckdb.Error:
+            _refuse_ragged(path, delimiter, len(names))
+            raise
+
+
+def csv_relation(
+    paths: Sequence[Path], n_blank: int, delimiter: str, n_names: int, types: Sequence[str] | None = None
+) -> str:
+    """SQL that reads text files of one header as one table, its columns c0, c1, ...
+
+    types: of the columns; None finds them out from all rows, each time that the SQL runs.
+    """
     options = {
         "header": "true",
         "skip": str(n_blank),
@@ -184,23 +199,23 @@ def _read_csv(path: Path) -> Table:
         "delim": _sql_text(delimiter),
         "quote": "'\"'",
         "escape": "'\"'",
-        "names": "[" + ", ".join(f"'c{i}'" for i in range(len(names))) + "]",
+        "names": "[" + ", ".join(f"'c{i}'" for i in range(n_names)) + "]",
         "nullstr": "[" + ", ".join(_sql_text(marker) for marker in MISSING_MARKERS) + "]",
         "auto_type_candidates": "['BIGINT', 'DOUBLE', 'VARCHAR']",  # booleans and dates stay text
         "sample_size": "-1",  # types hold for the whole file
         "hive_partitioning": "false",
     }
+    if types is not None:
+        for name in ("names", "auto_type_candidates", "sample_size"):
+            del options[name]
+        options["columns"] = "{" + ", ".join(f"'c{i}': '{name}'" for i, name in enumerate(types)) + "}"
     arguments = ", ".join(f"{key} = {value}" for key, value in options.items())
+    files = _quoted(paths[0]) if len(paths) == 1 else f"[{', '.join(map(_quoted, paths))}]"
     relations = [
-        f"read_csv({_quoted(path)}, {arguments}, decimal_separator = '{mark}')"
+        f"read_csv({files}, {arguments}, decimal_separator = '{mark}')"
         for mark in (".," if delimiter == ";" else ".")
     ]  # beside ; a number may be 2,5
-    with _reading(path, f"text with fields separated by {delimiter!r}"):
-        try:
-            return _query(min(relations, key=_n_text_columns) if len(relations) > 1 else relations[0], names)
-        except duckdb.Error:
-            _refuse_ragged(path, delimiter, len(names))
-            raise
+    return min(relations, key=_n_text_columns) if len(relations) > 1 else relations[0]
 
 
 def _n_text_columns(relation: str) -> int:
