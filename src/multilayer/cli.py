@@ -12,8 +12,8 @@ import math
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -168,6 +168,7 @@ def predict(
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="A .csv or .parquet file; without it, CSV on stdout.")
     ] = None,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the rows of TABLE: the probability of each class, then the prediction."""
@@ -175,26 +176,31 @@ def predict(
     if path:
         _check_ending(path)
         _check_out(path, sources=(model, table))
-    with _progress(f"predicting {table}"):
-        columns = _predictions(_load(model), table)
-    n_rows = len(columns["prediction"])
-    if path:
-        _write_predictions(columns, path)
+    written: dict[str, Any] = {"out": out, "n_rows": 0, "columns": []}
+    with _progress(f"predicting {table}"), closing(_predicted(_load(model), table, memory, written)) as parts:
+        if path:
+            _write_predictions(parts, path)
+        elif as_json:
+            written["values"] = _joined(parts)
+        else:
+            _print_csv(parts)
     if as_json:
-        values = {} if path else {"values": {name: column.tolist() for name, column in columns.items()}}
-        _print_json({"out": out, "n_rows": n_rows, "columns": list(columns), **values})
+        _print_json(written)
     elif path:
-        _print(f"{n_rows:,} predictions saved in {path}")
-    else:
-        _print_csv(columns)
+        _print(f"{written['n_rows']:,} predictions saved in {path}")
 
 
 @app.command()
-def evaluate(model: ModelArgument, table: TableArgument, as_json: JsonOption = False) -> None:
+def evaluate(
+    model: ModelArgument, table: TableArgument, memory: MemoryOption = None, as_json: JsonOption = False
+) -> None:
     """Score a model on TABLE, which must hold the target column."""
     with _progress(f"evaluating {table}"):
+        from multilayer import streaming
+
         loaded = _load(model)
-        score = loaded.evaluate(table)
+        with streaming.in_order(table, memory) as pieces:
+            score = loaded.evaluate(table) if pieces is None else streaming.evaluate(loaded, pieces)
     if as_json:
         _print_json({"model": model, "table": table, "target": loaded.target, "score": score})
     else:
@@ -279,13 +285,39 @@ def _load(path: str) -> "multilayer.model.Model":
     return Model.load(path)
 
 
-def _predictions(model: "multilayer.model.Model", table: str) -> dict[str, "numpy.ndarray"]:
+def _predicted(
+    model: "multilayer.model.Model", table: str, memory: str | None, written: dict[str, Any]
+) -> Generator[dict[str, "numpy.ndarray"], None, None]:
+    """The columns that `predict` writes, of all rows or, of a table larger than memory, piece by piece.
+
+    written: gets their names and the number of rows.
+    """
+    from multilayer import streaming
+
+    with streaming.in_order(table, memory) as pieces:
+        for piece in [table] if pieces is None else pieces:
+            columns = _predictions(model, piece)
+            written["n_rows"] += len(columns["prediction"])
+            written["columns"] = list(columns)
+            yield columns
+
+
+def _predictions(model: "multilayer.model.Model", table: Any) -> dict[str, "numpy.ndarray"]:
     """The columns that `predict` writes, by name, in their order."""
     if not model.classes:
         return {"prediction": model.predict(table)}
     probs = model.predict_proba(table)
     columns = {f"probability_{label}": probs[:, i] for i, label in enumerate(model.classes)}
     return {**columns, "prediction": model.task.labels(probs)}
+
+
+def _joined(parts: Iterator[dict[str, "numpy.ndarray"]]) -> dict[str, list[Any]]:
+    """The columns of all parts, as lists."""
+    values: dict[str, list[Any]] = {}
+    for columns in parts:
+        for name, column in columns.items():
+            values.setdefault(name, []).extend(column.tolist())
+    return values
 
 
 def _check_out(path: Path, *, sources: Sequence[str]) -> None:
@@ -304,30 +336,40 @@ def _check_ending(path: Path) -> None:
         raise ConfigError(f"predictions are written as .csv or .parquet; got {path.name!r}. Change --out.")
 
 
-def _write_predictions(columns: Mapping[str, "numpy.ndarray"], path: Path) -> None:
+def _write_predictions(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> None:
     from multilayer.model import write_atomically
 
-    as_parquet = path.suffix.lower() == ".parquet"
-    write_atomically(path, _to_parquet(columns, path) if as_parquet else _to_csv(columns))
+    write_atomically(path, (_to_parquet if path.suffix.lower() == ".parquet" else _to_csv)(parts, path))
 
 
-def _to_csv(columns: Mapping[str, "numpy.ndarray"]) -> bytes:
-    file = StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-    return file.getvalue().encode()
+def _to_csv(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path | None = None) -> Iterator[bytes]:
+    """The CSV text of the parts, one after the other, under one header."""
+    for i, columns in enumerate(parts):
+        file = StringIO(newline="")
+        writer = csv.writer(file, lineterminator="\n")
+        if i == 0:
+            writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        yield file.getvalue().encode()
 
 
-def _to_parquet(columns: Mapping[str, "numpy.ndarray"], path: Path) -> bytes:
+def _to_parquet(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> Iterator[bytes]:
     """The Parquet file that is to stand at path, made in a folder beside it: DuckDB writes to files only."""
     import duckdb
 
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, duckdb.connect() as connection:
-            connection.register("predictions", dict(columns))
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+            duckdb.connect(f"{folder}/predictions.duckdb") as connection,
+        ):
+            connection.execute("SET memory_limit = '500MB'; SET enable_progress_bar = false")
+            for i, columns in enumerate(parts):
+                connection.register("part", dict(columns))
+                into = "INSERT INTO predictions" if i else "CREATE TABLE predictions AS"
+                connection.execute(f"{into} SELECT * FROM part")
             connection.table("predictions").write_parquet(f"{folder}/predictions.parquet")
-            return Path(folder, "predictions.parquet").read_bytes()
+            with Path(folder, "predictions.parquet").open("rb") as file:
+                yield from iter(lambda: file.read(1 << 24), b"")
     except (OSError, duckdb.IOException) as error:
         raise OutputError(
             f"{path} could not be written: is the disk full? What stood there is untouched."
@@ -415,11 +457,12 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _print_csv(columns: Mapping[str, "numpy.ndarray"]) -> None:
+def _print_csv(parts: Iterator[dict[str, "numpy.ndarray"]]) -> None:
     """CSV on stdout: UTF-8 and bare line feeds on every system, as in a file."""
     stdout = typer.get_binary_stream("stdout")
     try:
-        stdout.write(_to_csv(columns))
+        for text in _to_csv(parts):
+            stdout.write(text)
         stdout.flush()
     except BrokenPipeError:
         raise  # the reader, `head` for one, has had enough: typer ends quietly

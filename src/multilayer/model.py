@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -341,8 +341,10 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
+def write_atomically(path: str | Path, data: bytes | Iterable[bytes]) -> None:
     """Write to a temporary name beside it, flush to disk, then rename: readers see the old file or the new.
+
+    data: the content, or its pieces in their order.
 
     Raises:
         OutputError: as `check_writable`; or the disk is full. What stood there is untouched.
@@ -351,7 +353,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     temporary = path.with_name(f".{uuid4().hex}.tmp")  # never longer than the name a file system allows
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -422,20 +422,15 @@ def n_passes(n_train: int, most: int) -> int:
 
 
 @contextmanager
-def in_order(
-    source: Any, memory: float | str | None, names: Sequence[str] | None = None
-) -> Iterator[Iterator[Table] | None]:
-    """The pieces of a table that is too large for memory, in the order of its rows; None if it is not.
-
-    Predictions want it so.
-    """
+def in_order(source: Any, memory: Any) -> Iterator[Iterator[Table] | None]:
+    """The pieces of a table larger than memory, in the order of its rows; None if it fits."""
     budget = budget_for(source, memory)
     if budget is None:
         yield None
         return
     with store(budget.source, memory_mb=budget.shuffle_mb, threads=n_cores()) as table:
         table.limit_memory(budget.reading_mb)
-        yield table.pieces(budget.piece_rows(len(table.names)), names)
+        yield table.pieces(budget.piece_rows(len(table.names)))
 
 
 def evaluate(model: Model, pieces: Iterator[Table]) -> dict[str, float]:
