@@ -142,7 +142,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(recipe, "fit", fit)
     words = """fit t.csv --target y --drop 'a, b,"c, d"' --drop e --task multiclass --seed 7 --time-budget 1.5
                --kind zip=category --kind a=b=date --group g --time when --epochs 9 --members 3
-               --quality fast"""
+               --quality fast --memory 2GiB"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -160,6 +160,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "epochs": 9,
         "members": 3,
         "quality": "fast",
+        "memory": "2GiB",
     }
 
 

@@ -761,34 +761,24 @@ def _fit_stream(
 ) -> Model:
     """`fit` on a table larger than memory: encoder from a sample, training in chunks of the shuffled rows."""
     started = clock.perf_counter()
+    quality, *given = settings
     with streaming.opened(budget, roles, seed) as stream:
         task, distinct = stream.task(kind)
         schema = stream.schema(kinds)
-        quality, *given = settings
         base = Config.for_shape(stream.n_train, len(schema.columns), task.kind, quality)
-        n_passes = streaming.n_passes(stream.n_train, base.epochs)
-        config = _config(replace(base, epochs=n_passes), *given)
+        config = _config(replace(base, epochs=streaming.n_passes(stream.n_train, base.epochs)), *given)
         encoder, batch = stream.encoder(schema, task, TARGET_FOLDS if config.target_statistics else None)
         network = _network_config(encoder, batch, task, config)
-        d_in, n_outputs = batch.num.shape[1] + batch.cat.shape[1], config.members * (config.snapshots + 2)
-        chunk_rows = max(budget.chunk_rows(d_in), 2 * config.batch_size)
-        most = min(budget.validation_rows(d_in, task.n_outputs, n_outputs), max(1, chunk_rows // 4))
-        stream.table.limit_memory(budget.reading_mb)
-        valid = stream.validation(encoder, task, most)
-        sample = _Data(
-            stream.sample.select(stream.features), distinct, None, roles.target, dropped=roles.dropped
-        )
         code = task.encode(stream.sample[roles.target])
-        chunks = streaming.Chunks(
-            stream, encoder, task, batch if config.target_statistics else None, chunk_rows, config.epochs
-        )
-        in_chunks = replace(config, epochs=chunks.n_epochs, patience=config.patience * chunks.n_chunks)
+        n_outputs = config.members * (config.snapshots + 2)
+        valid, chunks = stream.divide(encoder, task, batch, config.batch_size, n_outputs, config.epochs)
+        config = replace(config, epochs=chunks.n_epochs, patience=config.patience * chunks.n_chunks)
         held = (valid.x, valid.code, valid.weight)
-        try:
+        with chunks:
             first = chunks.take()
             nets, histories, snapshots = _train(
                 network,
-                in_chunks,
+                config,
                 task,
                 (first.x, first.code, first.weight),
                 held,
@@ -799,10 +789,8 @@ def _fit_stream(
                 callbacks=callbacks,
                 more_rows=chunks,
             )
-        finally:
-            chunks.close()
         said = stream.sentences(chunks, len(valid.code))
-    chosen = _choose(nets, snapshots, in_chunks, task, held, None)
+    chosen = _choose(nets, snapshots, config, task, held, None)
     model = Model(
         roles.target,
         task,
@@ -813,9 +801,9 @@ def _fit_stream(
         dropped=roles.dropped,
         weights=chosen.weights,
     )
-    parts = _Parts(sample, sample)
+    data = _Data(Table({roles.target: distinct}), distinct, None, roles.target, dropped=roles.dropped)
     model.summary = _summary(
-        model, sample, parts, in_chunks, chosen, code, held, kind is None, None, None, None
+        model, data, _Parts(data, data), config, chosen, code, held, kind is None, None, None, None
     )
     model.summary["rows"] = {"train": stream.n_train, "validation": len(valid.code)}
     model.summary["decisions"][1:2] = said

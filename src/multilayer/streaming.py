@@ -98,7 +98,7 @@ class Budget:
     source: Source
 
     @property
-    def room(self) -> float:
+    def room(self) -> int:
         """Bytes for rows."""
         return self.n_bytes - BASE_MB * MB
 
@@ -278,6 +278,24 @@ class Stream:
             np.concatenate(x), np.concatenate(code), None if weight[0] is None else np.concatenate(weight)
         )
 
+    def divide(
+        self, encoder: Encoder, task: Task, batch: Batch, batch_size: int, n_outputs: int, n_passes: int
+    ) -> tuple["Part", "Chunks"]:
+        """Validation rows and training chunks, as large as memory allows; gives the sample's memory back.
+
+        batch: the sample, encoded
+        n_outputs: outputs on the validation rows that are kept at a time
+        n_passes: over the training rows
+        """
+        d_in = batch.num.shape[1] + batch.cat.shape[1]
+        chunk_rows = max(self.budget.chunk_rows(d_in), 2 * batch_size)
+        most = min(self.budget.validation_rows(d_in, task.n_outputs, n_outputs), chunk_rows // 4)
+        self.table.limit_memory(self.budget.reading_mb)
+        valid = self.validation(encoder, task, max(1, most))
+        has_statistics = any(feature.channel == "target" for feature in encoder.num_features)
+        self.sample = self.sample.take([0])
+        return valid, Chunks(self, encoder, task, batch if has_statistics else None, chunk_rows, n_passes)
+
     def sentences(self, chunks: "Chunks", n_valid: int) -> list[str]:
         """What was decided, for `Model.summary`."""
         aside = self.roles.aside
@@ -328,7 +346,7 @@ class Chunks:
 
     Each chunk is a random part of the table; from the second pass on, chunks come in random order. Called, it
     gives the next chunk as `train_pack` wants it of `more_rows`. Two buffers are used in turn: a chunk holds
-    until the one after the next is asked for.
+    until the next one is taken.
     """
 
     def __init__(
@@ -375,7 +393,10 @@ class Chunks:
         part = self.take()
         return part.x, self.task.as_network_target(part.code), part.weight
 
-    def close(self) -> None:
+    def __enter__(self) -> "Chunks":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Wait for what is being made, and make no more."""
         self.stop.set()
         self.pool.shutdown(wait=True, cancel_futures=True)

@@ -208,7 +208,7 @@ class StoredTable:
         for start in range(0, self.n_rows, size):
             yield self.rows(start, min(start + size, self.n_rows), names)
 
-    def limit_memory(self, memory_mb: float) -> None:
+    def limit_memory(self, memory_mb: float | int) -> None:
         """Let DuckDB use at most so much memory from now on."""
         self.connection.execute(f"SET memory_limit = '{max(FEWEST_MB, int(memory_mb))}MB'")
 
@@ -309,7 +309,7 @@ def _numbers(column: Column, values: NDArray[Any]) -> NDArray[np.float64] | None
 def store(
     source: Any,
     *,
-    memory_mb: float,
+    memory_mb: float | int,
     leave_out: Sequence[str] = (),
     need: Sequence[str] = (),
     shuffle_seed: int | None = None,
