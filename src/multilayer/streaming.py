@@ -26,8 +26,8 @@ from multilayer.training.task import Task, guess_kind
 MB = 1_000_000
 UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": MB, "GB": 1e9, "TB": 1e12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-BASE_MB = 450  # of a process with PyTorch, DuckDB and the kernels, before it holds any row
-LEAST_MB = 650
+BASE_MB = 550  # of a process with PyTorch, DuckDB and the kernels, before it holds any row
+LEAST_MB = 750
 CELL_BYTES = 50  # that a cell takes in a fit in memory, measured: the table, its encoding, parts of both
 SHARE_OF_FREE = 0.5  # of the free memory that a fit may take where nothing is said
 MOST_PACKED = 2_000  # bytes of memory that a byte of Parquet may become, without a look inside
