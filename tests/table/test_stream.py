@@ -94,6 +94,13 @@ def test_folders_and_patterns_are_one_table(name: str) -> None:
     assert rows["y"].tolist() == ["2024-01-01", None, "u"]
 
 
+def test_a_column_that_is_text_in_one_of_the_files_is_text_in_all() -> None:
+    Path("1.csv").write_text("a,y\n1.50,1\n2,2\n")
+    Path("2.csv").write_text("a,y\nx,3\n,4\n")
+    with store(["1.csv", "2.csv"], memory_mb=200) as table:
+        assert table.rows(0, 4)["a"].tolist() == ["1.50", "2", "x", None]
+
+
 def test_files_that_are_not_one_table_are_refused() -> None:
     Path("parts").mkdir()
     with pytest.raises(DataError, match="has none that is a table"):
