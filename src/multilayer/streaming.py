@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError
+from multilayer.errors import ConfigError, DataError, MultilayerError
 from multilayer.model import Model, network_inputs
 from multilayer.table.column import Infinite
 from multilayer.table.encode import Batch, Encoder
@@ -279,7 +279,8 @@ class Stream:
         facts, weight = self.table.facts(name), self.weight(self.sample)
         ends = np.array([facts.low, facts.high], self.sample[name].dtype)
         weight = None if weight is None else np.concatenate([weight, np.zeros(2, np.float32)])
-        return make_task(np.concatenate([self.sample[name], ends]), kind, **aims, weight=weight), distinct
+        with _rows_of_sample():
+            return make_task(np.concatenate([self.sample[name], ends]), kind, **aims, weight=weight), distinct
 
     def class_counts(self, task: Task) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
         """Codes of the training target with weights whose shares are those of all rows.
@@ -296,7 +297,8 @@ class Stream:
         """Of all rows."""
         roles = self.roles
         of_user = (roles.kinds, roles.declared, roles.infinite, (roles.target, *roles.dropped))
-        schema = describe(self.table, self.features, self.sample, *of_user)
+        with _rows_of_sample():
+            schema = describe(self.table, self.features, self.sample, *of_user)
         if roles.declared is None:
             return schema
         left_out = {name: why for name, why in roles.declared.ignored.items() if name in self.table.left_out}
@@ -392,6 +394,17 @@ class Stream:
             f"of {self.table.n_bytes / 1e6:,.0f} MB, scales and quantiles from {self.n_sample:,} of them, "
             f"levels and ranges from all; {passes} in chunks of {chunks.n_rows:,} rows, each called an epoch",
         ]
+
+
+@contextmanager
+def _rows_of_sample() -> Iterator[None]:
+    """Say of errors that name a row that it is not a row of the file."""
+    try:
+        yield
+    except MultilayerError as error:
+        if not re.search(r"\brow \d", str(error)):
+            raise
+        raise type(error)(f"{error} (Rows are numbered in a shuffled sample of the table.)") from None
 
 
 @dataclass(frozen=True)
