@@ -6,5 +6,6 @@ print(
     "python -m benchmarks.spine FOLDER   the command line against HistGradientBoosting, on many tables\n"
     "python -m benchmarks.step           a training step against PyTorch, others, its matrix products\n"
     "python -m benchmarks.pack           sixteen networks at once against one after the other\n"
-    "python -m benchmarks.predict        one row, and 100,000 rows, against PyTorch"
+    "python -m benchmarks.predict        one row, and 100,000 rows, against PyTorch\n"
+    "python -m benchmarks.scale          time and peak memory up to 10,000,000 rows"
 )

@@ -179,7 +179,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
                --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,
                --kind size=S<M<L --schema s.json --infinite clip
                --monotone size=increasing --monotone a=b=decreasing --network tabm
-               --class-weight 1=5 --exposure e --threshold 0.3"""
+               --class-weight 1=5 --exposure e --threshold 0.3 --memory 2GiB"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -210,6 +210,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "class_weight": {"1": 5.0},
         "exposure": "e",
         "threshold": 0.3,
+        "memory": "2GiB",
     }
 
 

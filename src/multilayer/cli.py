@@ -12,8 +12,8 @@ import math
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -84,6 +84,11 @@ KIND_HELP = (
 )
 JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
+]
+
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Stream a table that takes more than this, such as 2GiB."),
 ]
 
 
@@ -209,6 +214,7 @@ def fit(
         Literal["default", "mlp", "resnet", "realmlp", "tabm"],
         typer.Option(help="The default, or a network of the literature, trained as its paper says."),
     ] = "default",
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on TABLE and save it."""
@@ -225,7 +231,8 @@ def fit(
             drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=_marks(missing or []),
             thousands=thousands, decimal=decimal, groups=group, time=time,
             monotone=_directions(monotone or []), quality=quality, network=network, members=members,
-            epochs=epochs, time_budget=time_budget, seed=seed, callbacks=(after_epoch,),
+            epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
+            callbacks=(after_epoch,),
         )  # fmt: skip
         model.save(path)
     if as_json:
@@ -246,6 +253,7 @@ def predict(
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="A .csv or .parquet file; without it, CSV on stdout.")
     ] = None,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the rows of TABLE: the probability of each class, then the prediction."""
@@ -253,28 +261,38 @@ def predict(
     if path:
         _check_ending(path)
         _check_out(path, sources=(model, table))
-    with _progress(f"predicting {table}"):
-        columns = _predictions(_load(model), table, query)
-    n_rows = len(next(iter(columns.values())))
-    if path:
-        _write_predictions(columns, path)
+    written: dict[str, Any] = {"out": out, "n_rows": 0, "columns": []}
+    with (
+        _progress(f"predicting {table}"),
+        closing(_predicted(_load(model), table, query, memory, written)) as parts,
+    ):
+        if path:
+            _write_predictions(parts, path)
+        elif as_json:
+            written["values"] = _joined(parts)
+        else:
+            _print_csv(parts)
     if as_json:
-        values = {} if path else {"values": {name: column.tolist() for name, column in columns.items()}}
-        _print_json({"out": out, "n_rows": n_rows, "columns": list(columns), **values})
+        _print_json(written)
     elif path:
-        _print(f"{n_rows:,} predictions saved in {path}")
-    else:
-        _print_csv(columns)
+        _print(f"{written['n_rows']:,} predictions saved in {path}")
 
 
 @app.command()
 def evaluate(
-    model: ModelArgument, table: TableArgument, query: QueryOption = None, as_json: JsonOption = False
+    model: ModelArgument,
+    table: TableArgument,
+    query: QueryOption = None,
+    memory: MemoryOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a model on TABLE, which must hold the target column."""
     with _progress(f"evaluating {table}"):
+        from multilayer import streaming
+
         loaded = _load(model)
-        score = loaded.evaluate(table, query=query)
+        with streaming.in_order(loaded, table, memory, query) as pieces:
+            score = loaded.evaluate(table, query=query) if pieces is None else loaded.evaluate_pieces(pieces)
     if as_json:
         _print_json({"model": model, "table": table, "target": loaded.target, "score": score})
     else:
@@ -481,11 +499,35 @@ def _load(path: str) -> "multilayer.model.Model":
     return Model.load(path)
 
 
-def _predictions(
-    model: "multilayer.model.Model", table: str, query: str | None
-) -> dict[str, "numpy.ndarray"]:
-    """The columns that `predict` writes, by name, in their order."""
-    return model.predict_columns(table, query=query)
+def _predicted(
+    model: "multilayer.model.Model",
+    table: str,
+    query: str | None,
+    memory: str | None,
+    written: dict[str, Any],
+) -> Generator[dict[str, "numpy.ndarray"], None, None]:
+    """The columns that `predict` writes, of all rows or, of a table larger than memory, piece by piece.
+
+    written: gets their names and the number of rows.
+    """
+    from multilayer import streaming
+
+    with streaming.in_order(model, table, memory, query) as pieces:
+        parts, query = ([table], query) if pieces is None else (pieces, None)
+        for piece in parts:
+            columns = model.predict_columns(piece, query=query)
+            written["n_rows"] += len(next(iter(columns.values())))
+            written["columns"] = list(columns)
+            yield columns
+
+
+def _joined(parts: Iterator[dict[str, "numpy.ndarray"]]) -> dict[str, list[Any]]:
+    """The columns of all parts, as lists."""
+    values: dict[str, list[Any]] = {}
+    for columns in parts:
+        for name, column in columns.items():
+            values.setdefault(name, []).extend(column.tolist())
+    return values
 
 
 def _check_out(path: Path, *, sources: Sequence[str]) -> None:
@@ -504,30 +546,40 @@ def _check_ending(path: Path) -> None:
         raise ConfigError(f"predictions are written as .csv or .parquet; got {path.name!r}. Change --out.")
 
 
-def _write_predictions(columns: Mapping[str, "numpy.ndarray"], path: Path) -> None:
+def _write_predictions(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> None:
     from multilayer.model import write_atomically
 
-    as_parquet = path.suffix.lower() == ".parquet"
-    write_atomically(path, _to_parquet(columns, path) if as_parquet else _to_csv(columns))
+    write_atomically(path, (_to_parquet if path.suffix.lower() == ".parquet" else _to_csv)(parts, path))
 
 
-def _to_csv(columns: Mapping[str, "numpy.ndarray"]) -> bytes:
-    file = StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-    return file.getvalue().encode()
+def _to_csv(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path | None = None) -> Iterator[bytes]:
+    """The CSV text of the parts, one after the other, under one header."""
+    for i, columns in enumerate(parts):
+        file = StringIO(newline="")
+        writer = csv.writer(file, lineterminator="\n")
+        if i == 0:
+            writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        yield file.getvalue().encode()
 
 
-def _to_parquet(columns: Mapping[str, "numpy.ndarray"], path: Path) -> bytes:
+def _to_parquet(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> Iterator[bytes]:
     """The Parquet file that is to stand at path, made in a folder beside it: DuckDB writes to files only."""
     import duckdb
 
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, duckdb.connect() as connection:
-            connection.register("predictions", dict(columns))
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+            duckdb.connect(f"{folder}/predictions.duckdb") as connection,
+        ):
+            connection.execute("SET memory_limit = '500MB'; SET enable_progress_bar = false")
+            for i, columns in enumerate(parts):
+                connection.register("part", dict(columns))
+                into = "INSERT INTO predictions" if i else "CREATE TABLE predictions AS"
+                connection.execute(f"{into} SELECT * FROM part")
             connection.table("predictions").write_parquet(f"{folder}/predictions.parquet")
-            return Path(folder, "predictions.parquet").read_bytes()
+            with Path(folder, "predictions.parquet").open("rb") as file:
+                yield from iter(lambda: file.read(1 << 24), b"")
     except (OSError, duckdb.IOException) as error:
         raise OutputError(
             f"{path} could not be written: is the disk full? What stood there is untouched."
@@ -615,11 +667,12 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _print_csv(columns: Mapping[str, "numpy.ndarray"]) -> None:
+def _print_csv(parts: Iterator[dict[str, "numpy.ndarray"]]) -> None:
     """CSV on stdout: UTF-8 and bare line feeds on every system, as in a file."""
     stdout = typer.get_binary_stream("stdout")
     try:
-        stdout.write(_to_csv(columns))
+        for text in _to_csv(parts):
+            stdout.write(text)
         stdout.flush()
     except BrokenPipeError:
         raise  # the reader, `head` for one, has had enough: typer ends quietly

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +180,27 @@ class Model:
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         read = self._read(table, query)
+        code, weight = self._codes_and_weights(read, sample_weight)
+        return self._scores(code, self._predictions(read), weight)
+
+    def evaluate_pieces(self, pieces: Iterable[Table]) -> dict[str, float]:
+        """`evaluate` of a table that comes in pieces; predictions are kept, the table is not."""
+        codes, predictions, weights = [], [], []
+        for piece in pieces:
+            read = self._read(piece, None)
+            code, weight = self._codes_and_weights(read, None)
+            codes.append(code)
+            predictions.append(self._predictions(read))
+            weights.append(weight)
+        known = [weight for weight in weights if weight is not None]
+        return self._scores(
+            np.concatenate(codes), np.concatenate(predictions), np.concatenate(known) if known else None
+        )
+
+    def _codes_and_weights(
+        self, read: Table, sample_weight: Any
+    ) -> tuple[NDArray[np.generic], NDArray[Any] | None]:
+        """The target as the task codes it, and what rows weigh in scores."""
         y: NDArray[Any] = self._target_of(read)
         weight: NDArray[Any] | None = None
         if sample_weight is not None:
@@ -187,8 +208,11 @@ class Model:
         if self.exposure is not None:
             exposure = self._exposure_of(read)
             y, weight = per_unit(y, exposure), exposure if weight is None else exposure * weight
-        code = self.task.encode(y)
-        prediction = self._predictions(read)
+        return self.task.encode(y), weight
+
+    def _scores(
+        self, code: NDArray[np.generic], prediction: NDArray[np.float64], weight: NDArray[Any] | None
+    ) -> dict[str, float]:
         scores = self.task.score(code, prediction, weight)
         baseline = self.task.score(code, np.broadcast_to(self._constant, prediction.shape), weight)
         return scores | {f"baseline_{name}": value for name, value in baseline.items()}
@@ -495,8 +519,10 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
+def write_atomically(path: str | Path, data: bytes | Iterable[bytes]) -> None:
     """Write to a temporary name beside it, flush to disk, then rename: readers see the old file or the new.
+
+    data: the content, or its pieces in their order.
 
     Raises:
         OutputError: as `check_writable`; or the disk is full. What stood there is untouched.
@@ -505,7 +531,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     temporary = path.with_name(f".{uuid4().hex}.tmp")  # never longer than the name a file system allows
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

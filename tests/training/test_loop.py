@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from torch.testing import assert_close
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.blocks import block, mlp
-from multilayer.training.loop import train
+from multilayer.training.loop import train, train_pack
 from multilayer.training.losses import make_loss
 
 N_ROWS = 21
@@ -852,3 +853,40 @@ def test_threads_of_the_kernels_change_rounding_only():
     for one, threads in ((net, 1), (twin, 2)):
         train(one, x, y, loss="mse", engine="kernels", threads=threads, epochs=3, batch_size=64)
     assert_close(weights_of(net), weights_of(twin), rtol=1e-4, atol=1e-6)
+
+
+def test_rows_that_come_a_piece_at_a_time_train_as_if_they_were_there() -> None:
+    x, y = torch.randn(60, 3), torch.randn(60, 1)
+    whole, in_pieces = nn.Linear(3, 1), nn.Linear(3, 1)
+    in_pieces.load_state_dict(whole.state_dict())
+    more = iter([(x[20:40], y[20:40], None), (x[40:], y[40:], None)])
+    shared: dict[str, Any] = {"loss": "mse", "batch_size": 20, "shuffle": False, "schedule": "cosine"}
+
+    train(whole, x, y, epochs=1, **shared)
+    (history,) = train_pack([in_pieces], x[:20], y[:20], epochs=3, more_rows=lambda: next(more), **shared)
+
+    assert history.epochs == 3
+    for a, b in zip(whole.parameters(), in_pieces.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_pieces_carry_their_own_targets_and_weights(engine: str) -> None:
+    x = np.ones((8, 1), np.float32)
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    y = np.array([[5.0]] * 4 + [[100.0]] * 4, np.float32)
+    pieces = iter([(x, y, np.array([1.0] * 4 + [0.0] * 4)), (x, x * 5, np.ones(8))])
+    train_pack(
+        [net], x, x, loss="mse", optimizer=lambda p: torch.optim.SGD(p, lr=0.5), sample_weight=np.ones(8),
+        epochs=3, batch_size=8, engine=engine, more_rows=lambda: next(pieces),
+    )  # fmt: skip
+    assert net.weight.item() == pytest.approx(5)
+
+
+def test_pieces_must_be_alike_and_stand_alone() -> None:
+    x = torch.randn(8, 1)
+    with pytest.raises(DataError, match="as many rows each time"):
+        train_pack([nn.Linear(1, 1)], x, x, loss="mse", epochs=2, more_rows=lambda: (x[:4], x[:4], None))
+    with pytest.raises(ConfigError, match="more_rows"):
+        train_pack([nn.Linear(1, 1)], x, x, loss="mse", validation=0.5, more_rows=lambda: (x, x, None))

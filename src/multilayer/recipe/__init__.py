@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, MultilayerError
+from multilayer import streaming
+from multilayer.errors import MultilayerError
 from multilayer.model import Model, network_inputs
 from multilayer.recipe.choice import choose
 from multilayer.recipe.config import (
@@ -18,8 +19,11 @@ from multilayer.recipe.config import (
     Whole,
     base_config,
     check_positive,
+    check_settings,
     checked_seed,
+    class_factors,
     plain,
+    seconds_left,
     with_network,
     with_settings,
 )
@@ -36,12 +40,13 @@ from multilayer.recipe.data import (
 )
 from multilayer.recipe.design import monotone_directions, network_config
 from multilayer.recipe.members import train_members, train_published
+from multilayer.recipe.streamed import Asked, fit_streamed
 from multilayer.recipe.summary import fit_times, summarise
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.names import column_name
 from multilayer.table.notation import Notation
 from multilayer.table.schema import Kinds, Schema
-from multilayer.training.classification import Classification
+from multilayer.training.classification import loss_weight
 from multilayer.training.loop import Callback
 from multilayer.training.targets import make_task
 from multilayer.training.task import Kind as TaskKind
@@ -85,6 +90,7 @@ def fit(
     activation: str | None = None,
     weight_decay: Real | None = None,
     time_budget: Real | None = None,
+    memory: Real | str | None = None,
     seed: Whole = 0,
     device: str | None = None,
     n_threads: Whole | None = None,
@@ -154,6 +160,10 @@ def fit(
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
         time_budget: seconds for the whole fit.
+        memory: bytes that the process may take, or a text such as "2GiB"; None is half of what is free. CSV
+            or Parquet files (`*.parquet`, a folder) of more rows than fit are streamed: shuffled once on the
+            disk of temporary files, then trained on in chunks, an epoch each. Not so with y=, validation
+            rows, several targets, lists in columns, exposure, network, thousands: these need memory.
         seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.
         device: where to train, such as "cpu" or "cuda"; None is the CPU.
         n_threads: networks to train at a time; None is as many as there are cores.
@@ -175,16 +185,27 @@ def fit(
     notation = Notation.declare(missing, thousands, decimal)
     groups, time = (None if name is None else column_name(name) for name in (groups, time))
     declared = Declared.of(kinds, schema, infinite)
+    aims = {"objective": objective, "quantiles": quantiles, "threshold": plain(threshold)}
+    if budget := streaming.budget_for(table, memory, notation, query):
+        asked = Asked.of(
+            target, y, drop, groups, time, sample_weight, validation, exposure, network, notation, declared,
+            kind=task, aims=aims, class_weight=class_weight, monotone=monotone or {}, quality=quality,
+            settings=(members, hidden, epochs, batch_size, lr, patience),
+            network_settings=(activation, weight_decay),
+        )  # fmt: skip
+        return fit_streamed(
+            budget, asked, started, time_budget,
+            seed=seed, device=device, n_threads=n_threads, callbacks=callbacks,
+        )  # fmt: skip
     given = Data.read(
         table, target, y, drop, groups, time, sample_weight, exposure, notation, query, declared
     )
     data = given.by_content()
-    aims = {"objective": objective, "quantiles": quantiles, "threshold": plain(threshold)}
     task_, schema = _task_and_schema(
         given, data, lambda of: make_task(of.y, task, **aims, weight=of.weight), declared.schema_of
     )
     guessed = task is None and objective is None and quantiles is None
-    _check_settings(task_, class_weight, exposure is not None)
+    check_settings(task_, class_weight, exposure is not None)
     directions = monotone_directions(monotone or {}, data, schema, task_)
     del given  # a table from a file need not be in memory twice
     base = base_config(network, quality, data.n_rows, len(schema.columns), task_, directions)
@@ -196,13 +217,13 @@ def fit(
     code = task_.encode(parts.train.y)
     encoder, batch = _encode(schema, parts, task_, code, config, seed)
     net_config = network_config(encoder, batch, task_, config, directions)
-    factors = _class_factors(task_, class_weight, code, parts.train.weight)
-    x, weight = network_inputs(batch), _loss_weight(factors, code, parts.train.weight)
+    factors = class_factors(task_, class_weight, code, parts.train.weight)
+    x, weight = network_inputs(batch), loss_weight(factors, code, parts.train.weight)
     to_score: Rows = (x, code, parts.train.weight)
     if parts.valid is not None:
         x_valid = network_inputs(encoder.transform(parts.valid.features))
         to_score = rows_by_content(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
-    held = (*to_score[:2], _loss_weight(factors, *to_score[1:]))
+    held = (*to_score[:2], loss_weight(factors, *to_score[1:]))
     nets, histories, snapshots = (train_members if config.network == "default" else train_published)(
         net_config,
         config,
@@ -210,7 +231,7 @@ def fit(
         (x, code, weight),
         held,
         parts.folds,
-        time_budget=_seconds_left(time_budget, started),
+        time_budget=seconds_left(time_budget, started),
         seed=seed,
         device=device,
         n_threads=n_threads,
@@ -263,36 +284,3 @@ def _encode(
     if not config.target_statistics or parts.train.n_rows < TARGET_FOLDS:
         return encoder, batch
     return encoder.learn_target(batch, code.astype(np.float64), parts.train.weight, target_folds(parts, seed))
-
-
-def _check_settings(task: Task, class_weight: Any, has_exposure: bool) -> None:
-    if class_weight is not None and not isinstance(task, Classification):
-        raise ConfigError(
-            f"class_weight is for one target of classes; the task is {task.kind}. Leave it out."
-        )
-    if has_exposure and not task.takes_exposure:
-        raise ConfigError(
-            "exposure is for the objectives 'poisson', 'gamma' and 'tweedie'. Choose one of them, or leave "
-            "the exposure out."
-        )
-
-
-def _class_factors(
-    task: Task, class_weight: Any, code: NDArray[np.generic], weight: NDArray[np.float32] | None
-) -> NDArray[np.float64] | None:
-    if class_weight is None or not isinstance(task, Classification):
-        return None
-    return task.class_factors(class_weight, code, weight)
-
-
-def _loss_weight(
-    factors: NDArray[np.float64] | None, code: NDArray[np.generic], weight: NDArray[np.float32] | None
-) -> NDArray[np.float32] | None:
-    """What rows weigh in the loss and in the choice of epochs; scores know nothing of class weights."""
-    if factors is None:
-        return weight
-    return (factors[code] * (1.0 if weight is None else weight)).astype(np.float32)
-
-
-def _seconds_left(budget: Real | None, started: float) -> float | None:
-    return None if budget is None else max(float(budget) - (clock.perf_counter() - started), 0.01)

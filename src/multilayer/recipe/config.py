@@ -1,14 +1,17 @@
 """How to train: chosen from a table's shape, or set by the user."""
 
+import time as clock
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import make_activation
 from multilayer.published import PUBLISHED
+from multilayer.training.classification import Classification
 from multilayer.training.task import Kind as TaskKind
 from multilayer.training.task import Task
 
@@ -165,3 +168,30 @@ def check_positive(name: str, value: Real | None) -> None:
     """Refuse a setting that is 0 or negative."""
     if value is not None and not value > 0:
         raise ConfigError(f"{name} must be positive; got {value!r}.")
+
+
+def check_settings(task: Task, class_weight: Any, has_exposure: bool) -> None:
+    """Refuse class weights and exposures that do not go with the task."""
+    if class_weight is not None and not isinstance(task, Classification):
+        raise ConfigError(
+            f"class_weight is for one target of classes; the task is {task.kind}. Leave it out."
+        )
+    if has_exposure and not task.takes_exposure:
+        raise ConfigError(
+            "exposure is for the objectives 'poisson', 'gamma' and 'tweedie'. Choose one of them, or leave "
+            "the exposure out."
+        )
+
+
+def class_factors(
+    task: Task, class_weight: Any, code: NDArray[np.generic], weight: NDArray[np.float32] | None
+) -> NDArray[np.float64] | None:
+    """What the rows of each class weigh beside their own weights; None where all weigh alike."""
+    if class_weight is None or not isinstance(task, Classification):
+        return None
+    return task.class_factors(class_weight, code, weight)
+
+
+def seconds_left(budget: Real | None, started: float) -> float | None:
+    """Of a time budget that began when `time.perf_counter` was at `started`."""
+    return None if budget is None else max(float(budget) - (clock.perf_counter() - started), 0.01)

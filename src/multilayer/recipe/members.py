@@ -1,6 +1,6 @@
 """Networks trained side by side, and the snapshots of their epochs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,12 @@ def train_members(
     device: str | None,
     n_threads: Whole | None,
     callbacks: Sequence[Callback],
+    more_rows: Callable[[], Sequence[Any]] | None = None,
 ) -> tuple[list[nn.Sequential], list[History], list[list[Snapshot]]]:
-    """Networks, how they trained, and the snapshots of each; network i holds out fold i % N_FOLDS."""
+    """Networks, how they trained, and the snapshots of each; network i holds out fold i % N_FOLDS.
+
+    more_rows: gives the rows of the next epoch, as `train_pack` wants them
+    """
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
     nets = [build(network, member_seed) for member_seed in seeds]
     x, code, weight = rows
@@ -63,6 +67,7 @@ def train_members(
         epochs=config.epochs,
         batch_size=config.batch_size,
         **validating,
+        more_rows=more_rows,
         schedule="warmup_cosine",
         clip_norm=1.0,
         sample_weight=weight,

@@ -174,7 +174,7 @@ def of_relation(relation: Any, unread: Collection[str] = (), names: Collection[s
         numbered = ", ".join(f"n{i}" for i in range(len(names)))
         relation = relation.query("source", f"SELECT * FROM source AS t({numbered})")
     selected = [
-        "CAST(NULL AS DOUBLE)" if name in unread else _sql_column(source, str(sql_type), name)
+        "CAST(NULL AS DOUBLE)" if name in unread else sql_column(source, str(sql_type), name)
         for source, sql_type, name in zip(relation.columns, types, names, strict=True)
     ]
     numbered = relation.project(", ".join(f"{sql} AS c{i}" for i, sql in enumerate(selected)))
@@ -197,7 +197,7 @@ def sql_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _sql_column(source: str, sql_type: str, name: str) -> str:
+def sql_column(source: str, sql_type: str, name: str) -> str:
     """SQL that gives a column as a type which arrives in NumPy as one of Table's."""
     column = sql_name(source)
     if sql_type in _AS_THEY_ARE:

@@ -30,6 +30,7 @@ class Delimited:
     delimiter: of , ; tab and | the one that cuts the header most often
     decimals:  decimal signs that its numbers may have
     marks:     what stands for missing values, beside `MISSING_MARKERS`
+    more:      further files like it, which follow
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Delimited:
     names: tuple[str, ...]
     decimals: str
     marks: tuple[str, ...] = ()
+    more: tuple[Path, ...] = ()
 
     @classmethod
     def open(cls, path: Path, decimal: str = ".", marks: tuple[str, ...] = ()) -> "Delimited":
@@ -83,7 +85,8 @@ class Delimited:
             "decimal_separator": sql_text(decimal),
         } | more
         arguments = ", ".join(f"{key} = {value}" for key, value in options.items())
-        return connection.sql(f"SELECT * FROM read_csv({literal_path(self.path)}, {arguments})")
+        files = ", ".join(map(literal_path, (self.path, *self.more)))
+        return connection.sql(f"SELECT * FROM read_csv([{files}], {arguments})")
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -99,16 +102,17 @@ class Delimited:
 
     def _refuse_ragged(self) -> None:
         """Find the line that has too many or too few fields; only called when reading has failed."""
-        with opened(self.path, errors="replace") as file:
-            reader = csv.reader(file, delimiter=self.delimiter)
-            for fields in reader:
-                if fields and len(fields) != len(self.names):
-                    raise DataError(
-                        "Every line of a table needs as many fields as its header; line "
-                        f"{reader.line_num} of {str(self.path)!r} has {len(fields)} and the header "
-                        f"{len(self.names)}, separated by {self.delimiter!r}. Mend that line: a field that "
-                        "contains the separator must stand in double quotes."
-                    )
+        for path in (self.path, *self.more):
+            with opened(path, errors="replace") as file:
+                reader = csv.reader(file, delimiter=self.delimiter)
+                for fields in reader:
+                    if fields and len(fields) != len(self.names):
+                        raise DataError(
+                            "Every line of a table needs as many fields as its header; line "
+                            f"{reader.line_num} of {str(path)!r} has {len(fields)} and the header "
+                            f"{len(self.names)}, separated by {self.delimiter!r}. Mend that line: a field "
+                            "that contains the separator must stand in double quotes."
+                        )
 
 
 def _read_header(path: Path) -> tuple[int, str, list[str]]:

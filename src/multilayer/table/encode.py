@@ -162,6 +162,16 @@ class Encoder:
         """Columns that varied in too few of the rows it was fitted on to be learnt from."""
         return tuple(coder.column.name for coder in self._coders if isinstance(coder, Nothing))
 
+    def with_levels(self, levels: Mapping[str, tuple[str, ...]]) -> "Encoder":
+        """The same encoder with these levels of categories, by column name, instead of those it saw."""
+        coders = [
+            Category(coder.column, levels[coder.column.name])
+            if isinstance(coder, Category) and coder.column.name in levels
+            else coder
+            for coder in self._coders
+        ]
+        return Encoder(self.schema, coders, self._target)
+
     def learn_target(
         self,
         batch: Batch,

@@ -104,7 +104,7 @@ class Files:
             return self._query(notation, query, unread), notes
         if self.kind == "Parquet":
             with connect() as connection, file_errors(self.paths[0], "a Parquet file"):
-                relation, names = self._parquet(connection)
+                relation, names = self.parquet(connection)
                 return of_relation(relation, unread, names), notes
         if self.kind == "JSON":
             return self._json(unread), notes
@@ -126,7 +126,7 @@ class Files:
         with connect() as connection:
             if self.kind == "Parquet":
                 with file_errors(self.paths[0], "a Parquet file"):
-                    relation, names = self._parquet(connection)
+                    relation, names = self.parquet(connection)
             elif self.kind == "text" and len(self.paths) == 1:
                 file = Delimited.open(self.paths[0], notation.decimal, notation.missing)
                 with file.errors():
@@ -142,8 +142,12 @@ class Files:
             relation.project(selected).create_view("self")
             return of_connection(connection, query, unread)
 
-    def _parquet(self, connection: Any) -> tuple[Any, list[str]]:
-        """The files as a relation, and the names of its columns as they stand in the files."""
+    def parquet(self, connection: Any) -> tuple[Any, list[str]]:
+        """The files as a relation, and the names of its columns as they stand in the files.
+
+        Raises:
+            DataError: they differ in their columns.
+        """
         names = [_parquet_names(connection, path) for path in self.paths]
         _refuse_other_names(names, self.paths)
         paths = "[" + ", ".join(map(literal_path, self.paths)) + "]"

@@ -103,11 +103,11 @@ class Notation:
             ConfigError: marks are declared for a column that is not there (not where `numbers` is given).
         """
         if numbers is None:
-            self._check_names(columns)
+            self.check_names(columns)
         done = Columns(columns, columns.notes)
         blanked, read = [], []
         for name, values in columns.items():
-            marks = (*self.missing, *self.missing_in.get(name, ()))
+            marks = self.marks_in(name)
             if marks and (without := _without(values, marks)) is not values:
                 done[name] = without
                 blanked.append(name)
@@ -121,7 +121,12 @@ class Notation:
         remarks = [f"missing marks in {listed(blanked)}"] if blanked else []
         return done, remarks + ([f"numbers with separators in {listed(read)}"] if read else [])
 
-    def _check_names(self, columns: Mapping[str, Values]) -> None:
+    def marks_in(self, name: str) -> tuple[str, ...]:
+        """What stands for a missing value in this column."""
+        return (*self.missing, *self.missing_in.get(name, ()))
+
+    def check_names(self, columns: Collection[str]) -> None:
+        """ConfigError if marks are declared for a column that is not among these."""
         for name in self.missing_in:
             if name not in columns:
                 raise ConfigError(
@@ -197,14 +202,14 @@ def _without(values: Values, marks: tuple[str, ...]) -> Values:
 
 def _without_levels(note: Note, marks: tuple[str, ...]) -> Note:
     """An order without the levels that are marks of missing values."""
-    numbers = {number for number in map(_number, marks) if number is not None}
+    numbers = {number for number in map(mark_number, marks) if number is not None}
     texts = {level: str(level).strip() for level in note.levels}
-    kept = (level for level, text in texts.items() if text not in marks and _number(text) not in numbers)
+    kept = (level for level, text in texts.items() if text not in marks and mark_number(text) not in numbers)
     return replace(note, levels=tuple(kept))
 
 
 def _clear_numbers(values: NDArray[Any], marks: tuple[str, ...]) -> NDArray[Any]:
-    numbers = [number for number in map(_number, marks) if number is not None]
+    numbers = [number for number in map(mark_number, marks) if number is not None]
     if values.dtype == bool or not numbers:
         return values
     hit = np.isin(values, numbers)
@@ -212,29 +217,31 @@ def _clear_numbers(values: NDArray[Any], marks: tuple[str, ...]) -> NDArray[Any]
 
 
 def _clear_texts(values: NDArray[np.object_], marks: tuple[str, ...]) -> NDArray[np.object_]:
-    numbers = {number for number in map(_number, marks) if number is not None}
+    numbers = {number for number in map(mark_number, marks) if number is not None}
     cells = values.tolist()
     texts = {text for text in set(cells) if text is not None}
-    hit = {text for text in texts if text.strip() in marks or (numbers and _number(text) in numbers)}
+    hit = {text for text in texts if text.strip() in marks or (numbers and mark_number(text) in numbers)}
     if not hit:
         return values
     return np.array([None if text in hit else text for text in cells], dtype=object)
 
 
 def _clear_dates(values: NDArray[Any], marks: tuple[str, ...]) -> NDArray[Any]:
-    dates = [moment for moment in map(_date, marks) if moment is not None]
+    dates = [moment for moment in map(mark_date, marks) if moment is not None]
     hit = np.isin(values, np.array(dates, dtype="datetime64[us]"))
     return np.where(hit, np.datetime64("NaT"), values) if hit.any() else values
 
 
-def _number(text: str) -> float | None:
+def mark_number(text: str) -> float | None:
+    """The number that a mark stands for; None for one that is none."""
     try:
         return None if "_" in text else float(text)
     except ValueError:
         return None
 
 
-def _date(text: str) -> np.datetime64 | None:
+def mark_date(text: str) -> np.datetime64 | None:
+    """The date that a mark stands for; None for one that is none."""
     if not re.match(r"\d{4}-\d\d-\d\d", text):
         return None
     try:

@@ -45,7 +45,8 @@ class AutogradEngine:
         seed: int = 0,
         threads: int | None = 1,
     ) -> None:
-        self.net, self.x, self.y, self.weight = net, x, y, weight
+        self.net = net
+        self.use(x, y, weight)
         self.loss, self.optimizer = loss, optimizer
         self.clip_norm, self.accumulate = clip_norm, accumulate
         self.seed, self.threads = seed, threads
@@ -53,6 +54,10 @@ class AutogradEngine:
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         optimizer.zero_grad(set_to_none=True)
+
+    def use(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
+        """Train on these rows from now on."""
+        self.x, self.y, self.weight = x, y, weight
 
     def run_epoch(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]

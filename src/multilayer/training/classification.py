@@ -343,3 +343,15 @@ def encode_labels(y: Array, labels: tuple[Label, ...]) -> NDArray[np.int64]:
             f"got {', '.join(strange[:5])}. Remove these rows, or fit again with them."
         )
     return np.array([codes[label] for label in came], dtype=np.int64)
+
+
+def loss_weight(
+    factors: Floats | None, code: Array, weight: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    """What rows weigh in the loss and in the choice of epochs; scores know nothing of class weights.
+
+    factors: of each class, as `Classification.class_factors` has them; None weighs all alike
+    """
+    if factors is None:
+        return weight
+    return (factors[code] * (1.0 if weight is None else weight)).astype(np.float32)

@@ -113,12 +113,7 @@ class KernelEngine:
         self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
         self.loss = loss if isinstance(loss, Loss) else Loss(loss, y is not None, False)
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
-        self.x = as_rows(x, self.plan)
-        self.y = None if y is None else np.ascontiguousarray(y)
-        n_rows = len(self.x)
-        self.row_weights = None if weight is None else np.ascontiguousarray(weight, np.float32)
-        self.weight = _ones(n_rows) if self.row_weights is None else self.row_weights
-        self.spec = _loss_spec(self.loss, self.plan.d_out, self.y, n_rows)
+        self.use(x, y, weight)
         if self.row_weights is not None and self.loss.module is None and not self.loss.takes_weight:
             raise ConfigError(
                 "sample_weight with a loss of your own needs it to take the weights as last argument."
@@ -131,6 +126,14 @@ class KernelEngine:
         self.release()
         self.accumulates = accumulate != 1
         self.total = floats(self.plan.flat_size if self.accumulates else 1)
+
+    def use(self, x: Any, y: Any, weight: Any) -> None:
+        """Train on these rows from now on."""
+        self.x = as_rows(x, self.plan)
+        self.y = None if y is None else np.ascontiguousarray(y)
+        self.row_weights = None if weight is None else np.ascontiguousarray(weight, np.float32)
+        self.weight = _ones(len(self.x)) if self.row_weights is None else self.row_weights
+        self.spec = _loss_spec(self.loss, self.plan.d_out, self.y, len(self.x))
 
     def run_epoch(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]

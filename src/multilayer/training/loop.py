@@ -22,6 +22,7 @@ from multilayer.training.pack import (
     Clock,
     Engine,
     Member,
+    NextRows,
     Progress,
     RunLength,
     n_cores,
@@ -167,6 +168,7 @@ def train_pack(
     seeds: Sequence[int] | None = None,
     rows: Sequence[Any] | None = None,
     validation_rows: Sequence[Any] | None = None,
+    more_rows: Callable[[], Sequence[Any]] | None = None,
     device: str | torch.device | None = None,
     engine: str = "auto",
     threads: int | None = 1,
@@ -189,6 +191,10 @@ def train_pack(
             share is taken out.
         validation_rows: one array of row numbers of x for each network, to validate it on, instead of
             `validation`: with `rows`, the folds of a cross-validation.
+        more_rows: gives (x, y, sample_weight) of the next epoch, as many rows as before: for tables that do
+            not fit into memory, of which x and y are the first piece. An epoch is then a pass over one piece;
+            the schedule spans all epochs, and optimisers go on where they were. Validation needs rows of its
+            own.
         n_threads: networks at a time; None is the number of cores that the process may use. Networks on the
             autograd engine run one at a time.
         x, y, ...: everything else as in `train`.
@@ -216,6 +222,14 @@ def train_pack(
     for net in nets[1:]:
         data.check(net)
     data, held_out = hold_out(data, nets[0], validation, seeds[0])
+    next_rows = None
+    if more_rows is not None:
+        if rows is not None or validation_rows is not None or isinstance(validation, float):
+            raise ConfigError(
+                "more_rows replaces the rows that rows, validation_rows or a share count in; got both. "
+                "Pass validation=(x, y)."
+            )
+        next_rows = _rows_maker(more_rows, nets[0], data)
     subsets = (
         [None] * len(nets)
         if rows is None
@@ -245,10 +259,26 @@ def train_pack(
     megabytes = pack_bytes(members, data, n_threads) / 1e6
     logger.info("Training %d networks, %d at a time, in about %.0f MB.", len(nets), n_threads, megabytes)
     try:
-        return run_pack(members, clock, callbacks, n_threads=n_threads)
+        return run_pack(members, clock, callbacks, n_threads=n_threads, next_rows=next_rows)
     finally:
         for member in members:
             member.engine.close()
+
+
+def _rows_maker(more_rows: Callable[[], Sequence[Any]], net: nn.Module, first: Rows) -> NextRows:
+    """What gives the rows of the next epoch, checked as those of the first were."""
+
+    def next_rows() -> Rows:
+        x, y, weight = more_rows()
+        made = Rows.make(net, x, y, weight, first.loss.function)
+        if made.n_rows != first.n_rows or (made.weight is None) != (first.weight is None):
+            raise DataError(
+                "more_rows must give as many rows each time, and weights as at first; "
+                f"got {made.n_rows} rows after {first.n_rows}."
+            )
+        return made
+
+    return next_rows
 
 
 def _one_each(name: str, value: Any, n: int) -> list[Any]:

@@ -58,6 +58,7 @@ class Progress:
 
 
 Callback = Callable[[Progress], Any]
+NextRows = Callable[[], Rows]  # gives the rows of the next epoch
 
 
 @dataclass(frozen=True)
@@ -324,14 +325,26 @@ def pack_bytes(members: Sequence[Member], data: Rows, n_threads: int) -> int:
 
 
 def run_pack(
-    members: Sequence[Member], clock: Clock, callbacks: Sequence[Callback], *, n_threads: int
+    members: Sequence[Member],
+    clock: Clock,
+    callbacks: Sequence[Callback],
+    *,
+    n_threads: int,
+    next_rows: NextRows | None = None,
 ) -> list[History]:
-    """Train all members to their ends, an epoch at a time; Ctrl-C ends all and keeps what was reached."""
+    """Train all members to their ends, an epoch at a time; Ctrl-C ends all and keeps what was reached.
+
+    next_rows: asked for the rows of each epoch but the first; None stays with those that the engines have.
+    """
     clock.prepared_s = clock.elapsed_s
     try:
         while running := [member for member in members if member.is_running]:
             done = max(member.history.epochs for member in running)
             left = clock.epochs_left(running[0].length.epochs, done)
+            if done and next_rows is not None:
+                rows = next_rows()
+                for member in running:
+                    member.engine.use(rows.x, rows.y, rows.weight)
             run_together([_task(member, clock, left) for member in running], n_threads, clock.stop)
             for member in running:
                 member.close_epoch(clock)
