@@ -96,7 +96,8 @@ LAYERS = {
     "serve": ["model"],
     "tuning": ["recipe"],
     "cluster": ["recipe"],
-    "cli": ["estimators", "inspect", "export", "serve", "tuning", "cluster"],
+    "cli_words": [],
+    "cli": ["cli_words", "estimators", "inspect", "export", "serve", "tuning", "cluster"],
     "__main__": ["cli"],
 }
 HEAVY = ["torch", "sklearn", "scipy", "numba", "pandas", "polars", "pyarrow", "duckdb", "matplotlib"]

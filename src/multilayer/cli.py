@@ -21,6 +21,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from multilayer.cli_words import (
+    class_weight_of,
+    directions_of,
+    kinds_of,
+    marks_of,
+    names_of,
+    numbers_of,
+    threshold_of,
+)
 from multilayer.errors import ConfigError, MultilayerError, OutputError
 
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
@@ -219,18 +228,18 @@ def fit(
 ) -> None:
     """Train a model on TABLE and save it."""
     path = Path(out) if out else Path(_stem(table) + ".mlp")
-    drops, kinds = _names(drop or []), _kinds(kind or [])
+    drops, kinds = names_of(drop or []), kinds_of(kind or [])
     with _progress(f"reading {table}") as after_epoch:
         from multilayer import recipe
 
         _check_out(path, sources=(table,))
         model = recipe.fit(
             table, query=query, target=target if len(target) > 1 else target[0], task=task,
-            objective=objective, quantiles=_numbers("--quantiles", quantiles),
-            class_weight=_class_weight(class_weight), exposure=exposure, threshold=_threshold(threshold),
-            drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=_marks(missing or []),
+            objective=objective, quantiles=numbers_of("--quantiles", quantiles),
+            class_weight=class_weight_of(class_weight), exposure=exposure, threshold=threshold_of(threshold),
+            drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=marks_of(missing or []),
             thousands=thousands, decimal=decimal, groups=group, time=time,
-            monotone=_directions(monotone or []), quality=quality, network=network, members=members,
+            monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
             callbacks=(after_epoch,),
         )  # fmt: skip
@@ -332,9 +341,9 @@ def schema(
         from multilayer.table.schema import infer_schema
 
         read = read_table(
-            table, query=query, missing=_marks(missing or []), thousands=thousands, decimal=decimal
+            table, query=query, missing=marks_of(missing or []), thousands=thousands, decimal=decimal
         )
-        found = infer_schema(read, kinds=_kinds(kind or []))
+        found = infer_schema(read, kinds=kinds_of(kind or []))
     if path:
         from multilayer.model import write_atomically
 
@@ -394,103 +403,6 @@ def _stem(table: str) -> str:
     while any(sign in path.name for sign in "*?["):
         path = path.parent
     return Path(path.name.removesuffix(".gz").removesuffix(".zst")).stem or "model"
-
-
-def _names(lists: Sequence[str]) -> list[str]:
-    """Column names from comma lists; a name that holds a comma stands in double quotes.
-
-    >>> _names(['id,name', '"city, state"'])
-    ['id', 'name', 'city, state']
-    """
-    return [name.strip() for row in csv.reader(lists, skipinitialspace=True) for name in row if name.strip()]
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    """Numbers with commas between them.
-
-    >>> _numbers("--quantiles", "0.1, 0.9")
-    (0.1, 0.9)
-    """
-    try:
-        return None if text is None else tuple(float(number) for number in text.split(","))
-    except ValueError:
-        raise ConfigError(
-            f"{option} takes numbers with commas between them; got {text!r}. Write for example "
-            f"{option} 0.1,0.5,0.9."
-        ) from None
-
-
-def _class_weight(words: Sequence[str] | None) -> Any:
-    """Labels with weights, where the last `=` counts; or "balanced".
-
-    >>> _class_weight(["yes=5", "no=1"]), _class_weight(["balanced"])
-    ({'yes': 5.0, 'no': 1.0}, 'balanced')
-    """
-    if not words or list(words) == ["balanced"]:
-        return words[0] if words else None
-    try:
-        return {label: float(weight) for label, _, weight in (word.rpartition("=") for word in words)}
-    except ValueError:
-        raise ConfigError(
-            f"--class-weight takes balanced, or LABEL=WEIGHT; got {', '.join(words)!r}. "
-            "Write for example --class-weight yes=5."
-        ) from None
-
-
-def _threshold(text: str | None) -> str | float | None:
-    """A probability, or the name of a metric.
-
-    >>> _threshold("0.3"), _threshold("f1")
-    (0.3, 'f1')
-    """
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text
-
-
-def _kinds(pairs: Sequence[str]) -> dict[str, Any]:
-    """Column kinds from COL=KIND pairs, the last `=` counts; an order of levels is a list.
-
-    >>> _kinds(["zip=category", "a=b=date", "size=S<M<L"])
-    {'zip': 'category', 'a=b': 'date', 'size': ['S', 'M', 'L']}
-    """
-    for pair in pairs:
-        if "=" not in pair:
-            raise ConfigError(f"--kind takes COL=KIND; got {pair!r}. Write for example --kind zip=category.")
-    named = [(name, kind) for name, _, kind in (pair.rpartition("=") for pair in pairs)]
-    return {name: kind.split("<") if "<" in kind else kind for name, kind in named}
-
-
-def _marks(lists: Sequence[str]) -> Any:
-    """Marks of missing values from comma lists: for all columns, or of COL=MARK for one.
-
-    >>> _marks(["?,-999"]), _marks(["age=-1", "age=0"])
-    (['?', '-999'], {'age': ['-1', '0']})
-    """
-    marks = _names(lists)
-    pairs = [mark.rpartition("=") for mark in marks]
-    if not any(name for name, _, _ in pairs):
-        return marks
-    if not all(name for name, _, _ in pairs):
-        raise ConfigError(
-            f"--missing takes marks for all columns, or COL=MARK throughout; got both: {', '.join(marks)}."
-        )
-    return {name: [mark for other, _, mark in pairs if other == name] for name, _, _ in pairs}
-
-
-def _directions(pairs: Sequence[str]) -> dict[str, str]:
-    """Directions of monotone columns from COL=DIRECTION pairs; the last `=` counts.
-
-    >>> _directions(["size=increasing", "a=b=decreasing"])
-    {'size': 'increasing', 'a=b': 'decreasing'}
-    """
-    for pair in pairs:
-        if "=" not in pair:
-            raise ConfigError(
-                f"--monotone takes COL=DIRECTION; got {pair!r}. Write for example --monotone size=increasing."
-            )
-    return {name: direction for name, _, direction in (pair.rpartition("=") for pair in pairs)}
 
 
 def _load(path: str) -> "multilayer.model.Model":
