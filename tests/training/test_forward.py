@@ -74,7 +74,7 @@ def test_rows_are_checked_before_a_kernel_reads_them() -> None:
     rows = np.array([[0.5, 3, 11]], np.float32)
 
     assert np.array_equal(as_rows(rows, plan), rows)
-    with pytest.raises(DataError, match=r"takes 3 inputs a row; got x of shape \(1, 2\)"):
+    with pytest.raises(DataError, match=r"takes 3 inputs a row; got \(2,\)"):
         as_rows(rows[:, :2], plan)
     for bad in (12.0, -1.0, np.nan):
         with pytest.raises(DataError, match="column 2 holds category codes, whole numbers from 0 to 11"):

@@ -55,6 +55,16 @@ def test_is_the_weighted_mean_of_the_networks(loaded: None, n_rows: int) -> None
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("are_loaded", [True, False])
+def test_a_row_does_not_depend_on_those_beside_it(monkeypatch: pytest.MonkeyPatch, are_loaded: bool) -> None:
+    monkeypatch.setattr(predictor, "_are_loaded", lambda: are_loaded)
+    predict, x = Predictor([network(0), network(1)], as_double), rows(37)
+
+    alone = np.concatenate([predict(row[None]) for row in x])
+
+    np.testing.assert_array_equal(predict(x), alone)
+
+
 def test_kernels_and_torch_agree_within_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     predict, x = Predictor([network(0), network(1)], as_double), rows(300)
 
@@ -154,5 +164,5 @@ def test_copies_and_pickles_work_on_their_own(loaded: None) -> None:
 
 
 def test_refuses_rows_of_another_width(loaded: None) -> None:
-    with pytest.raises(DataError, match=r"takes 6 inputs a row; got x of shape \(3, 5\)"):
+    with pytest.raises(DataError, match=r"takes 6 inputs a row; got \(5,\)"):
         Predictor([network(0)], as_double)(rows(3)[:, :5])

@@ -165,7 +165,7 @@ def as_rows(x: Any, plan: Plan) -> NDArray[np.float32]:
     """
     rows = np.require(x, np.float32, ("C", "W"))  # a read-only array has a type of its own, compiled anew
     if math.prod(rows.shape[1:]) != plan.d_in:
-        raise DataError(f"the network takes {plan.d_in} inputs a row; got x of shape {rows.shape}.")
+        raise DataError(f"the network takes {plan.d_in} inputs a row; got {rows.shape[1:]}.")
     rows = rows.reshape(len(rows), plan.d_in)
     if plan.code_ranges:
         _check_codes(rows, plan.code_ranges)
