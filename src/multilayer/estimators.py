@@ -6,6 +6,7 @@ the door and call `recipe.fit` or `textbook.solver.fit`.
 
 import logging
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -64,7 +65,7 @@ logger = logging.getLogger("multilayer")
 Weight = NDArray[np.float64] | None
 
 
-class _Estimator(BaseEstimator):
+class _Estimator(BaseEstimator, ABC):
     """What the classifier and the regressor share: tags, X, both algorithms, attributes, pickling."""
 
     def __sklearn_tags__(self) -> Tags:
@@ -225,8 +226,9 @@ class _Estimator(BaseEstimator):
         self.out_activation_ = self._link(settings, y.shape[1])
         self._publish(solver.Run.start(settings, weights), settings)
 
+    @abstractmethod
     def _link(self, settings: Textbook, n_outputs: int) -> str:
-        raise NotImplementedError
+        """What the textbook's outputs go through: scikit-learn's `out_activation_`."""
 
     def _run(self, settings: Textbook) -> solver.Run:
         """Where training stands, from the attributes, which may be set by hand."""

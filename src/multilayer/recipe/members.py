@@ -41,7 +41,7 @@ def train_members(
 
     more_rows: gives the rows of the next epoch, as `train_pack` wants them
     """
-    seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
+    seeds = _seeds(seed, config.members)
     nets = [build(network, member_seed) for member_seed in seeds]
     x, code, weight = rows
     held_code = [
@@ -98,7 +98,7 @@ def train_published(
     """As `train_members`, but as the network's paper has it: all validate on the same rows."""
     published = PUBLISHED[config.network]
     x, code, weight = rows
-    seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(config.members - 1))]
+    seeds = _seeds(seed, config.members)
     nets = [build(network, one, lambda net: published.start(net, torch.from_numpy(x))) for one in seeds]
     optimizers = [published.optimizer(net, config.lr, config.weight_decay) for net in nets]
     y_held = task.as_network_target(held[1])
@@ -124,6 +124,11 @@ def train_published(
         callbacks=[keeper, *published.callbacks(nets, optimizers), *callbacks],
     )
     return [net.cpu() for net in nets], histories, keeper.of or [[] for _ in nets]
+
+
+def _seeds(seed: int, n: int) -> list[int]:
+    """One for each network; the first is the user's."""
+    return [seed, *map(int, np.random.SeedSequence(seed).generate_state(n - 1))]
 
 
 def _most_snapshots(config: Config, task: Task, n_rows: int) -> int:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ class QuantileLoss(nn.Module):
         return f"quantiles={self.quantiles}, reduction={self.reduction!r}"
 
 
-class _LogMeanLoss(nn.Module):
+class _LogMeanLoss(nn.Module, ABC):
     """What `GammaLoss` and `TweedieLoss` share: the output is the logarithm of the mean."""
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -81,12 +82,13 @@ class _LogMeanLoss(nn.Module):
         loss = self._of_each(out, y)
         return loss if self.reduction == "none" else loss.mean() if self.reduction == "mean" else loss.sum()
 
+    @abstractmethod
     def _of_each(self, out: Tensor, y: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The loss of every output, in its shape."""
 
+    @abstractmethod
     def check_target(self, y: Tensor) -> None:
         """Refuse what no such distribution has."""
-        raise NotImplementedError
 
     def _refuse(self, y: Tensor, rule: str, advice: str) -> DataError:
         return DataError(f"{type(self).__name__} expects targets {rule}; got {y.min():g}. {advice}")

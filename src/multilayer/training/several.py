@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,33 @@ def _mean_of_numbers(values: Sequence[float]) -> float:
     return float(np.mean(there)) if there else float("nan")
 
 
+class _Several(Task):
+    """What tasks of several targets share: one task for each, by name, of one class."""
+
+    noun: ClassVar[str]
+    names: tuple[str, ...]
+    parts: tuple[Any, ...]
+
+    def extent_in_words(self) -> str:
+        """How many targets or labels."""
+        return f"with {len(self.parts)} {self.noun}"
+
+    def aim_in_words(self) -> str:
+        """The aim of the first: objective, or threshold."""
+        words = self.parts[0].aim_in_words()
+        return f"{words} (of {self.names[0]!r}, the others alike)" if words else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a model file."""
+        return {
+            "kind": self.kind,
+            "names": list(self.names),
+            "parts": [part.to_json() for part in self.parts],
+        }
+
+
 @dataclass(frozen=True)
-class SeveralNumbers(Task):
+class SeveralNumbers(_Several):
     """Several numbers with one objective; a prediction has a column for each.
 
     names: of the targets
@@ -69,6 +94,8 @@ class SeveralNumbers(Task):
 
     names: tuple[str, ...]
     parts: tuple[Regression, ...]
+
+    noun: ClassVar[str] = "targets"
 
     @classmethod
     def from_target(cls, y: Array, one: Callable[[Array], Regression]) -> "SeveralNumbers":
@@ -181,26 +208,9 @@ class SeveralNumbers(Task):
         parts = tuple(part for part, _ in settled)
         return replace(self, parts=parts), np.stack([values for _, values in settled], axis=1)
 
-    def extent_in_words(self) -> str:
-        """How many targets."""
-        return f"with {len(self.parts)} targets"
-
-    def aim_in_words(self) -> str:
-        """The objective of each."""
-        words = self.parts[0].aim_in_words()
-        return f"{words} (of {self.names[0]!r}, the others alike)" if words else ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for a model file."""
-        return {
-            "kind": self.kind,
-            "names": list(self.names),
-            "parts": [part.to_json() for part in self.parts],
-        }
-
 
 @dataclass(frozen=True)
-class Multilabel(Task):
+class Multilabel(_Several):
     """Several labels, each of which holds for a row or not; a prediction is the probability of each.
 
     names: of the targets
@@ -214,6 +224,8 @@ class Multilabel(Task):
 
     names: tuple[str, ...]
     parts: tuple[Classification, ...]
+
+    noun: ClassVar[str] = "labels"
 
     @classmethod
     def from_target(cls, y: Array) -> "Multilabel":
@@ -325,23 +337,6 @@ class Multilabel(Task):
             part.settle(code[:, i], _both(prediction[:, i]), weight)[0] for i, part in enumerate(self.parts)
         ]
         return replace(self, parts=tuple(parts)), prediction
-
-    def extent_in_words(self) -> str:
-        """How many labels."""
-        return f"with {len(self.parts)} labels"
-
-    def aim_in_words(self) -> str:
-        """The threshold of the first label."""
-        words = self.parts[0].aim_in_words()
-        return f"{words} (of {self.names[0]!r}, the others alike)" if words else ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for a model file."""
-        return {
-            "kind": self.kind,
-            "names": list(self.names),
-            "parts": [part.to_json() for part in self.parts],
-        }
 
 
 def _both(positive: Floats) -> Floats:
