@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from multilayer import ConfigError, DataError, MLPClassifier, MLPRegressor, Model, fit
+from multilayer import ConfigError, DataError, MLPClassifier, MLPRegressor, Model, fit, infer_schema
 
 FAST: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_iter": 4}
 LEARNING: dict[str, Any] = FAST | {"max_iter": 10, "batch_size": 64, "learning_rate_init": 0.05}
@@ -288,10 +288,14 @@ class TestSettings:
             ("validation_fraction", 1.0),
             ("quality", "good"),
             ("members", 0),
-            ("time_budget_s", -1),
+            ("time_budget", -1),
             ("monotone", "age"),
             ("network", "tabn"),
             ("kinds", ["x0"]),
+            ("schema", {}),
+            ("infinite", "keep"),
+            ("threshold", 1.0),
+            ("threshold", "f2"),
         ],
     )
     def test_out_of_range(self, blobs: Any, setting: str, value: object) -> None:
@@ -337,6 +341,89 @@ class TestSettings:
         tags = get_tags(MLPClassifier()).input_tags
 
         assert tags.allow_nan and tags.categorical and tags.string and tags.sparse
+
+
+class TestSettingsOfFit:
+    """Those that scikit-learn has no name for: as of `multilayer.fit`."""
+
+    def test_threshold_decides_what_is_predicted(self, blobs: Any) -> None:
+        X, y = blobs
+        labels = np.where(y > 0, "yes", "no")
+        classifier = MLPClassifier(**FAST, threshold=0.3, random_state=0).fit(X, labels)
+
+        likely = classifier.predict_proba(X)[:, 1] >= 0.3
+        np.testing.assert_array_equal(classifier.predict(X), np.where(likely, "yes", "no"))
+        assert classifier.predict(X).dtype == labels.dtype
+
+    def test_threshold_is_chosen_by_a_metric(self, blobs: Any) -> None:
+        X, y = blobs
+        classifier = MLPClassifier(**FAST, threshold="f1", random_state=0).fit(X, y)
+
+        chosen = classifier.model_.task.threshold
+        np.testing.assert_array_equal(classifier.predict(X) == 1, classifier.predict_proba(X)[:, 1] >= chosen)
+
+    def test_quantiles(self, blobs: Any) -> None:
+        X, y = blobs
+        regressor = MLPRegressor(**FAST, quantiles=(0.1, 0.5, 0.9), random_state=0).fit(X, y)
+        quantiles = regressor.predict_quantiles(X)
+
+        assert quantiles.shape == (80, 3)
+        assert (np.diff(quantiles, axis=1) >= 0).all()
+        np.testing.assert_array_equal(regressor.predict(X), quantiles[:, 1])
+        assert not hasattr(MLPRegressor(), "predict_quantiles")
+
+    def test_quantiles_of_a_target_that_does_not_vary(self, blobs: Any) -> None:
+        X, _ = blobs
+        regressor = MLPRegressor(**FAST, quantiles=(0.1, 0.9)).fit(X, np.full(80, 3.0))
+
+        np.testing.assert_array_equal(regressor.predict_quantiles(X), np.full((80, 2), 3.0))
+
+    def test_objective(self, blobs: Any) -> None:
+        X, _ = blobs
+        counts = np.random.default_rng(0).poisson(3, 80)
+        regressor = MLPRegressor(**FAST, objective="poisson", random_state=0).fit(X, counts)
+
+        assert regressor.model_.task.objective == "poisson"
+        assert (regressor.predict(X) > 0).all()
+
+    @pytest.mark.parametrize("wrap", [np.asarray, lambda X: pd.DataFrame(X, columns=["x0", "x1", "x2"])])
+    def test_infinities_are_clipped(self, blobs: Any, wrap: Callable[[Any], Any]) -> None:
+        X, y = blobs
+        X[1, 1] = np.inf
+        classifier = MLPClassifier(**FAST, infinite="clip", random_state=0).fit(wrap(X), y)
+        highest = X.copy()
+        highest[1, 1] = classifier.model_.schema["x1"].high
+
+        np.testing.assert_array_equal(
+            classifier.predict_proba(wrap(X)), classifier.predict_proba(wrap(highest))
+        )
+
+    def test_marks_of_missing_values(self, blobs: Any) -> None:
+        X, y = blobs
+        X[3, 1] = -999
+        classifier = MLPClassifier(**FAST, missing=(-999,), random_state=0).fit(X, y)
+        gap = X.copy()
+        gap[3, 1] = np.nan
+
+        assert classifier.model_.schema["x1"].n_missing == 1
+        np.testing.assert_array_equal(classifier.predict_proba(X), classifier.predict_proba(gap))
+
+    def test_edited_schema(self, people: Any) -> None:
+        frame, y = people
+        schema = infer_schema(frame)
+        name = schema.names[0]
+        classifier = MLPClassifier(**FAST, schema=schema.without(name), random_state=0).fit(frame, y > 0)
+
+        assert name not in classifier.model_.schema.names
+
+    @pytest.mark.parametrize(
+        "setting", [{"threshold": 0.3}, {"missing": (-999,)}, {"infinite": "clip"}, {"schema": "file.json"}]
+    )
+    def test_are_not_the_textbooks(self, blobs: Any, setting: dict[str, Any]) -> None:
+        X, y = blobs
+
+        with pytest.raises(ConfigError, match=f"{next(iter(setting))}=.* is the recipe's"):
+            MLPClassifier(solver="adam", **setting).fit(X, y)
 
 
 class TestRandomState:

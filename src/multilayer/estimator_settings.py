@@ -6,7 +6,8 @@ scikit-learn's default.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from os import PathLike
+from typing import Any, get_args
 
 import numpy as np
 
@@ -14,7 +15,11 @@ from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import ACTIVATIONS
 from multilayer.published import PUBLISHED
 from multilayer.recipe.config import QUALITIES
+from multilayer.table.column import Infinite
+from multilayer.table.schema import Schema
 from multilayer.textbook.network import Textbook
+from multilayer.training.classification import THRESHOLD_METRICS
+from multilayer.training.targets import OBJECTIVES
 
 Params = Mapping[str, Any]
 Rule = tuple[Callable[[Any], bool], str]
@@ -45,6 +50,23 @@ TEXTBOOK_VALUES: Mapping[str, Any] = {
     "warm_start": True,
     "loss": "poisson",
 }
+
+
+# What only the recipe has -> what leaves it unset
+RECIPE_ONLY: Mapping[str, Any] = {
+    "members": None,
+    "quality": "default",
+    "network": "default",
+    "monotone": None,
+    "schema": None,
+    "missing": (),
+    "infinite": "error",
+    "threshold": None,
+    "objective": None,
+    "quantiles": None,
+}
+# Settings of one name and meaning here and in `recipe.fit`
+_AS_THEY_ARE = (*RECIPE_ONLY, "kinds", "time_budget")
 
 
 def is_count(value: object) -> bool:
@@ -122,8 +144,19 @@ RULES: Mapping[str, Rule] = {
     ),
     "quality": (lambda v: str(v) in QUALITIES, "'fast', 'default' or 'best'"),
     "members": _COUNT,
-    "time_budget_s": _POSITIVE,
+    "time_budget": _POSITIVE,
     "kinds": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to kinds"),
+    "schema": (lambda v: isinstance(v, Schema | str | PathLike), "None, a Schema or a path to one"),
+    "infinite": (lambda v: v in get_args(Infinite), "'error' or 'clip'"),
+    "threshold": (
+        lambda v: str(v) in THRESHOLD_METRICS or (_is_number(v) and 0 < v < 1),
+        f"None, a float in the range (0, 1) or one of {', '.join(map(repr, THRESHOLD_METRICS))}",
+    ),
+    "objective": _one_of(list(OBJECTIVES)),
+    "quantiles": (
+        lambda v: _is_number(v) or isinstance(v, Sequence | np.ndarray),
+        "None, a float or a sequence of floats in the range (0, 1)",
+    ),
     "monotone": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to directions"),
     "network": (lambda v: v in ("default", *PUBLISHED), "'default', " + ", ".join(map(repr, PUBLISHED))),
     "n_jobs": (
@@ -131,7 +164,8 @@ RULES: Mapping[str, Rule] = {
         "None or an int other than 0",
     ),
 }
-_NEEDED = frozenset({"batch_size", "network", "quality", "verbose", "warm_start"})  # None has no meaning here
+# None has no meaning here
+_NEEDED = frozenset({"batch_size", "infinite", "network", "quality", "verbose", "warm_start"})
 
 
 def check_settings(params: Params, owner: str) -> None:
@@ -171,17 +205,24 @@ def why_textbook(params: Params) -> str | None:
     return None
 
 
+def _is_unset(params: Params, name: str, unset: Any) -> bool:
+    value = params.get(name)
+    if value is None or (name == "members" and value == 1):
+        return True
+    return type(value) is type(unset) and bool(value == unset)
+
+
 def textbook_settings(params: Params, loss: str, owner: str, reason: str) -> Textbook:
     """The textbook's settings; those that are None become scikit-learn's defaults.
 
     Raises:
         ConfigError: a setting that only the recipe has.
     """
-    defaults = {"members": (None, 1), "quality": ("default",), "network": ("default",), "monotone": (None,)}
-    if name := next((name for name, values in defaults.items() if params[name] not in values), None):
+    asked = [name for name, unset in RECIPE_ONLY.items() if not _is_unset(params, name, unset)]
+    for name in asked[:1]:
         raise ConfigError(
             f"{name}={params[name]!r} is the recipe's, and {reason} asks {owner} for scikit-learn's own "
-            "algorithm, which trains one network. Leave one of them out."
+            "algorithm, which trains one network on numbers as they come. Leave one of them out."
         )
     if params["activation"] not in (None, *TEXTBOOK_ACTIVATIONS):
         raise ConfigError(
@@ -224,12 +265,7 @@ def recipe_settings(params: Params) -> dict[str, Any]:
         "epochs": params["max_iter"],
         "patience": patience,
         "validation": None if share is None else float(share),
-        "quality": params["quality"],
-        "members": params["members"],
-        "time_budget": params["time_budget_s"],
-        "kinds": params["kinds"],
-        "monotone": params["monotone"],
-        "network": params["network"],
+        **{name: params[name] for name in _AS_THEY_ARE if name in params},
     }
 
 

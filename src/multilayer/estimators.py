@@ -9,6 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -42,6 +43,7 @@ from multilayer.table.encode import Encoder
 from multilayer.table.names import column_names
 from multilayer.table.read import Table, read_table
 from multilayer.table.schema import Kind as ColumnKind
+from multilayer.table.schema import Schema
 from multilayer.textbook import solver
 from multilayer.textbook.network import Textbook, Weights, draw_weights, outputs
 from multilayer.training.loop import Progress
@@ -111,7 +113,8 @@ class _Estimator(BaseEstimator, ABC):
             validate_data(self, X, reset=reset, skip_check_array=True)
             check_size(table, min_rows=2 if reset else 1)
         else:
-            rules: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
+            finite = "allow-nan" if self.infinite == "error" else False
+            rules: dict[str, Any] = {"dtype": None, "ensure_all_finite": finite}
             X = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **rules)
             table = read_table(without_odd_cells(X))
         names = self._column_names(len(table.names))
@@ -333,9 +336,16 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         class_weight: "balanced", or label -> weight; multiplied into the weights of the rows.
         quality: "fast" takes about a quarter of the time of "default", "best" some four times as much.
         members: networks that the recipe trains side by side.
-        time_budget_s: seconds after which training stops.
+        time_budget: seconds after which training stops.
         kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong. The
             columns of a NumPy array are called x0, x1, ...
+        schema: what `infer_schema` gave for X and you edited, or a JSON file of it (recipe).
+        missing: marks of missing values, such as ("?", -999), or column name -> marks (recipe).
+        infinite: "error" refuses infinite numbers in X; "clip" takes them for the largest and smallest finite
+            number of their column, at prediction too (recipe).
+        threshold: of two classes or several labels: the probability from which on `predict` says the second,
+            or the metric by which validation rows choose it: "f1", "balanced_accuracy", "accuracy" or "mcc"
+            (recipe).
         monotone: column name -> "increasing" or "decreasing": the prediction, or the probability of the
             second of two classes, never falls (rises) with that column (recipe).
         network: a network of the literature, as its paper trains it, in place of the recipe's own.
@@ -391,10 +401,14 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         n_iter_no_change: float | None = None,
         max_fun: int | None = None,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        threshold: float | str | None = None,
         quality: Literal["fast", "default", "best"] = "default",
         members: int | None = None,
-        time_budget_s: float | None = None,
+        time_budget: float | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
+        schema: Schema | str | PathLike[str] | None = None,
+        missing: Any = (),
+        infinite: Literal["error", "clip"] = "error",
         monotone: Mapping[str, str | int] | None = None,
         network: Literal["default", "mlp", "resnet", "realmlp", "tabm"] = "default",
         n_jobs: int | None = None,
@@ -423,10 +437,14 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.class_weight = class_weight
+        self.threshold = threshold
         self.quality = quality
         self.members = members
-        self.time_budget_s = time_budget_s
+        self.time_budget = time_budget
         self.kinds = kinds
+        self.schema = schema
+        self.missing = missing
+        self.infinite = infinite
         self.monotone = monotone
         self.network = network
         self.n_jobs = n_jobs
@@ -537,6 +555,9 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         check_is_fitted(self)
         if self._is_textbook and self.n_outputs_ == 1:  # of one class, or two
             return self.classes_[(self._outputs(X)[:, 0] > 0.5).astype(int) * (len(self.classes_) > 1)]
+        if not self._is_textbook and self.threshold is not None:
+            said = np.asarray(self.model_.predict(self._check_table(X, reset=False)))
+            return said.astype(self.classes_.dtype, copy=False)
         probs = self.predict_proba(X)
         if self._has_several_labels:
             return (probs > 0.5).astype(np.int64)
@@ -574,9 +595,13 @@ class MLPRegressor(RegressorMixin, _Estimator):
 
     Args:
         loss: "squared_error" or, by the textbook alone, "poisson".
+        objective: what the recipe aims at, as of `multilayer.fit`: "squared_error", "absolute_error",
+            "huber", "quantile", "poisson", "gamma", "tweedie" or "log".
+        quantiles: of y, ascending, such as (0.1, 0.5, 0.9), for `predict_quantiles`; `predict` gives the one
+            nearest to the median (recipe).
 
     The other settings, attributes after `fit`, and errors: as `MLPClassifier`, without `classes_` and
-    `class_weight`.
+    `class_weight` and `threshold`.
 
     >>> X = np.linspace(0, 1, 100)[:, None]
     >>> regressor = MLPRegressor(max_iter=30, random_state=0).fit(X, 3 * X[:, 0])
@@ -612,10 +637,15 @@ class MLPRegressor(RegressorMixin, _Estimator):
         epsilon: float | None = None,
         n_iter_no_change: float | None = None,
         max_fun: int | None = None,
+        objective: str | None = None,
+        quantiles: Sequence[float] | float | None = None,
         quality: Literal["fast", "default", "best"] = "default",
         members: int | None = None,
-        time_budget_s: float | None = None,
+        time_budget: float | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
+        schema: Schema | str | PathLike[str] | None = None,
+        missing: Any = (),
+        infinite: Literal["error", "clip"] = "error",
         monotone: Mapping[str, str | int] | None = None,
         network: Literal["default", "mlp", "resnet", "realmlp", "tabm"] = "default",
         n_jobs: int | None = None,
@@ -644,10 +674,15 @@ class MLPRegressor(RegressorMixin, _Estimator):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.objective = objective
+        self.quantiles = quantiles
         self.quality = quality
         self.members = members
-        self.time_budget_s = time_budget_s
+        self.time_budget = time_budget
         self.kinds = kinds
+        self.schema = schema
+        self.missing = missing
+        self.infinite = infinite
         self.monotone = monotone
         self.network = network
         self.n_jobs = n_jobs
@@ -712,6 +747,14 @@ class MLPRegressor(RegressorMixin, _Estimator):
             out = self._outputs(X)
             return out[:, 0] if out.shape[1] == 1 else out
         return np.asarray(self.model_.predict(self._check_table(X, reset=False)), dtype=np.float64)
+
+    @available_if(lambda estimator: estimator.quantiles is not None)
+    def predict_quantiles(self, X: Any) -> NDArray[np.float64]:
+        """Quantiles of each row, ascending; (n_rows, n_quantiles), or (n_rows, n_targets, n_quantiles)."""
+        check_is_fitted(self)
+        if self.model_.quantiles is None:  # y was the same in all rows
+            return np.repeat(self.predict(X)[..., None], np.asarray(self.quantiles, float).size, axis=-1)
+        return self.model_.predict_quantiles(self._check_table(X, reset=False))
 
 
 def _coded(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.bool_]:

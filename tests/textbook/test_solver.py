@@ -162,7 +162,7 @@ def test_a_batch_that_weighs_nothing_changes_nothing() -> None:
 
 
 def test_time_budget_ends_a_run() -> None:
-    assert fitted("numbers", {"time_budget_s": 1e-9}, None).epochs == 1
+    assert fitted("numbers", {"time_budget": 1e-9}, None).epochs == 1
 
 
 def test_kernels_leave_the_optimiser_where_numpy_can_go_on() -> None:

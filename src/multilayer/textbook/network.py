@@ -44,7 +44,7 @@ class Textbook:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     n_iter_no_change: int | float = 10
-    time_budget_s: float | None = None
+    time_budget: float | None = None
     threads: int = 1
     report: Callable[[str], Any] | None = field(default=None, compare=False)
 

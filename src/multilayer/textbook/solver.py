@@ -198,8 +198,8 @@ def _run_epochs(
             run.no_improvement_count = 0
         if one_epoch:
             return
-        if settings.time_budget_s is not None and time.perf_counter() - started > settings.time_budget_s:
-            settings.say(f"The time budget of {settings.time_budget_s:g} s is used up. Stopping.")
+        if settings.time_budget is not None and time.perf_counter() - started > settings.time_budget:
+            settings.say(f"The time budget of {settings.time_budget:g} s is used up. Stopping.")
             return
     warnings.warn(
         f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) reached and the optimization hasn't "
