@@ -8,6 +8,8 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import shap
+import skops.io
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -154,20 +156,18 @@ class TestCopies:
 
     @both
     def test_skops(self, people: Any, settings: Any) -> None:
-        io = pytest.importorskip("skops.io")
         frame, y = people
         fitted = MLPClassifier(**settings).fit(frame, y)
 
-        data = io.dumps(fitted)
-        untrusted = io.get_untrusted_types(data=data)
-        copy = io.loads(data, trusted=untrusted)
+        data = skops.io.dumps(fitted)
+        untrusted = skops.io.get_untrusted_types(data=data)
+        copy = skops.io.loads(data, trusted=untrusted)
 
         assert all(name.startswith("multilayer.") for name in untrusted)
         np.testing.assert_array_equal(fitted.predict_proba(frame), copy.predict_proba(frame))
 
     @both
     def test_shap(self, numbers: Any, settings: Any) -> None:
-        shap = pytest.importorskip("shap")
         X, y = numbers
         fitted = MLPRegressor(**settings).fit(X, y)
 

@@ -23,7 +23,7 @@ from multilayer.table.encode import Encoder
 from multilayer.table.read import read_table
 from multilayer.table.schema import check, infer_schema
 
-settings.register_profile("nightly", max_examples=2_000)
+settings.register_profile("nightly")
 IS_NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 EXTREMES = [0.0, -0.0, 5e-324, -2.2e-308, 1e300, -1.7e308, 1.0, 2**53 + 1.0]
@@ -111,15 +111,12 @@ def framed(columns: dict[str, list[Any]], source: str) -> Any:
         assume(False)
 
 
-def run(max_examples: int) -> settings:
-    return settings(
-        max_examples=2_000 if IS_NIGHTLY else max_examples,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+many_cases = settings(
+    max_examples=2_000 if IS_NIGHTLY else 200, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
-@run(100)
+@many_cases
 @given(cases())
 def test_any_table_is_encoded_or_refused(case: Case) -> None:
     try:
@@ -150,7 +147,7 @@ def assert_encodes(encoder: Encoder, copy: Encoder, table: Any) -> None:
     assert np.array_equal(batch.cat, again.cat)
 
 
-@run(15)
+@many_cases
 @given(cases())
 def test_any_table_is_fitted_and_predicted_or_refused(case: Case) -> None:
     known = framed(case.known, case.source)
