@@ -626,7 +626,7 @@ class TestGroups:
         by_row = fit(columns, drop="patient", **options)
 
         assert by_row.score["accuracy"] > 0.9
-        assert by_group.score["accuracy"] < 0.85  # of half the groups; a fair coin each
+        assert by_group.score["accuracy"] < 0.9  # of half the groups; a fair coin each
         assert by_group.score["log_loss"] > 3 * by_row.score["log_loss"]
 
     def test_fewer_groups_than_folds_hold_out_a_share(self) -> None:

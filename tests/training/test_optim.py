@@ -254,10 +254,11 @@ def test_muon_refuses_vectors_and_settings_out_of_range():
         Muon([{"params": [b], "use_muon": False, "lr": -0.5}])
 
 
-def test_making_a_lean_adamw_does_not_import_the_compiler() -> None:
+@pytest.mark.parametrize("name", ["LeanAdamW", "Muon"])
+def test_making_it_does_not_import_the_compiler(name: str) -> None:
     code = (
-        "import sys, torch; from multilayer.training.optim import LeanAdamW; "
-        "LeanAdamW([torch.nn.Parameter(torch.zeros(2))]); assert 'torch._dynamo' not in sys.modules"
+        f"import sys, torch; from multilayer.training.optim import {name}; "
+        f"{name}([torch.nn.Parameter(torch.zeros(2, 2))]); assert 'torch._dynamo' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 

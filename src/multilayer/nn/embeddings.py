@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -38,7 +39,7 @@ class PeriodicEmbedding(nn.Module):
         self,
         n_features: int,
         d_embedding: int = 4,
-        n_frequencies: int = 16,
+        n_frequencies: int = 8,
         low: float = 0.1,
         high: float = 6.0,
     ) -> None:
@@ -214,7 +215,7 @@ class TableEmbedding(nn.Module):
         cardinalities: number of codes of each category column, behind them.
         keep: which numbers go through as they are; None is all.
         periodic: which numbers get a `PeriodicEmbedding`.
-        d_periodic: outputs of it for each number.
+        d_periodic, n_frequencies: outputs and cosines of it for each number.
         make_periodic: makes another embedding for them, from their number and `d_periodic`.
         piecewise: which numbers get a `PiecewiseLinearEmbedding`, with bins of one width from -1 to 1.
         d_piecewise, n_bins: outputs and bins of it for each number.
@@ -243,6 +244,7 @@ class TableEmbedding(nn.Module):
         keep: Sequence[int] | None = None,
         periodic: Sequence[int] = (),
         d_periodic: int = 4,
+        n_frequencies: int = 8,
         make_periodic: Callable[[int, int], nn.Module] | None = None,
         piecewise: Sequence[int] = (),
         d_piecewise: int = 16,
@@ -257,7 +259,8 @@ class TableEmbedding(nn.Module):
         self.register_buffer("periodic_columns", _numbers(periodic))
         self.register_buffer("kept_columns", _numbers(kept), persistent=False)
         self.register_buffer("piecewise_columns", _numbers(piecewise), persistent=False)
-        make_periodic = PeriodicEmbedding if make_periodic is None else make_periodic
+        if make_periodic is None:
+            make_periodic = partial(PeriodicEmbedding, n_frequencies=n_frequencies)
         self.periodic = make_periodic(len(periodic), d_periodic) if len(periodic) else None
         self.piecewise = (
             PiecewiseLinearEmbedding(len(piecewise), d_piecewise, n_bins) if len(piecewise) else None

@@ -22,6 +22,7 @@ class NetworkConfig:
     n_num:         encoded numbers in a row
     cardinalities: number of codes of each category column
     periodic:      which of the numbers get a periodic embedding
+    n_frequencies: cosines of it for each number
     hidden:        widths of the hidden layers
     d_out:         outputs
     activation, norm, dropout: as in `mlp`
@@ -55,6 +56,7 @@ class NetworkConfig:
     keep: tuple[int, ...] | None = None
     piecewise: tuple[int, ...] = ()
     n_bins: int = 48
+    n_frequencies: int = 8
     link: Link = "identity"
 
     def build(self) -> Any:
@@ -73,6 +75,7 @@ class NetworkConfig:
             periodic=self.periodic,
             piecewise=self.piecewise,
             n_bins=self.n_bins,
+            n_frequencies=self.n_frequencies,
             **settings,
         )
 
@@ -82,7 +85,8 @@ class NetworkConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "NetworkConfig":
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; networks of files that do not say it have 16 frequencies."""
+        values = {"n_frequencies": 16, **values}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
         return cls(**{**values, **lists})
 

@@ -237,7 +237,8 @@ def fit(
         n_threads=n_threads,
         callbacks=callbacks,
     )
-    chosen = choose(nets, snapshots, net_config, config, task_, held, parts.folds)
+    by_kernels = histories[0].engine == "kernels"
+    chosen = choose(nets, snapshots, net_config, config, task_, held, parts.folds, by_kernels=by_kernels)
     task_, prediction = task_.settle(
         to_score[1][chosen.rows], chosen.prediction, weight_of(to_score, chosen.rows)
     )

@@ -44,8 +44,14 @@ def choose(
     task: Task,
     held: Rows,
     fold: NDArray[np.int64] | None,
+    *,
+    by_kernels: bool,
 ) -> Chosen:
-    """Greedy choice among snapshots that were validated on the same rows; each network weighs alike."""
+    """Greedy choice among snapshots that were validated on the same rows; each network weighs alike.
+
+    by_kernels: whether kernels, which trained the networks, predict the rows: what is said of them must not
+        depend on whether something else has loaded kernels
+    """
     if fold is not None:
         numbers = _fold_rows(fold, config.members)
     else:
@@ -68,7 +74,7 @@ def choose(
         kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
         of_rows = (held[0][rows], held[1][rows], None if held[2] is None else held[2][rows])
         merged, merged_share = _one_a_member(kept, share, network, task, of_rows)
-        said = Predictor(merged, task.link, merged_share.tolist())(held[0][rows])
+        said = Predictor(merged, task.link, merged_share.tolist(), kernels=by_kernels)(held[0][rows])
         if not i:
             prediction = np.zeros((len(all_rows), *said.shape[1:]))
         prediction[start : start + len(rows)] += said / shared

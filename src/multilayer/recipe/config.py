@@ -32,8 +32,8 @@ class Config:
     activation, norm, dropout: as in `mlp`
     epochs:       most passes over the training rows; the cosine schedule ends there
     batch_size:   rows a step
-    lr:           peak learning rate of AdamW
-    weight_decay: of AdamW, on weight matrices
+    lr:           peak learning rate of AdamW; matrices of hidden layers take ten times that, by Muon
+    weight_decay: of both, on weight matrices
     patience:     epochs without a better validation loss before training stops
     snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
     entries:      snapshots that make up the ensemble, at most, repetitions counted
@@ -42,7 +42,7 @@ class Config:
     """
 
     members: int = 8
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int, ...] = (96, 96)
     activation: str = "relu"
     norm: str | None = None
     dropout: float = 0.0
@@ -60,7 +60,7 @@ class Config:
     def for_shape(
         cls, n_rows: int, n_columns: int = 1, kind: TaskKind = "regression", quality: Quality = "default"
     ) -> "Config":
-        """The default for a table of this shape: some 1,500 steps, in batches that grow with the table.
+        """The default for a table of this shape: some 750 steps, in batches that grow with the table.
 
         Small tables take more networks, as chance is larger there; classes take BatchNorm, and a second layer
         as wide as the first. "fast" trains a quarter as many, "best" three times as many for half as long
@@ -68,17 +68,17 @@ class Config:
 
         >>> config = Config.for_shape(20_000)
         >>> config.batch_size, config.epochs, config.members
-        (256, 19, 8)
+        (512, 19, 8)
         """
-        sizes = [(2_000, 32), (5_000, 64), (10_000, 128), (60_000, 256), (200_000, 512)]
+        sizes = [(2_000, 64), (5_000, 128), (10_000, 256), (60_000, 512)]
         batch_size = next((size for limit, size in sizes if n_rows < limit), 1024)
-        epochs = int(np.clip(round(1_500 * batch_size / n_rows), 6, 20))
+        epochs = int(np.clip(round(750 * batch_size / n_rows), 6, 20))
         has_classes = kind != "regression"
         members = 8 if n_rows < 100_000 else 4
         more_members, more_epochs = QUALITIES[quality]
         return cls(
             members=round(members * more_members),
-            hidden=(128, 128) if has_classes else (128, 64),
+            hidden=(96, 96) if has_classes else (96, 64),
             epochs=round(epochs * more_epochs),
             entries=round(cls.entries * max(1, more_members)),
             batch_size=batch_size,

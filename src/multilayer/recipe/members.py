@@ -1,6 +1,6 @@
 """Networks trained side by side, and the snapshots of their epochs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multilayer.nn.monotone import SignedLinear
 from multilayer.nn.networks import NetworkConfig
 from multilayer.published import PUBLISHED
 from multilayer.recipe.config import Config, Whole
@@ -16,9 +17,11 @@ from multilayer.recipe.design import build
 from multilayer.training.ensemble import Snapshot, Snapshots
 from multilayer.training.history import History
 from multilayer.training.loop import Callback, train_pack
-from multilayer.training.optim import LeanAdamW
+from multilayer.training.optim import LeanAdamW, Muon, hidden_matrices
 from multilayer.training.task import Task
 
+MUON_RATE = 10  # learning rate of hidden matrices, in Muon's units, as a multiple of AdamW's
+NS_STEPS = 3  # of Newton-Schulz, which are most of what Muon costs
 ESSENCE_MB = 512  # what snapshots may remember of validation rows, all networks together
 
 
@@ -63,7 +66,7 @@ def train_members(
         x,
         task.as_network_target(code),
         loss=task.loss,
-        optimizer=lambda parameters: _adamw(parameters, config),
+        optimizer=[_optimizer(net, config) for net in nets],
         epochs=config.epochs,
         batch_size=config.batch_size,
         **validating,
@@ -137,11 +140,24 @@ def _most_snapshots(config: Config, task: Task, n_rows: int) -> int:
     return int(np.clip(ESSENCE_MB * 1_000_000 // one_of_each, 1, config.snapshots))
 
 
-def _adamw(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.Optimizer:
-    """AdamW with beta2 0.95 (RealMLP, arXiv:2407.04491); weight decay on matrices alone."""
-    every = list(parameters)
-    groups = [
-        {"params": [p for p in every if p.ndim == 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in every if p.ndim != 2], "weight_decay": 0.0},
+def _optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """Muon for the matrices of hidden layers, AdamW for all else; weight decay on matrices alone.
+
+    A monotone network is AdamW's as a whole: an orthogonal step would take many weights across their signs.
+
+    Source:  Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/ (here with three steps of
+             Newton-Schulz for five); beta2 of AdamW: Holzmüller et al. 2024, arXiv:2407.04491
+    """
+    is_signed = any(isinstance(module, SignedLinear) for module in net.modules())
+    hidden = [] if is_signed else hidden_matrices(net)
+    rest = [p for p in net.parameters() if all(p is not matrix for matrix in hidden)]
+    adamw = {"lr": config.lr, "betas": (0.9, 0.95)}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in rest if p.ndim == 2], "weight_decay": config.weight_decay, **adamw},
+        {"params": [p for p in rest if p.ndim != 2], "weight_decay": 0.0, **adamw},
     ]
-    return LeanAdamW([g for g in groups if g["params"]], lr=config.lr, betas=(0.9, 0.95), fused=True)
+    groups = [group for group in groups if group["params"]]
+    if not hidden:
+        return LeanAdamW(groups, fused=True)
+    groups = [*({"use_muon": False, **group} for group in groups), {"params": hidden}]
+    return Muon(groups, lr=MUON_RATE * config.lr, weight_decay=config.weight_decay, ns_steps=NS_STEPS)

@@ -187,7 +187,8 @@ def fit_streamed(
                 more_rows=chunks,
             )
         said = stream.sentences(chunks, len(valid.code))
-    chosen = choose(nets, snapshots, network, config, task, held, None)
+    by_kernels = histories[0].engine == "kernels"
+    chosen = choose(nets, snapshots, network, config, task, held, None, by_kernels=by_kernels)
     task, prediction = task.settle(
         valid.code[chosen.rows], chosen.prediction, weight_of(to_score, chosen.rows)
     )

@@ -79,9 +79,11 @@ def _network_sentence(model: Model, config: Config, chosen: Chosen) -> str:
     name = "" if config.network == "default" else f" {config.network}"
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
+    is_plain = config.network == "default" and not (model.config.rising or model.config.falling)
+    optimizer = "Muon and AdamW" if is_plain and config.hidden else "AdamW"
     return (
         f"networks: {config.members}{name} of {' x '.join(map(str, config.hidden))}, "
-        f"{config.activation}{norm}{drop}; AdamW, lr {config.lr}, batches of {config.batch_size}, "
+        f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, batches of {config.batch_size}, "
         f"{trained} of at most {config.epochs} epochs; "
         f"predicts with {len(chosen.networks)} networks, of epochs {epochs}; engine {model.history.engine}"
     )

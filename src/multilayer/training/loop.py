@@ -16,7 +16,7 @@ from multilayer.training.history import History
 from multilayer.training.kernel_engine import KernelEngine, why_not
 from multilayer.training.kernels import is_compiled
 from multilayer.training.losses import LossLike
-from multilayer.training.optim import Schedule, make_schedule
+from multilayer.training.optim import Muon, Schedule, make_schedule
 from multilayer.training.pack import (
     Callback,
     Clock,
@@ -37,6 +37,7 @@ __all__ = ["Callback", "Progress", "train", "train_pack"]
 
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 FEW_STEPS = 1_000  # with fewer, loading the kernels (about a second) would cost more than they save
+FEW_STEPS_OF_MUON = 200  # each of which takes PyTorch some 5 ms
 LOAD_BUDGET_S, COMPILE_BUDGET_S = 2.0, 60.0  # with less time, kernels are not loaded, or not compiled first
 
 
@@ -343,7 +344,7 @@ def make_engine(
         if data.weight is not None and accumulate not in (1, "forever"):
             reason = "the kernels do not accumulate batches with sample weights."
         if reason is None and wanted == "auto":
-            reason = _why_not_worth_it(length, n_nets)
+            reason = _why_not_worth_it(length, n_nets, optimizer)
         if reason is not None and wanted == "kernels":
             raise ConfigError(f"engine='kernels' cannot run this: {reason} Use engine='auto'.")
     if reason is None:
@@ -369,9 +370,9 @@ def make_engine(
     return autograd, reason
 
 
-def _why_not_worth_it(length: RunLength, n_nets: int) -> str | None:
+def _why_not_worth_it(length: RunLength, n_nets: int, optimizer: torch.optim.Optimizer) -> str | None:
     n_steps = n_nets * length.n_steps
-    if n_steps < FEW_STEPS:
+    if n_steps < (FEW_STEPS_OF_MUON if isinstance(optimizer, Muon | torch.optim.Muon) else FEW_STEPS):
         return f"a run of {n_steps} steps ends before the kernels are loaded."
     if length.time_budget_s < (LOAD_BUDGET_S if is_compiled() else COMPILE_BUDGET_S):
         return f"a budget of {length.time_budget_s:g} s is too short to load or compile the kernels first."

@@ -120,6 +120,22 @@ ADAMW: dict[str, Any] = {
 }
 
 
+# PyTorch wraps this method only to keep its compiler from tracing it, and imports the compiler for that.
+_add_param_group = getattr(
+    torch.optim.Optimizer.add_param_group, "__wrapped__", torch.optim.Optimizer.add_param_group
+)
+
+
+def hidden_matrices(net: nn.Module) -> list[Tensor]:
+    """The matrix of every `nn.Linear` but the last, which is the output's.
+
+    >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+    >>> hidden_matrices(net)[0] is net[0].weight
+    True
+    """
+    return [module.weight for module in net.modules() if isinstance(module, nn.Linear)][:-1]
+
+
 class Muon(torch.optim.Optimizer):
     """Muon for weight matrices and AdamW for everything else, in one optimiser.
 
@@ -212,8 +228,7 @@ class Muon(torch.optim.Optimizer):
         >>> [len(group["params"]) for group in Muon.for_network(net, lr=0.05).param_groups]
         [2, 4]
         """
-        linears = [module for module in net.modules() if isinstance(module, nn.Linear)]
-        matrices = {id(module.weight) for module in linears[0 if first_layer else 1 : -1]}
+        matrices = set(map(id, hidden_matrices(net)[0 if first_layer else 1 :]))
         trained = [p for p in net.parameters() if p.requires_grad]
         hidden = {"params": [p for p in trained if id(p) in matrices]}
         rest = {
@@ -228,7 +243,7 @@ class Muon(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with settings of their own; those left out are the optimiser's, or AdamW's."""
         uses_muon = param_group.get("use_muon", True)
-        super().add_param_group(param_group if uses_muon else {**ADAMW, **param_group})
+        _add_param_group(self, param_group if uses_muon else {**ADAMW, **param_group})
         group = self.param_groups[-1]
         if uses_muon:
             _check_muon(group)
@@ -339,10 +354,7 @@ class LeanAdamW(torch.optim.AdamW):
     0.01
     """
 
-    # PyTorch wraps this method only to keep its compiler from tracing it, and imports the compiler for that.
-    add_param_group = getattr(
-        torch.optim.Optimizer.add_param_group, "__wrapped__", torch.optim.Optimizer.add_param_group
-    )
+    add_param_group = _add_param_group
 
 
 class LeanSGD(torch.optim.SGD):
@@ -352,7 +364,7 @@ class LeanSGD(torch.optim.SGD):
     0
     """
 
-    add_param_group = LeanAdamW.add_param_group
+    add_param_group = _add_param_group
 
 
 class EarlyEpsilonAdam(torch.optim.Adam):
@@ -370,7 +382,7 @@ class EarlyEpsilonAdam(torch.optim.Adam):
     tensor([-0.7597])
     """
 
-    add_param_group = LeanAdamW.add_param_group
+    add_param_group = _add_param_group
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient."""

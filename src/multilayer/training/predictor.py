@@ -43,6 +43,7 @@ class Predictor:
         networks: the trained networks.
         link: from outputs (n_rows, d_out) to what is averaged, such as probabilities; row by row.
         weights: one for each network; None weighs all alike.
+        kernels: whether they predict, where they know the networks; None is as said above.
 
     >>> networks = [nn.Linear(3, 1), nn.Linear(3, 1)]
     >>> Predictor(networks, lambda out: out[:, 0].astype(np.float64))(np.zeros((5, 3), np.float32)).shape
@@ -54,8 +55,10 @@ class Predictor:
         networks: Sequence[nn.Module],
         link: Callable[[NDArray[np.float32]], NDArray[np.float64]],
         weights: Sequence[float] | None = None,
+        *,
+        kernels: bool | None = None,
     ) -> None:
-        self.networks, self.link = tuple(networks), link
+        self.networks, self.link, self.kernels = tuple(networks), link, kernels
         self.weights = (1.0,) * len(self.networks) if weights is None else tuple(weights)
         self._mixes_rows = any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
@@ -68,7 +71,7 @@ class Predictor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles carry no buffers and no addresses."""
-        return Predictor, (self.networks, self.link, self.weights)
+        return partial(Predictor, kernels=self.kernels), (self.networks, self.link, self.weights)
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """The mean for rows that are encoded as the networks want them.
@@ -83,6 +86,8 @@ class Predictor:
         return self._in_tasks(forwards, x)
 
     def _wants_kernels(self, n_rows: int) -> bool:
+        if self.kernels is not None:
+            return self.kernels
         if _are_loaded():
             return True
         if n_rows < MANY_ROWS and self.n_calls < MANY_CALLS:
