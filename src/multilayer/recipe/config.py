@@ -32,7 +32,7 @@ class Config:
     activation, norm, dropout: as in `mlp`
     epochs:       most passes over the training rows; the cosine schedule ends there
     batch_size:   rows a step
-    lr:           peak learning rate of AdamW; matrices of hidden layers take ten times that, by Muon
+    lr:           peak learning rate of AdamW; matrices of hidden layers take twenty times that, by Muon
     weight_decay: of both, on weight matrices
     patience:     epochs without a better validation loss before training stops
     snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss

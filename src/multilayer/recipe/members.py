@@ -20,7 +20,7 @@ from multilayer.training.loop import Callback, train_pack
 from multilayer.training.optim import LeanAdamW, Muon, hidden_matrices
 from multilayer.training.task import Task
 
-MUON_RATE = 10  # learning rate of hidden matrices, in Muon's units, as a multiple of AdamW's
+MUON_RATE = 20  # learning rate of hidden matrices, in Muon's units, as a multiple of AdamW's
 NS_STEPS = 3  # of Newton-Schulz, which are most of what Muon costs
 ESSENCE_MB = 512  # what snapshots may remember of validation rows, all networks together
 
