@@ -94,7 +94,7 @@ def test_the_mean_keeps_types(dtype: torch.dtype) -> None:
 def test_a_fit_predicts_with_one_network_a_member() -> None:
     table = {"x": np.linspace(-2, 2, 160), "y": np.linspace(-2, 2, 160) ** 2}
 
-    model = fit(table, target="y", hidden=8, epochs=6, members=3)
+    model = fit(table, target="y", hidden=8, epochs=12, members=3, lr=3e-3)
 
     assert len(model.networks) == 3
     assert "predicts with 3 networks" in model.summary["decisions"][-1]
