@@ -315,10 +315,11 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         hidden_layer_sizes: width of each hidden layer, first to last; an int means one layer.
         activation: "relu", "tanh", "logistic" or "identity"; for the recipe any name of `mlp`.
         solver: "adam", "sgd" or "lbfgs" select the textbook.
-        alpha: L2 of the textbook; for the recipe the weight decay of AdamW.
+        alpha: L2 of the textbook; for the recipe the decoupled weight decay of its optimisers.
         batch_size: rows in one optimiser step; "auto" is up to 200 rows, or what the recipe chooses.
         learning_rate: "constant", "invscaling" or "adaptive" (textbook, solver="sgd").
-        learning_rate_init: the learning rate; of the recipe, the highest that its schedule reaches.
+        learning_rate_init: the learning rate; of the recipe, the highest that its schedule reaches (AdamW's;
+            matrices of hidden layers take twenty times that, by Muon).
         power_t: exponent of "invscaling" (textbook).
         max_iter: most epochs.
         shuffle: False keeps the order of the rows (textbook).
