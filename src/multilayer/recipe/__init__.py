@@ -2,7 +2,7 @@
 
 import time as clock
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from multilayer import streaming
 from multilayer.errors import MultilayerError
 from multilayer.model import Model, network_inputs
+from multilayer.nn.networks import NetworkConfig
 from multilayer.recipe.choice import choose
 from multilayer.recipe.config import (
     Config,
@@ -214,22 +215,13 @@ def fit(
     n_folding = config.members if config.network == "default" else 1
     parts = split_rows(data, task_, validation, groups, time, seed, n_folding)
     task_ = task_.in_units_of(parts.train.y, parts.train.weight)
-    code = task_.encode(parts.train.y)
-    encoder, batch = _encode(schema, parts, task_, code, config, seed)
-    net_config = network_config(encoder, batch, task_, config, directions)
-    factors = class_factors(task_, class_weight, code, parts.train.weight)
-    x, weight = network_inputs(batch), loss_weight(factors, code, parts.train.weight)
-    to_score: Rows = (x, code, parts.train.weight)
-    if parts.valid is not None:
-        x_valid = network_inputs(encoder.transform(parts.valid.features))
-        to_score = rows_by_content(x_valid, task_.encode(parts.valid.y), parts.valid.weight)
-    held = (*to_score[:2], loss_weight(factors, *to_score[1:]))
+    coded = _code(schema, parts, task_, config, directions, class_weight, seed)
     nets, histories, snapshots = (train_members if config.network == "default" else train_published)(
-        net_config,
+        coded.network,
         config,
         task_,
-        (x, code, weight),
-        held,
+        coded.train,
+        coded.held,
         parts.folds,
         time_budget=seconds_left(time_budget, started),
         seed=seed,
@@ -238,16 +230,18 @@ def fit(
         callbacks=callbacks,
     )
     by_kernels = histories[0].engine == "kernels"
-    chosen = choose(nets, snapshots, net_config, config, task_, held, parts.folds, by_kernels=by_kernels)
+    chosen = choose(
+        nets, snapshots, coded.network, config, task_, coded.held, parts.folds, by_kernels=by_kernels
+    )
     task_, prediction = task_.settle(
-        to_score[1][chosen.rows], chosen.prediction, weight_of(to_score, chosen.rows)
+        coded.to_score[1][chosen.rows], chosen.prediction, weight_of(coded.to_score, chosen.rows)
     )
     chosen = replace(chosen, prediction=prediction)
     model = Model(
         data.target,
         task_,
-        encoder,
-        net_config,
+        coded.encoder,
+        coded.network,
         chosen.networks,
         histories,
         dropped=data.dropped,
@@ -256,7 +250,7 @@ def fit(
         exposure=data.exposure,
     )
     model.summary = summarise(
-        model, data, parts, config, chosen, code, to_score, factors, guessed, directions
+        model, data, parts, config, chosen, coded.train[1], coded.to_score, coded.factors, guessed, directions
     ) | {"seed": seed, "times": fit_times(started)}
     return model
 
@@ -274,6 +268,52 @@ def _task_and_schema(
         make(given)
         infer(given)
         raise
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """The rows of a table as networks take them, and what they were encoded by.
+
+    train:    to train on, weights as the loss counts them
+    to_score: that networks validate on, with folds the training rows; weights as scores count them
+    held:     the same rows, weights as the loss counts them
+    factors:  of each class, from class weights
+    """
+
+    encoder: Encoder
+    network: NetworkConfig
+    train: Rows
+    to_score: Rows
+    held: Rows
+    factors: NDArray[np.float64] | None
+
+
+def _code(
+    schema: Schema,
+    parts: Parts,
+    task: Task,
+    config: Config,
+    directions: Mapping[str, int],
+    class_weight: Any,
+    seed: int,
+) -> _Coded:
+    """Learn the encoder, choose the network's inputs, encode both parts."""
+    code = task.encode(parts.train.y)
+    encoder, batch = _encode(schema, parts, task, code, config, seed)
+    factors = class_factors(task, class_weight, code, parts.train.weight)
+    x = network_inputs(batch)
+    to_score: Rows = (x, code, parts.train.weight)
+    if parts.valid is not None:
+        x_valid = network_inputs(encoder.transform(parts.valid.features))
+        to_score = rows_by_content(x_valid, task.encode(parts.valid.y), parts.valid.weight)
+    return _Coded(
+        encoder,
+        network_config(encoder, batch, task, config, directions),
+        (x, code, loss_weight(factors, code, parts.train.weight)),
+        to_score,
+        (*to_score[:2], loss_weight(factors, *to_score[1:])),
+        factors,
+    )
 
 
 def _encode(

@@ -76,8 +76,11 @@ def from_series(name: str, series: Any) -> Columns:
     """One column of a frame, as a narwhals Series."""
     import narwhals as nw
 
-    dtype = series.dtype
-    if (sparse := of_pandas(series.to_native())) is not None:
+    dtype, native = series.dtype, series.to_native()
+    on_numpy = getattr(native, "dtype", None)  # of pandas; other libraries have types of their own
+    if isinstance(on_numpy, np.dtype) and on_numpy.kind in "biufmM":
+        return from_numpy(name, native.to_numpy())
+    if (sparse := of_pandas(native)) is not None:
         return Columns({name: sparse})
     if isinstance(dtype, nw.Float64):
         return from_numpy(name, series.to_numpy())
@@ -155,7 +158,7 @@ def from_objects(name: str, values: list[Any]) -> Columns:
         values = [None if _is_missing(value) else value for value in values]
         types = set(map(type, values))
     if str in types:
-        values = _without_blanks(values)
+        values = _without_blanks(values, types)
         types = set(map(type, values))
     has_missing = type(None) in types
     types.discard(type(None))
@@ -203,9 +206,10 @@ def _texts(values: list[str | None]) -> NDArray[np.object_]:
     return array
 
 
-def _without_blanks(values: list[Any]) -> list[Any]:
+def _without_blanks(values: list[Any], types: set[type]) -> list[Any]:
     """Missing for text that is empty or all white space."""
-    blank = {value for value in values if isinstance(value, str) and not value.strip()}
+    distinct = set(values) if types <= {str, type(None)} else values  # others may have no hash
+    blank = {value for value in distinct if isinstance(value, str) and not value.strip()}
     if not blank:
         return values
     return [None if isinstance(value, str) and value in blank else value for value in values]
