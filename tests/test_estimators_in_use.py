@@ -8,7 +8,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-import shap
 import skops.io
 from sklearn import config_context
 from sklearn.base import clone
@@ -167,7 +166,10 @@ class TestCopies:
         np.testing.assert_array_equal(fitted.predict_proba(frame), copy.predict_proba(frame))
 
     @both
+    @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
     def test_shap(self, numbers: Any, settings: Any) -> None:
+        import shap  # which sets colours as matplotlib will not allow for long
+
         X, y = numbers
         fitted = MLPRegressor(**settings).fit(X, y)
 

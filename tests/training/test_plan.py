@@ -169,5 +169,5 @@ def test_table_embedding_writes_each_output_column_once() -> None:
     assert plan.code_ranges == {4: 3, 5: 30}
     assert plan.d_in == 6
     periodic = plan.ops[2]
-    np.testing.assert_array_equal(plan.ints[periodic[k.AUX] :][:6], [2, 16, 3, 4, 1, 3])
+    np.testing.assert_array_equal(plan.ints[periodic[k.AUX] :][:6], [2, 8, 3, 4, 1, 3])
     assert len({int(op[k.V_OUT]) for op in plan.ops[:4]}) == 1
