@@ -166,4 +166,5 @@ def _numbers(text: str) -> list[int]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that `measure` ends what it started
     main()
