@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.nn.monotone import SignedLinear
 from multilayer.nn.networks import NetworkConfig
 from multilayer.published import PUBLISHED
 from multilayer.recipe.config import Config, Whole
@@ -66,7 +65,7 @@ def train_members(
         x,
         task.as_network_target(code),
         loss=task.loss,
-        optimizer=[_optimizer(net, config) for net in nets],
+        optimizer=[_optimizer(net, config, with_muon=uses_muon(network, config)) for net in nets],
         epochs=config.epochs,
         batch_size=config.batch_size,
         **validating,
@@ -140,16 +139,22 @@ def _most_snapshots(config: Config, task: Task, n_rows: int) -> int:
     return int(np.clip(ESSENCE_MB * 1_000_000 // one_of_each, 1, config.snapshots))
 
 
-def _optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """Muon for the matrices of hidden layers, AdamW for all else; weight decay on matrices alone.
+def uses_muon(network: NetworkConfig, config: Config) -> bool:
+    """Whether Muon trains hidden matrices: where there are some, in the default network.
 
     A monotone network is AdamW's as a whole: an orthogonal step would take many weights across their signs.
+    """
+    is_monotone = bool(network.rising or network.falling)
+    return config.network == "default" and bool(network.hidden) and not is_monotone
+
+
+def _optimizer(net: nn.Module, config: Config, *, with_muon: bool) -> torch.optim.Optimizer:
+    """Muon for the matrices of hidden layers, AdamW for all else; weight decay on matrices alone.
 
     Source:  Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/ (here with three steps of
              Newton-Schulz for five); beta2 of AdamW: Holzmüller et al. 2024, arXiv:2407.04491
     """
-    is_signed = any(isinstance(module, SignedLinear) for module in net.modules())
-    hidden = [] if is_signed else hidden_matrices(net)
+    hidden = hidden_matrices(net) if with_muon else []
     rest = [p for p in net.parameters() if all(p is not matrix for matrix in hidden)]
     adamw = {"lr": config.lr, "betas": (0.9, 0.95)}
     groups: list[dict[str, Any]] = [

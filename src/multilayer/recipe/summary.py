@@ -15,6 +15,7 @@ from multilayer.model import Model
 from multilayer.recipe.choice import Chosen
 from multilayer.recipe.config import Config
 from multilayer.recipe.data import N_FOLDS, Data, Parts, Rows, weight_of
+from multilayer.recipe.members import uses_muon
 from multilayer.table.read import listed
 from multilayer.table.schema import Schema
 from multilayer.training.targets import guess_kind
@@ -79,8 +80,7 @@ def _network_sentence(model: Model, config: Config, chosen: Chosen) -> str:
     name = "" if config.network == "default" else f" {config.network}"
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
-    is_plain = config.network == "default" and not (model.config.rising or model.config.falling)
-    optimizer = "Muon and AdamW" if is_plain and config.hidden else "AdamW"
+    optimizer = "Muon and AdamW" if uses_muon(model.config, config) else "AdamW"
     return (
         f"networks: {config.members}{name} of {' x '.join(map(str, config.hidden))}, "
         f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, batches of {config.batch_size}, "
