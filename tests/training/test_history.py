@@ -15,6 +15,7 @@ def two_epochs():
         val_loss=[0.6, 0.55],
         step_loss=[0.55, 0.45, 0.42, 0.38],
         lr=[0.1, 0.05],
+        weight_decay=[0.1, 0.4],
         epoch_time_s=[0.01, 0.02],
         metrics={"accuracy": [0.7, 0.8]},
         engine="autograd",
@@ -25,7 +26,7 @@ def two_epochs():
 
 def test_frame_has_a_row_an_epoch():
     frame = two_epochs().to_frame()
-    assert list(frame.columns) == ["train_loss", "val_loss", "lr", "epoch_time_s", "accuracy"]
+    assert list(frame.columns) == ["train_loss", "val_loss", "lr", "weight_decay", "epoch_time_s", "accuracy"]
     assert frame.index.name == "epoch"
     assert frame.index.tolist() == [1, 2]
     assert frame["accuracy"].tolist() == [0.7, 0.8]

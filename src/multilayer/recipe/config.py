@@ -33,7 +33,7 @@ class Config:
     epochs:       most passes over the training rows; the cosine schedule ends there
     batch_size:   rows a step
     lr:           peak learning rate of AdamW; matrices of hidden layers take twenty times that, by Muon
-    weight_decay: of both, on weight matrices
+    weight_decay: of both, on weight matrices; None: 0.1, for classes by their noise (`NoiseDecay`)
     patience:     epochs without a better validation loss before training stops
     snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
     entries:      snapshots that make up the ensemble, at most, repetitions counted
@@ -49,12 +49,17 @@ class Config:
     epochs: int = 20
     batch_size: int = 256
     lr: float = 1e-2
-    weight_decay: float = 0.1
+    weight_decay: float | None = None
     patience: int = 8
     snapshots: int = 6
     entries: int = 16
     target_statistics: bool = False
     network: str = "default"
+
+    @property
+    def first_decay(self) -> float:
+        """Weight decay at the start."""
+        return 0.1 if self.weight_decay is None else self.weight_decay
 
     @classmethod
     def for_shape(

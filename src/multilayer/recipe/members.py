@@ -12,6 +12,7 @@ from multilayer.nn.networks import NetworkConfig
 from multilayer.published import PUBLISHED
 from multilayer.recipe.config import Config, Whole
 from multilayer.recipe.data import N_FOLDS, Rows
+from multilayer.recipe.decay import NoiseDecay, constant_loss, follows_noise
 from multilayer.recipe.design import build
 from multilayer.training.ensemble import Snapshot, Snapshots
 from multilayer.training.history import History
@@ -60,12 +61,14 @@ def train_members(
             "rows": [np.flatnonzero(fold != number) for number in numbers],
             "validation_rows": [np.flatnonzero(fold == number) for number in numbers],
         }
+    optimizers = [_optimizer(net, config, with_muon=uses_muon(network, config)) for net in nets]
+    decay = [NoiseDecay(optimizers, constant_loss(task, rows))] if follows_noise(config, task) else []
     histories = train_pack(
         nets,
         x,
         task.as_network_target(code),
         loss=task.loss,
-        optimizer=[_optimizer(net, config, with_muon=uses_muon(network, config)) for net in nets],
+        optimizer=optimizers,
         epochs=config.epochs,
         batch_size=config.batch_size,
         **validating,
@@ -78,7 +81,7 @@ def train_members(
         seeds=seeds,
         device=device,
         n_threads=None if n_threads is None else int(n_threads),
-        callbacks=[snapshots, *callbacks],
+        callbacks=[snapshots, *decay, *callbacks],
     )
     return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
 
@@ -102,7 +105,7 @@ def train_published(
     x, code, weight = rows
     seeds = _seeds(seed, config.members)
     nets = [build(network, one, lambda net: published.start(net, torch.from_numpy(x))) for one in seeds]
-    optimizers = [published.optimizer(net, config.lr, config.weight_decay) for net in nets]
+    optimizers = [published.optimizer(net, config.lr, config.first_decay) for net in nets]
     y_held = task.as_network_target(held[1])
     keeper = published.keeper(task, y_held, held[2], lambda _, output: task.essence(output, held[1]))
     histories = train_pack(
@@ -158,11 +161,11 @@ def _optimizer(net: nn.Module, config: Config, *, with_muon: bool) -> torch.opti
     rest = [p for p in net.parameters() if all(p is not matrix for matrix in hidden)]
     adamw = {"lr": config.lr, "betas": (0.9, 0.95)}
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in rest if p.ndim == 2], "weight_decay": config.weight_decay, **adamw},
+        {"params": [p for p in rest if p.ndim == 2], "weight_decay": config.first_decay, **adamw},
         {"params": [p for p in rest if p.ndim != 2], "weight_decay": 0.0, **adamw},
     ]
     groups = [group for group in groups if group["params"]]
     if not hidden:
         return LeanAdamW(groups, fused=True)
     groups = [*({"use_muon": False, **group} for group in groups), {"params": hidden}]
-    return Muon(groups, lr=MUON_RATE * config.lr, weight_decay=config.weight_decay, ns_steps=NS_STEPS)
+    return Muon(groups, lr=MUON_RATE * config.lr, weight_decay=config.first_decay, ns_steps=NS_STEPS)

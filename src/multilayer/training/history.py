@@ -18,6 +18,7 @@ class History:
     val_loss:     loss on the validation rows after the epoch; empty without validation
     step_loss:    loss of every batch, in order
     lr:           learning rate of the first parameter group at the end of the epoch
+    weight_decay: of that group in the epoch
     epoch_time_s: seconds
     metrics:      name -> values on the validation rows
     engine:       which engine ran, and why
@@ -32,6 +33,7 @@ class History:
     val_loss: list[float] = field(default_factory=list)
     step_loss: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
+    weight_decay: list[float] = field(default_factory=list)
     epoch_time_s: list[float] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
     engine: str = ""
@@ -55,7 +57,7 @@ class History:
         """
         pd = extra("pandas", needed_by="to_frame", install="pandas")
         columns = {"train_loss": self.train_loss, "val_loss": self.val_loss, "lr": self.lr}
-        columns |= {"epoch_time_s": self.epoch_time_s, **self.metrics}
+        columns |= {"weight_decay": self.weight_decay, "epoch_time_s": self.epoch_time_s, **self.metrics}
         gap = float("nan")  # in a last epoch that broke off
         filled = {k: [*v, *[gap] * (self.epochs - len(v))] for k, v in columns.items() if v}
         return pd.DataFrame(filled, index=pd.RangeIndex(1, self.epochs + 1, name="epoch"))

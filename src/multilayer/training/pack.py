@@ -210,6 +210,7 @@ class Member:
         history.step_loss += losses
         history.train_loss.append(float(np.average(losses, weights=sizes)))
         history.lr.append(self.engine.base_lrs[0] * lr_factor)
+        history.weight_decay.append(float(self.engine.optimizer.param_groups[0].get("weight_decay", 0.0)))
         if clock.stop.is_set():
             history.stopped = "interrupted"
         elif self.held_out is not None:
