@@ -58,7 +58,9 @@ def test_a_wrong_setting_is_named_when_it_builds():
 def test_a_file_from_before_there_were_other_architectures_is_the_same_network():
     names = ("n_num", "cardinalities", "periodic", "hidden", "d_out", "activation", "norm", "dropout")
     old = {name: value for name, value in CONFIG.to_json().items() if name in names}
-    assert NetworkConfig.from_json(json.loads(json.dumps(old))) == replace(CONFIG, n_frequencies=16)
+    assert NetworkConfig.from_json(json.loads(json.dumps(old))) == replace(
+        CONFIG, n_frequencies=16, d_periodic=4
+    )
     keys = [
         "periodic_columns",
         "periodic.frequency",

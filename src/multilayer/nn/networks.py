@@ -22,7 +22,7 @@ class NetworkConfig:
     n_num:         encoded numbers in a row
     cardinalities: number of codes of each category column
     periodic:      which of the numbers get a periodic embedding
-    n_frequencies: cosines of it for each number
+    n_frequencies, d_periodic: cosines of it, and outputs, for each number
     hidden:        widths of the hidden layers
     d_out:         outputs
     activation, norm, dropout: as in `mlp`
@@ -57,6 +57,7 @@ class NetworkConfig:
     piecewise: tuple[int, ...] = ()
     n_bins: int = 48
     n_frequencies: int = 8
+    d_periodic: int = 2
     link: Link = "identity"
 
     def build(self) -> Any:
@@ -76,7 +77,7 @@ class NetworkConfig:
             piecewise=self.piecewise,
             n_bins=self.n_bins,
             n_frequencies=self.n_frequencies,
-            **settings,
+            **{"d_periodic": self.d_periodic, **settings},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -85,8 +86,8 @@ class NetworkConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "NetworkConfig":
-        """The inverse of `to_json`; networks of files that do not say it have 16 frequencies."""
-        values = {"n_frequencies": 16, **values}
+        """The inverse of `to_json`; files that do not say it have 16 frequencies, 4 outputs."""
+        values = {"n_frequencies": 16, "d_periodic": 4, **values}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
         return cls(**{**values, **lists})
 
