@@ -28,12 +28,19 @@ def after(epoch: int, val_loss: float | None, epochs: int = 20) -> Progress:
 
 def test_decay_is_noise_over_signal_within_its_range() -> None:
     shares = np.linspace(0.01, 1.2, 200)
-    decays = np.array([decay_for(share) for share in shares])
+    decays = np.array([decay_for(share, 1_000) for share in shares])
     assert (np.diff(decays) >= 0).all()
     assert (decays.min(), decays.max()) == (LEAST, MOST)
     inside = (decays > LEAST) & (decays < MOST)
     np.testing.assert_allclose(decays[inside], 0.4 * shares[inside] / (1 - shares[inside]))
-    assert decay_for(float("inf")) == MOST
+    assert decay_for(float("inf"), 1_000) == MOST
+
+
+def test_many_rows_are_decayed_less() -> None:
+    few, many, more = (decay_for(0.6, n_rows) for n_rows in (50_000, 100_000, 10_000_000))
+    assert few == decay_for(0.6, 100) == pytest.approx(0.6)
+    assert many == pytest.approx(0.3)
+    assert more == LEAST
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,7 @@ def test_a_constant_loses_the_entropy_of_the_classes(labels: list[str], weight: 
 
 def test_rows_of_one_class_take_the_most_decay() -> None:
     loss = constant_loss(task_of(["a", "b"]), (X, np.zeros(6, np.int64), None))
-    assert decay_for(0.01 / loss) == MOST
+    assert decay_for(0.01 / loss, 6) == MOST
 
 
 def test_the_lowest_loss_so_far_decides_after_the_first_tenth() -> None:
@@ -59,7 +66,7 @@ def test_the_lowest_loss_so_far_decides_after_the_first_tenth() -> None:
         {"params": [net.bias], "weight_decay": 0.0},
     ]
     optimizers = [torch.optim.AdamW(groups) for _ in range(2)]
-    follow = NoiseDecay(optimizers, constant_loss=1.0)
+    follow = NoiseDecay(optimizers, constant_loss=1.0, n_rows=100)
     seen = []
     for epoch, loss in enumerate([0.5, 0.8, 0.9, None, 0.75, 0.2], start=1):
         follow(after(epoch, loss))

@@ -12,7 +12,8 @@ from multilayer.training.pack import Progress
 from multilayer.training.task import Task
 
 UNKNOWN = 0.1  # of all epochs: so long are validation rows not asked
-AT_HALF = 0.4  # weight decay where half of the target is noise
+AT_HALF = 0.4  # weight decay where half of the target is noise, with at most so many rows:
+MANY_ROWS = 50_000
 LEAST, MOST = 0.2, 3.0
 LEAST_ENTROPY = 1e-9  # of rows that are all of one class, as a first chunk may be
 
@@ -20,8 +21,9 @@ LEAST_ENTROPY = 1e-9  # of rows that are all of one class, as a first chunk may 
 class NoiseDecay:
     """A callback of `train_pack`: the noisier the classes, the stronger the weight decay of all networks.
 
-    weight_decay = 0.4 q / (1 - q)      between 0.2 and 3
+    weight_decay = 0.4 q / (1 - q) min(1, 50,000 / n)      between 0.2 and 3
     q:           lowest validation loss so far, mean of all networks, as a share of what a constant loses
+    n:           training rows: noise averages out over many
 
     Classes that hardly depend on the columns have q close to 1, those that follow from them q close to 0.
     The first tenth of the epochs is trained with the decay that the optimisers came with.
@@ -33,12 +35,15 @@ class NoiseDecay:
     Args:
         optimizers: of all networks; groups without weight decay stay so.
         constant_loss: validation loss of the best constant.
+        n_rows: training rows.
     """
 
-    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], constant_loss: float) -> None:
+    def __init__(
+        self, optimizers: Sequence[torch.optim.Optimizer], constant_loss: float, n_rows: int
+    ) -> None:
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self.groups = [group for group in groups if group["weight_decay"]]
-        self.constant_loss = constant_loss
+        self.constant_loss, self.n_rows = constant_loss, n_rows
         self.lowest_loss = np.inf
 
     def __call__(self, progress: Progress) -> None:
@@ -49,7 +54,7 @@ class NoiseDecay:
         if progress.epoch <= UNKNOWN * progress.epochs:
             return
         for group in self.groups:
-            group["weight_decay"] = decay_for(self.lowest_loss / self.constant_loss)
+            group["weight_decay"] = decay_for(self.lowest_loss / self.constant_loss, self.n_rows)
 
 
 def follows_noise(config: Config, task: Task) -> bool:
@@ -57,15 +62,16 @@ def follows_noise(config: Config, task: Task) -> bool:
     return config.weight_decay is None and isinstance(task, Classification)
 
 
-def decay_for(noise_share: float) -> float:
-    """Weight decay for a target of which that share is noise.
+def decay_for(noise_share: float, n_rows: int) -> float:
+    """Weight decay for so many rows with a target of which that share is noise.
 
-    >>> [round(decay_for(share), 2) for share in (0.1, 0.5, 0.8, 1.02)]
+    >>> [round(decay_for(share, n_rows=1_000), 2) for share in (0.1, 0.5, 0.8, 1.02)]
     [0.2, 0.4, 1.6, 3.0]
     """
     if noise_share >= 1:
         return MOST
-    return float(np.clip(AT_HALF * noise_share / (1 - noise_share), LEAST, MOST))
+    decay = AT_HALF * noise_share / (1 - noise_share) * min(1, MANY_ROWS / n_rows)
+    return float(np.clip(decay, LEAST, MOST))
 
 
 def constant_loss(task: Task, rows: Rows) -> float:

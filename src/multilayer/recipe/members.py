@@ -62,7 +62,9 @@ def train_members(
             "validation_rows": [np.flatnonzero(fold == number) for number in numbers],
         }
     optimizers = [_optimizer(net, config, with_muon=uses_muon(network, config)) for net in nets]
-    decay = [NoiseDecay(optimizers, constant_loss(task, rows))] if follows_noise(config, task) else []
+    decay = []
+    if follows_noise(config, task):
+        decay.append(NoiseDecay(optimizers, constant_loss(task, rows), len(code)))
     histories = train_pack(
         nets,
         x,
