@@ -263,6 +263,25 @@ def test_making_it_does_not_import_the_compiler(name: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
+def test_training_with_muon_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch, multilayer as ml; net = torch.nn.Linear(2, 1); x = torch.ones(8, 2); "
+        "ml.train(net, x, x[:, :1], loss='mse', optimizer=ml.Muon([net.weight]), epochs=2, "
+        "engine='autograd'); assert 'torch._dynamo' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_muon_clears_gradients(set_to_none: bool) -> None:
+    used, unused = (torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2))
+    optimizer = Muon([used, unused])
+    used.sum().backward()
+    optimizer.zero_grad(set_to_none=set_to_none)
+    assert unused.grad is None
+    assert used.grad is None if set_to_none else bool((used.grad == 0).all())
+
+
 def test_a_lean_adamw_takes_the_steps_of_adamw() -> None:
     made = []
     for kind in (LeanAdamW, torch.optim.AdamW):

@@ -252,6 +252,15 @@ class Muon(torch.optim.Optimizer):
                 del group[name]
         _check_not_negative(group, "lr", "weight_decay", "eps")
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As of every optimiser, but without importing PyTorch's compiler: 2 s of a small run."""
+        parameters = (p for group in self.param_groups for p in group["params"] if p.grad is not None)
+        for parameter in parameters:
+            if set_to_none:
+                parameter.grad = None
+            else:
+                parameter.grad = torch.zeros_like(parameter.grad)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient."""
