@@ -56,11 +56,6 @@ class Config:
     target_statistics: bool = False
     network: str = "default"
 
-    @property
-    def first_decay(self) -> float:
-        """Weight decay at the start."""
-        return 0.1 if self.weight_decay is None else self.weight_decay
-
     @classmethod
     def for_shape(
         cls, n_rows: int, n_columns: int = 1, kind: TaskKind = "regression", quality: Quality = "default"

@@ -11,22 +11,24 @@ from multilayer.training.classification import Classification
 from multilayer.training.pack import Progress
 from multilayer.training.task import Task
 
-UNKNOWN = 0.1  # of all epochs: so long are validation rows not asked
-AT_HALF = 0.4  # weight decay where half of the target is noise, with at most so many rows:
-MANY_ROWS = 50_000
-LEAST, MOST = 0.2, 3.0
+OF_NUMBERS = 0.1  # weight decay where the target is no class
+FIRST = LEAST = 0.2
+MOST = 3.0
+AT_HALF = 0.4  # where half of what there is to tell classes by is noise
+PATIENCE = 2  # epochs without a lower validation loss
+MARGIN = 0.95  # training loss below so much of validation loss is learnt by heart
 LEAST_ENTROPY = 1e-9  # of rows that are all of one class, as a first chunk may be
 
 
 class NoiseDecay:
     """A callback of `train_pack`: the noisier the classes, the stronger the weight decay of all networks.
 
-    weight_decay = 0.4 q / (1 - q) min(1, 50,000 / n)      between 0.2 and 3
+    weight_decay = 0.4 q / (1 - q)      between 0.2 and 3
     q:           lowest validation loss so far, mean of all networks, as a share of what a constant loses
-    n:           training rows: noise averages out over many
 
-    Classes that hardly depend on the columns have q close to 1, those that follow from them q close to 0.
-    The first tenth of the epochs is trained with the decay that the optimisers came with.
+    Classes that hardly depend on the columns have q close to 1, those that follow from them q close to 0. But
+    q is close to 1 as well where there is much still to be learnt. So decay stays at 0.2 until networks learn
+    by heart: validation loss no longer falls, and training loss is well below it.
 
     Source:  ridge regression, whose best penalty is the variance of the noise over that of the coefficients:
              Hoerl & Kennard 1970, "Ridge regression: biased estimation for nonorthogonal problems"
@@ -35,26 +37,34 @@ class NoiseDecay:
     Args:
         optimizers: of all networks; groups without weight decay stay so.
         constant_loss: validation loss of the best constant.
-        n_rows: training rows.
     """
 
-    def __init__(
-        self, optimizers: Sequence[torch.optim.Optimizer], constant_loss: float, n_rows: int
-    ) -> None:
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], constant_loss: float) -> None:
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self.groups = [group for group in groups if group["weight_decay"]]
-        self.constant_loss, self.n_rows = constant_loss, n_rows
+        self.constant_loss = constant_loss
         self.lowest_loss = np.inf
+        self.n_since = 0  # epochs since then
+        self.by_heart = False
 
     def __call__(self, progress: Progress) -> None:
         """Set the decay of the epoch to come."""
         if progress.val_loss is None:
             return
+        self.n_since = 0 if progress.val_loss < self.lowest_loss else self.n_since + 1
         self.lowest_loss = min(self.lowest_loss, progress.val_loss)
-        if progress.epoch <= UNKNOWN * progress.epochs:
-            return
-        for group in self.groups:
-            group["weight_decay"] = decay_for(self.lowest_loss / self.constant_loss, self.n_rows)
+        has_gap = progress.train_loss < MARGIN * progress.val_loss
+        self.by_heart = self.by_heart or (has_gap and self.n_since >= PATIENCE)
+        if self.by_heart:
+            for group in self.groups:
+                group["weight_decay"] = decay_for(self.lowest_loss / self.constant_loss)
+
+
+def first_decay(config: Config, task: Task) -> float:
+    """Weight decay at the start."""
+    if config.weight_decay is not None:
+        return config.weight_decay
+    return FIRST if follows_noise(config, task) else OF_NUMBERS
 
 
 def follows_noise(config: Config, task: Task) -> bool:
@@ -62,16 +72,15 @@ def follows_noise(config: Config, task: Task) -> bool:
     return config.weight_decay is None and isinstance(task, Classification)
 
 
-def decay_for(noise_share: float, n_rows: int) -> float:
-    """Weight decay for so many rows with a target of which that share is noise.
+def decay_for(noise_share: float) -> float:
+    """Weight decay for classes of which that share is noise.
 
-    >>> [round(decay_for(share, n_rows=1_000), 2) for share in (0.1, 0.5, 0.8, 1.02)]
+    >>> [round(decay_for(share), 2) for share in (0.1, 0.5, 0.8, 1.02)]
     [0.2, 0.4, 1.6, 3.0]
     """
     if noise_share >= 1:
         return MOST
-    decay = AT_HALF * noise_share / (1 - noise_share) * min(1, MANY_ROWS / n_rows)
-    return float(np.clip(decay, LEAST, MOST))
+    return float(np.clip(AT_HALF * noise_share / (1 - noise_share), LEAST, MOST))
 
 
 def constant_loss(task: Task, rows: Rows) -> float:

@@ -12,7 +12,7 @@ from multilayer.nn.networks import NetworkConfig
 from multilayer.published import PUBLISHED
 from multilayer.recipe.config import Config, Whole
 from multilayer.recipe.data import N_FOLDS, Rows
-from multilayer.recipe.decay import NoiseDecay, constant_loss, follows_noise
+from multilayer.recipe.decay import NoiseDecay, constant_loss, first_decay, follows_noise
 from multilayer.recipe.design import build
 from multilayer.training.ensemble import Snapshot, Snapshots
 from multilayer.training.history import History
@@ -61,10 +61,11 @@ def train_members(
             "rows": [np.flatnonzero(fold != number) for number in numbers],
             "validation_rows": [np.flatnonzero(fold == number) for number in numbers],
         }
-    optimizers = [_optimizer(net, config, with_muon=uses_muon(network, config)) for net in nets]
+    with_muon, weight_decay = uses_muon(network, config), first_decay(config, task)
+    optimizers = [_optimizer(net, config.lr, weight_decay, with_muon=with_muon) for net in nets]
     decay = []
     if follows_noise(config, task):
-        decay.append(NoiseDecay(optimizers, constant_loss(task, rows), len(code)))
+        decay.append(NoiseDecay(optimizers, constant_loss(task, rows)))
     histories = train_pack(
         nets,
         x,
@@ -107,7 +108,7 @@ def train_published(
     x, code, weight = rows
     seeds = _seeds(seed, config.members)
     nets = [build(network, one, lambda net: published.start(net, torch.from_numpy(x))) for one in seeds]
-    optimizers = [published.optimizer(net, config.lr, config.first_decay) for net in nets]
+    optimizers = [published.optimizer(net, config.lr, first_decay(config, task)) for net in nets]
     y_held = task.as_network_target(held[1])
     keeper = published.keeper(task, y_held, held[2], lambda _, output: task.essence(output, held[1]))
     histories = train_pack(
@@ -153,7 +154,7 @@ def uses_muon(network: NetworkConfig, config: Config) -> bool:
     return config.network == "default" and bool(network.hidden) and not is_monotone
 
 
-def _optimizer(net: nn.Module, config: Config, *, with_muon: bool) -> torch.optim.Optimizer:
+def _optimizer(net: nn.Module, lr: float, weight_decay: float, *, with_muon: bool) -> torch.optim.Optimizer:
     """Muon for the matrices of hidden layers, AdamW for all else; weight decay on matrices alone.
 
     Source:  Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/ (here with three steps of
@@ -161,13 +162,13 @@ def _optimizer(net: nn.Module, config: Config, *, with_muon: bool) -> torch.opti
     """
     hidden = hidden_matrices(net) if with_muon else []
     rest = [p for p in net.parameters() if all(p is not matrix for matrix in hidden)]
-    adamw = {"lr": config.lr, "betas": (0.9, 0.95)}
+    adamw = {"lr": lr, "betas": (0.9, 0.95)}
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in rest if p.ndim == 2], "weight_decay": config.first_decay, **adamw},
+        {"params": [p for p in rest if p.ndim == 2], "weight_decay": weight_decay, **adamw},
         {"params": [p for p in rest if p.ndim != 2], "weight_decay": 0.0, **adamw},
     ]
     groups = [group for group in groups if group["params"]]
     if not hidden:
         return LeanAdamW(groups, fused=True)
     groups = [*({"use_muon": False, **group} for group in groups), {"params": hidden}]
-    return Muon(groups, lr=MUON_RATE * config.lr, weight_decay=config.first_decay, ns_steps=NS_STEPS)
+    return Muon(groups, lr=MUON_RATE * lr, weight_decay=weight_decay, ns_steps=NS_STEPS)

@@ -15,7 +15,7 @@ from multilayer.model import Model
 from multilayer.recipe.choice import Chosen
 from multilayer.recipe.config import Config
 from multilayer.recipe.data import N_FOLDS, Data, Parts, Rows, weight_of
-from multilayer.recipe.decay import follows_noise
+from multilayer.recipe.decay import first_decay, follows_noise
 from multilayer.recipe.members import uses_muon
 from multilayer.table.read import listed
 from multilayer.table.schema import Schema
@@ -82,7 +82,7 @@ def _network_sentence(model: Model, config: Config, chosen: Chosen) -> str:
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
     optimizer = "Muon and AdamW" if uses_muon(model.config, config) else "AdamW"
-    last_decay = [config.first_decay, *model.history.weight_decay][-1]
+    last_decay = [first_decay(config, model.task), *model.history.weight_decay][-1]
     decay = f"{last_decay:.2g}{', by the noise in the classes' if follows_noise(config, model.task) else ''}"
     return (
         f"networks: {config.members}{name} of {' x '.join(map(str, config.hidden))}, "
