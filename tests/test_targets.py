@@ -383,8 +383,10 @@ class TestClassWeight:
 
     def test_it_is_row_weights(self) -> None:
         weighted = fit(features(), y=self.SICK, sample_weight=np.where(self.SICK == "yes", 4.0, 1.0),
-                       validation=0.2, **FAST)  # fmt: skip
-        by_class = fit(features(), y=self.SICK, class_weight={"yes": 4}, validation=0.2, **FAST)
+                       validation=0.2, weight_decay=0.1, **FAST)  # fmt: skip
+        by_class = fit(
+            features(), y=self.SICK, class_weight={"yes": 4}, validation=0.2, weight_decay=0.1, **FAST
+        )
         # target statistics know weights of rows, not of classes: nearly the same
         p, q = weighted.predict_proba(features())[:, 1], by_class.predict_proba(features())[:, 1]
         assert np.corrcoef(p, q)[0, 1] > 0.8

@@ -33,7 +33,7 @@ class Config:
     epochs:       most passes over the training rows; the cosine schedule ends there
     batch_size:   rows a step
     lr:           peak learning rate of AdamW; matrices of hidden layers take twenty times that, by Muon
-    weight_decay: of both, on weight matrices; None: 0.1, for classes by their noise (`NoiseDecay`)
+    weight_decay: of both, on weight matrices; None: 0.1, for classes 0.2 and more (`NoiseDecay`)
     patience:     epochs without a better validation loss before training stops
     snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
     entries:      snapshots that make up the ensemble, at most, repetitions counted
