@@ -673,13 +673,27 @@ print("trained")
 """
 
 
+DIGEST = """
+import hashlib
+import numpy as np, torch
+from torch import nn
+from multilayer.training.kernel_engine import KernelEngine
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(8, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 2))
+KernelEngine(net, torch.randn(512, 8).numpy(), np.arange(512) % 2, None, loss=nn.CrossEntropyLoss(),
+    optimizer=torch.optim.Adam(net.parameters()), clip_norm=1e-3, accumulate=1, seed=0,
+).run_epoch(np.arange(512), np.arange(0, 513, 32), np.ones(16))
+print(hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters())).hexdigest())
+"""
 COMPILES = "Compiling the training kernels, some 10 seconds; this happens once on a machine.\n"
 
 
-def start(cache: Path, kind: str = "writable", **environment: str) -> subprocess.Popen[str]:
+def start(
+    cache: Path, kind: str = "writable", script: str = STARTS, **environment: str
+) -> subprocess.Popen[str]:
     """A process of its own that trains a network, with a cache folder of its own."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment}
-    command = [sys.executable, "-c", STARTS, kind]
+    command = [sys.executable, "-c", script, kind]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
@@ -700,6 +714,14 @@ def test_two_processes_compile_at_once_and_another_processor_has_code_of_its_own
     assert start(tmp_path, **plain).communicate() == ("trained\n", COMPILES)
     assert start(tmp_path, **plain).communicate() == ("trained\n", "")
     assert start(tmp_path).communicate() == ("trained\n", "")
+
+
+@pytest.mark.slow
+def test_kernels_that_were_just_compiled_give_the_bits_of_those_from_the_cache(tmp_path: Path) -> None:
+    compiled, loaded = (start(tmp_path, script=DIGEST).communicate() for _ in range(2))
+
+    assert compiled[1] == COMPILES
+    assert loaded == (compiled[0], "")
 
 
 def test_the_cache_forgets_a_kernel_when_any_kernels_source_changes() -> None:

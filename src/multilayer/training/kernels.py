@@ -58,7 +58,16 @@ _UPDATE = types.void(*[_floats] * 5, _int, _reals, _real, _int)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile on first call."""
+    """Compile on first call, into each function that calls it.
+
+    As code of its own it would be shared by all kernels that call it, compiled as the first of them to be
+    loaded has it: sums would then hang, in their last digits, on what a process has done before.
+    """
+    return jit(njit, function, nogil=True, fastmath=_FASTMATH, forceinline=True)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """As `kernel`, but code of its own."""
     return jit(njit, function, nogil=True, fastmath=_FASTMATH)
 
 
@@ -219,7 +228,7 @@ def _gather(x, rows, A):
             to[i, j] = x[r, j]
 
 
-@kernel
+@entry
 def run(
     mode,
     ops,
