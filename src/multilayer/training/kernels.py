@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from multilayer.training.vector_math import ONE, ZERO, f32, jit
+from multilayer.training.vector_math import ONE, ZERO, c_function, f32, jit
 
 # Columns of ops. What p0, p1, b0, b1, aux... hold depends on the layer: see plan.py, which writes them.
 # SWAPS: its way back writes to the other gradient matrix. FORWARD_AT, BACKWARD_AT: addresses, written by the
@@ -63,17 +63,17 @@ def kernel(function: Callable[..., Any]) -> Any:
     As code of its own it would be shared by all kernels that call it, compiled as the first of them to be
     loaded has it: sums would then hang, in their last digits, on what a process has done before.
     """
-    return jit(njit, function, nogil=True, fastmath=_FASTMATH, forceinline=True)
+    return jit(function, fastmath=_FASTMATH, forceinline=True)
 
 
 def entry(function: Callable[..., Any]) -> Any:
     """As `kernel`, but code of its own."""
-    return jit(njit, function, nogil=True, fastmath=_FASTMATH)
+    return jit(function, fastmath=_FASTMATH)
 
 
 @cache
 def _compiled(function: Callable[..., Any], signature: Any) -> Any:
-    return jit(cfunc, function, signature, nopython=True, fastmath=_FASTMATH)
+    return c_function(function, signature, fastmath=_FASTMATH)
 
 
 def layer_address(function: Callable[..., Any]) -> int:

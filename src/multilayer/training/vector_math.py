@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numba.core.caching import CacheImpl
+from numba.core.caching import CacheImpl, FunctionCache
+from numba.core.ccallback import CFunc
+from numba.core.runtime.nrt import rtsys
 
 f32 = np.float32
 u32 = np.uint32
@@ -79,23 +81,52 @@ _LOCATORS: list[Any] = CacheImpl._locator_classes
 _LOCATORS.insert(0, _CacheLocator)
 
 
-def jit(decorator: Callable[..., Any], function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Put numba's decorator on a function, with a cache on disk where some folder can be written.
+class _Cache(FunctionCache):
+    """numba's cache on disk, without all the declarations that only compiling needs.
+
+    numba reads these before it looks for compiled code, which takes 0.1 to 0.4 s and is what a first small
+    fit would wait for. When something is not there and has to be compiled, the compiler reads them anyway.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was compiled for these types; None if it is not there."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
+def jit(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile on first call, with a cache on disk where some folder can be written.
 
     unwrap: a run-time type checker (in the tests) may have wrapped the function.
     """
+    compiled = njit(error_model="numpy", nogil=True, **options)(inspect.unwrap(function))
+    _keep_on_disk(compiled)
+    return compiled
+
+
+def c_function(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
+    """As `jit`, but a C function of this signature, compiled or loaded now."""
     function = inspect.unwrap(function)
+    options |= {"error_model": "numpy", "nopython": True}
+    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
+    _keep_on_disk(compiled)
+    compiled.compile()
+    return compiled
+
+
+def _keep_on_disk(compiled: Any) -> None:
+    """Without a folder to write to it is compiled anew in every process."""
     try:
-        return decorator(*args, cache=True, error_model="numpy", **options)(function)
+        compiled._cache = _Cache(compiled.__wrapped__)
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise
-        return decorator(*args, error_model="numpy", **options)(function)  # compiled anew in every process
 
 
 def exact(function: Callable[..., Any]) -> Any:
     """Compile with the order of operations as written, into the loop that calls it."""
-    return jit(njit, function, nogil=True, fastmath={"contract"}, forceinline=True)
+    return jit(function, fastmath={"contract"}, forceinline=True)
 
 
 @exact
