@@ -119,7 +119,7 @@ REGRESSION, BINARY, MULTI = (
 
 
 def test_which_numbers_go_where() -> None:
-    assert PUBLISHED["mlp"].columns(FEATURES, REGRESSION) == {"keep": (0, 2, 3), "periodic": ()}
+    assert PUBLISHED["mlp"].columns(FEATURES, REGRESSION) == {"keep": (1, 2, 3), "periodic": ()}
     assert PUBLISHED["realmlp"].columns(FEATURES, REGRESSION) == {"keep": (0, 2, 3), "periodic": (0,)}
     tabm = PUBLISHED["tabm"].columns(FEATURES, MULTI)
     assert tabm == {"keep": (2, 3), "periodic": (), "piecewise": (1,), "link": "softmax"}

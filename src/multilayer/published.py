@@ -29,8 +29,8 @@ class MLP:
 
     Source:  Gorishniy et al. 2021, arXiv:2106.11959, Section 3.1; sizes as in the README of the authors'
              package, batches and patience as in their experiments
-    Differs: numbers are robust-scaled and clipped instead of mapped to normal quantiles; categories of many
-             levels get a vector of 8; the best epoch is that of the least validation loss; the paper tunes
+    Differs: numbers are ranks from -1 to 1 instead of normal quantiles; categories of many levels get a
+             vector of 8; the best epoch is that of the least validation loss; the paper tunes
              everything for each table, this does nothing of it (learning rate 1e-3, weight decay 1e-5)
     """
 
@@ -54,7 +54,7 @@ class MLP:
 
     def columns(self, features: Sequence[Feature], task: Task) -> dict[str, Any]:
         """Fields of `NetworkConfig`: which encoded numbers go where."""
-        return {"keep": _places(features, without=("rank",)), "periodic": ()}
+        return {"keep": _places(features, without=("scaled",)), "periodic": ()}
 
     def start(self, net: Any, x: torch.Tensor) -> None:
         """Set a new network's weights by the training rows, where it wants that."""
@@ -128,7 +128,7 @@ class RealMLP(MLP):
     def columns(self, features: Sequence[Feature], task: Task) -> dict[str, Any]:
         """Cosines beside each robust-scaled number."""
         scaled = tuple(i for i, feature in enumerate(features) if feature.channel == "scaled")
-        return super().columns(features, task) | {"periodic": scaled}
+        return {"keep": _places(features, without=("rank",)), "periodic": scaled}
 
     def start(self, net: Any, x: torch.Tensor) -> None:
         """Weights that give variance 1, biases that put kinks among the rows."""

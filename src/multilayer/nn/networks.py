@@ -31,7 +31,7 @@ class NetworkConfig:
     architecture:  a name of `ARCHITECTURES`, whose builder says what it reads of the rest
     keep:          which of the numbers also go through as they are; None is all
     piecewise:     which of the numbers get a piecewise-linear embedding
-    n_bins:        bins of it
+    n_bins, d_piecewise: bins of it, and outputs, for each number
     link:          of a network that averages predictions: what makes its output one
 
     Raises:
@@ -58,6 +58,7 @@ class NetworkConfig:
     n_bins: int = 48
     n_frequencies: int = 8
     d_periodic: int = 2
+    d_piecewise: int = 16
     link: Link = "identity"
 
     def build(self) -> Any:
@@ -76,6 +77,7 @@ class NetworkConfig:
             periodic=self.periodic,
             piecewise=self.piecewise,
             n_bins=self.n_bins,
+            d_piecewise=self.d_piecewise,
             n_frequencies=self.n_frequencies,
             **{"d_periodic": self.d_periodic, **settings},
         )
