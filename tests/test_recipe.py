@@ -609,9 +609,9 @@ class TestGroups:
         columns = self.patients(20)
         model = fit(columns, target="ill", groups="patient", hidden=8, epochs=1)
 
-        groups = [np.round(seen["x"][:, 0], 4) for _ in range(12)]  # encoded scans of one patient are near
+        groups = [np.round(seen["x"][:, 0], 4) for _ in range(10)]  # encoded scans of one patient are near
         assert "made of whole groups of 'patient'" in model.summary["decisions"][1]
-        assert len(seen["validation_rows"]) == 12
+        assert len(seen["validation_rows"]) == 10
         place = np.argsort(np.argsort(groups[0], kind="stable"), kind="stable")
         patient = np.sort(columns["scan"]).round()[place]
         for rows, held in zip(seen["rows"], seen["validation_rows"], strict=True):
@@ -926,7 +926,7 @@ class TestTraining:
         again = Model.load(tmp_path / "m.mlp")
         assert np.array_equal(again.predict_proba(features()), model.predict_proba(features()))
 
-    @pytest.mark.parametrize(("quality", "members"), [("fast", 2), ("default", 12), ("best", 36)])
+    @pytest.mark.parametrize(("quality", "members"), [("fast", 2), ("default", 10), ("best", 30)])
     def test_quality_decides_how_much_is_trained(self, quality: str, members: int) -> None:
         model = fit(table("price", 200), target="price", quality=quality, epochs=1)
 
