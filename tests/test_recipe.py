@@ -897,7 +897,7 @@ class TestTraining:
         model = fit(table("price", 80), target="price", **FAST | {"members": 5})
 
         assert model.summary["rows"] == {"train": 80, "validation": 50}
-        assert "each of 5 networks validates on its own share of 1/8" in model.summary["decisions"][1]
+        assert "each of 5 networks validates on a share of 1/8" in model.summary["decisions"][1]
         assert len({round(history.val_loss[0], 9) for history in model.histories}) == 5
         assert model.weights is not None
         assert sum(model.weights) == pytest.approx(5)  # each fold weighs alike

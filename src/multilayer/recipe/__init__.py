@@ -133,10 +133,10 @@ def fit(
         thousands, decimal: separators of numbers in text: "," and "." of 1,234.5. These and `missing` are
             kept in the model, which reads tables to predict in the same way.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
-            (table, y). None: each network validates on its own share and trains on all others, so that no row
-            is lost to validation; with `groups` or `time`, with one network or too few rows, one fifth.
+            (table, y). None: each network validates on an eighth and trains on all others, so that no row is
+            lost to validation; with `time`, with one network or too few rows or groups, one fifth.
         groups: column whose values must not be on both sides of a split; it is no feature. With at least
-            eight groups each network validates on its own share of whole ones.
+            eight groups each network validates on an eighth of whole ones.
         time: column to split by: the latest rows validate. Folds would let a network train on rows later
             than those it is judged by, and its score would promise what no forecast can keep.
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature. A

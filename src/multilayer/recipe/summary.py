@@ -127,7 +127,7 @@ def _split_sentence(parts: Parts, config: Config) -> str:
     n_rows, repeats = parts.train.n_rows, parts.train.repeats
     if parts.valid is None:
         return (
-            f"rows: {n_rows:,}; each of {config.members} networks validates on its own share of "
+            f"rows: {n_rows:,}; each of {config.members} networks validates on a share of "
             f"1/{N_FOLDS}, {parts.how}, and trains on the others{repeats}"
         )
     return f"rows: {n_rows:,} to train on, {parts.valid.n_rows:,} to validate on, {parts.how}{repeats}"
