@@ -19,7 +19,14 @@ Whole = int | np.integer[Any]
 Real = float | Whole
 Quality = Literal["fast", "default", "best"]
 # quality -> networks, and epochs of each, as multiples of the default's
-QUALITIES: Mapping[str, tuple[float, float]] = {"fast": (0.2, 0.75), "default": (1, 1), "best": (3, 1.5)}
+QUALITIES: Mapping[str, tuple[float, float]] = {"fast": (0.2, 1), "default": (1, 1), "best": (3, 1.5)}
+# task -> networks, and widths of their hidden layers
+NETWORKS: Mapping[TaskKind, tuple[int, tuple[int, ...]]] = {
+    "regression": (8, (96, 64)),
+    "binary": (10, (64, 64)),
+    "multiclass": (8, (96, 96)),
+    "multilabel": (8, (96, 96)),
+}
 WIDE = 200  # columns of a table from which on BatchNorm does harm
 
 
@@ -62,25 +69,24 @@ class Config:
     ) -> "Config":
         """The default for a table of this shape: some 750 steps, in batches that grow with the table.
 
-        Numbers and two classes take ten networks of 64 x 64; several classes, which share their hidden
-        layers, take eight of 96 x 96. Large tables take half as many, as chance is smaller there. Classes
-        take BatchNorm. "fast" trains two networks for three quarters as long, "best" three times as many for
-        half as long again.
+        Two classes, which are often noisy, take more and smaller networks than several, which share hidden
+        layers (`NETWORKS`). Large tables take half as many, as chance is smaller there. Classes take
+        BatchNorm. "fast" trains two networks, "best" three times as many for half as long again.
 
         >>> config = Config.for_shape(20_000)
         >>> config.batch_size, config.epochs, config.members
-        (512, 19, 10)
+        (512, 19, 8)
         """
         sizes = [(2_000, 64), (5_000, 128), (10_000, 256), (60_000, 512)]
         batch_size = next((size for limit, size in sizes if n_rows < limit), 1024)
-        has_classes, shares_layers = kind != "regression", kind in ("multiclass", "multilabel")
-        members, width = (8, 96) if shares_layers else (10, 64)
         epochs = int(np.clip(round(750 * batch_size / n_rows), 6, 20))
-        members = members if n_rows < 100_000 else members // 2
+        has_classes = kind != "regression"
+        members, hidden = NETWORKS[kind]
         more_members, more_epochs = QUALITIES[quality]
+        of_size = 1 if n_rows < 100_000 else 0.5
         return cls(
-            members=max(2, round(members * more_members)),
-            hidden=(width, width),
+            members=max(2, round(members * of_size * more_members)),
+            hidden=hidden,
             epochs=round(epochs * more_epochs),
             entries=round(2 * members * max(1, more_members)),
             batch_size=batch_size,
