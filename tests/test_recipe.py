@@ -926,7 +926,7 @@ class TestTraining:
         again = Model.load(tmp_path / "m.mlp")
         assert np.array_equal(again.predict_proba(features()), model.predict_proba(features()))
 
-    @pytest.mark.parametrize(("quality", "members"), [("fast", 2), ("default", 8), ("best", 24)])
+    @pytest.mark.parametrize(("quality", "members"), [("fast", 2), ("default", 8), ("best", 32)])
     def test_quality_decides_how_much_is_trained(self, quality: str, members: int) -> None:
         model = fit(table("price", 200), target="price", quality=quality, epochs=1)
 
