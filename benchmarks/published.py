@@ -8,9 +8,9 @@ published one. RealMLP has none on this table; `benchmarks.quality` compares it 
 """
 
 import argparse
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 import multilayer
 from benchmarks.suite import read_suite
-from benchmarks.trial import split
+from benchmarks.trial import scores, split, timed
 from multilayer.published import MLP, PUBLISHED, ResNet, TabM
 from multilayer.table.encode import Feature
 from multilayer.training.task import Task
@@ -39,13 +39,13 @@ class _TunedMLP(MLP):
 
     def settings(self, n_rows: int, task: Task) -> dict[str, Any]:
         tuned = {"hidden": (208, 208), "dropout": 0.1719, "lr": 5.636e-4, "weight_decay": 0.02876}
-        return super().settings(n_rows, task) | tuned | {"batch_size": 256}
+        return super().settings(n_rows, task) | tuned
 
 
 class _TunedResNet(ResNet):
     def settings(self, n_rows: int, task: Task) -> dict[str, Any]:
         tuned = {"hidden": (168, 501, 501, 501), "dropout": 0.4457, "lr": 1.759e-3, "weight_decay": 9.508e-4}
-        return super().settings(n_rows, task) | tuned | {"batch_size": 256}
+        return super().settings(n_rows, task) | tuned
 
 
 class _TunedTabM(TabM):
@@ -82,14 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.networks.split(","):
         published, errors = TUNED[name], []
         for seed in map(int, options.seeds.split(",")):
-            _, (train, valid, test) = split(entry, seed)
-            started = time.perf_counter()
-            model = _fit(name, train, validation=valid, target=entry.target, drop=entry.drop, seed=seed)
-            seconds = time.perf_counter() - started
-            wrong = test[entry.target].to_numpy(float) - model.predict(test.drop(columns=entry.target))
-            errors.append(float(np.sqrt(np.mean(wrong**2))))
+            entry, (train, valid, test) = split(entry, seed)
+            fit = partial(
+                _fit, name, train, target=entry.target, drop=entry.drop, validation=valid, seed=seed
+            )
+            model, fit_s = timed(fit)
+            predicted = model.predict(test.drop(columns=entry.target))
+            errors.append(scores(entry, test[entry.target], predicted, None)["rmse"])
             epochs = model.history.epochs
-            print(f"{name} seed {seed}: {errors[-1]:.4f}, {epochs} epochs, {seconds:.0f} s", flush=True)
+            print(f"{name} seed {seed}: {errors[-1]:.4f}, {epochs} epochs, {fit_s:.0f} s", flush=True)
         print(
             f"{name}: {np.mean(errors):.4f} ± {np.std(errors):.4f}; "
             f"published {published.rmse:.4f}, runs of {published.runs} ({published.source})"

@@ -609,10 +609,10 @@ class TestGroups:
         columns = self.patients(20)
         model = fit(columns, target="ill", groups="patient", hidden=8, epochs=1)
 
-        groups = [np.round(seen["x"][:, 0], 4) for _ in range(10)]  # encoded scans of one patient are near
+        scans = np.round(seen["x"][:, 0], 4)  # encoded; those of one patient are near
         assert "made of whole groups of 'patient'" in model.summary["decisions"][1]
         assert len(seen["validation_rows"]) == 10
-        place = np.argsort(np.argsort(groups[0], kind="stable"), kind="stable")
+        place = np.argsort(np.argsort(scans, kind="stable"), kind="stable")
         patient = np.sort(columns["scan"]).round()[place]
         for rows, held in zip(seen["rows"], seen["validation_rows"], strict=True):
             assert not set(patient[rows]) & set(patient[held])

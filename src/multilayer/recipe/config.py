@@ -79,16 +79,16 @@ class Config:
         sizes = [(2_000, 64), (5_000, 128), (10_000, 256), (60_000, 512)]
         batch_size = next((size for limit, size in sizes if n_rows < limit), 1024)
         epochs = int(np.clip(round(750 * batch_size / n_rows), 6, 20))
-        has_classes = kind != "regression"
         members, hidden = NETWORKS[kind]
-        more, of_size = QUALITIES[quality], 1 if n_rows < 100_000 else 0.5
+        share = 1 if n_rows < 100_000 else 0.5
+        more = QUALITIES[quality]
         return cls(
-            members=max(2, round(members * of_size * more)),
+            members=max(2, round(members * share * more)),
             hidden=hidden,
             epochs=epochs,
             entries=round(2 * members * max(1, more)),
             batch_size=batch_size,
-            norm="batch" if has_classes and n_columns <= WIDE and n_rows >= WIDE else None,
+            norm="batch" if kind != "regression" and n_columns <= WIDE and n_rows >= WIDE else None,
             target_statistics=kind == "binary",
         )
 
