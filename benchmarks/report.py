@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from multilayer.training.blas import BLAS
+from multilayer.training.matmul import LANES
 from multilayer.training.pack import n_cores
 
 PACKAGES = (
@@ -44,7 +44,7 @@ def machine() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "processor": _processor(), "cores": n_cores(), "kernel_blas": BLAS.name}
+    return {"versions": versions, "processor": _processor(), "cores": n_cores(), "kernel_lanes": LANES}
 
 
 def _processor() -> str:
@@ -150,5 +150,5 @@ def _about() -> str:
     load = f"; load when it began {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return (
         f"{time.strftime('%Y-%m-%d')}, {about['processor']}, {about['cores']} cores, "
-        f"sgemm of the kernels from {about['kernel_blas']}, {releases}{load}."
+        f"matrix products of the kernels in vectors of {about['kernel_lanes']}, {releases}{load}."
     )

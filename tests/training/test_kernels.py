@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.blocks import Residual, mlp
 from multilayer.nn.embeddings import TableEmbedding
+from multilayer.training import compiler
 from multilayer.training import kernels as k
-from multilayer.training import vector_math as vm
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.kernel_engine import KernelEngine, why_not
 from multilayer.training.loop import train
@@ -519,7 +519,7 @@ def test_dropout_zeroes_its_share_and_its_way_back_is_the_same_mask() -> None:
     assert set(np.unique(out)) == {np.float32(0), np.float32(1) / (np.float32(1) - np.float32(p))}
     assert abs((out == 0).mean() - p) < 4 * np.sqrt(p * (1 - p) / out.size)
     assert np.abs(np.corrcoef((out == 0).T.astype(float)) - np.eye(8)).max() < 5 / np.sqrt(n)
-    np.testing.assert_allclose(gradients_of(engine)["0.weight"][:, 0], out.sum(0), rtol=1e-5)
+    np.testing.assert_allclose(gradients_of(engine)["0.weight"][:, 0], out.sum(0, np.float64), rtol=1e-5)
     (again,) = engine.run_epoch(*one_batch(n))
     assert total != again  # another mask in the next step
 
@@ -728,11 +728,11 @@ def test_kernels_that_were_just_compiled_give_the_bits_of_those_from_the_cache(t
 
 
 def test_the_cache_forgets_a_kernel_when_any_kernels_source_changes() -> None:
-    assert k.run._cache._cache_file._source_stamp == vm._all_sources()
+    assert k.run._cache._cache_file._source_stamp == compiler._all_sources()
 
 
 def test_other_peoples_functions_are_cached_as_numba_wants() -> None:
-    assert vm._CacheLocator.from_function(start, __file__) is None
+    assert compiler._CacheLocator.from_function(start, __file__) is None
 
 
 def test_accumulated_batches_count_by_their_weight_and_one_that_weighs_nothing_counts_for_nothing() -> None:

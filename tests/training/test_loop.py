@@ -18,6 +18,7 @@ from torch.testing import assert_close
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.blocks import block, mlp
+from multilayer.training.autograd import torch_threads
 from multilayer.training.loop import train, train_pack
 from multilayer.training.losses import make_loss
 
@@ -75,17 +76,18 @@ def orders(seed, n_rows=N_ROWS):
 
 
 def by_hand(net, x, y, optimizer, *, loss, epochs, batch_size, seed=0, weight=None):
-    """The loop as everyone writes it."""
+    """The loop as everyone writes it, on one thread as `train` is: PyTorch's BatchNorm1d sums by thread."""
     draws = orders(seed, len(x))
     losses = []
     net.train()
-    for _ in range(epochs):
-        for rows in next(draws).split(batch_size):
-            optimizer.zero_grad()
-            value = loss(net(x[rows]), y[rows], *([] if weight is None else [weight[rows]]))
-            value.backward()
-            optimizer.step()
-            losses.append(value.item())
+    with torch_threads(1):
+        for _ in range(epochs):
+            for rows in next(draws).split(batch_size):
+                optimizer.zero_grad()
+                value = loss(net(x[rows]), y[rows], *([] if weight is None else [weight[rows]]))
+                value.backward()
+                optimizer.step()
+                losses.append(value.item())
     return losses
 
 

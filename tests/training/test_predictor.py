@@ -115,6 +115,7 @@ def test_same_bits_on_any_number_of_threads(loaded: None, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("are_loaded", [False, True])
 def test_may_be_called_from_many_threads(are_loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor, "_are_loaded", lambda: are_loaded)
+    monkeypatch.setattr(predictor, "MANY_CALLS", 1000)
     predict = Predictor([network(0), network(1)], as_double)
     tables = [rows(1 + 150 * (i % 20)) for i in range(60)]
     threads = torch.get_num_threads()

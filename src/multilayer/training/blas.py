@@ -1,15 +1,13 @@
-"""The matrix product that the kernels call: PyTorch's own BLAS where its library shows it, else SciPy's.
+"""The matrix product of a BLAS library, for a wide network that is to use several threads.
 
-Which of them is faster depends on the processor, by up to 3.5 times (an AMD Zen 1: MKL inside PyTorch 32
-GFLOP/s a core,
-OpenBLAS 9). PyTorch's comes first, so that no network trains slower here than there. Compiled kernels name
-the function
-and find its address when they are loaded, so the cache on disk holds for either.
+PyTorch's own library where it shows it (MKL in builds for Linux and x86), else SciPy's. Compiled code names
+the function and finds its address when it is loaded, so the cache on disk holds for either.
 """
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
 SYMBOL = "multilayer_sgemm"
+N, T = 78, 84  # letters for a matrix as it stands, and transposed
 
 
 class _Blas:
@@ -45,9 +44,7 @@ class _Blas:
         if self.library is None:
             self._enter(n_threads)
             return self._leave
-        set_threads = (
-            self.library.MKL_Set_Num_Threads_Local
-        )  # of the calling thread only; 0: the global setting
+        set_threads = self.library.MKL_Set_Num_Threads_Local  # of the calling thread; 0: the global setting
         before = set_threads(n_threads)
         return lambda: set_threads(before) and None
 
@@ -82,6 +79,20 @@ def _torch_library() -> ctypes.CDLL | None:
 
 BLAS = _Blas()
 
+
+@contextmanager
+def blas_threads(n: int) -> Iterator[None]:
+    """`blas` on n threads for calls from this thread; the setting of others, and of everything else, stays.
+
+    Nothing is set for one thread, which has products of its own (`matmul.tiles`).
+    """
+    restore = (lambda: None) if n == 1 else BLAS.limit(n)
+    try:
+        yield
+    finally:
+        restore()
+
+
 _INT, _CHAR, _FLOAT = ir.IntType(32), ir.IntType(8), ir.FloatType()
 _FUNCTION = ir.FunctionType(
     ir.VoidType(),
@@ -93,40 +104,31 @@ _FUNCTION = ir.FunctionType(
 
 
 @intrinsic
-def sgemm(typing_context, trans_a, trans_b, m, n, k, a, a_start, lda, b, b_start, ldb, c, c_start, ldc):
-    """C = op(A) op(B) in column order, as BLAS has it; matrices are (flat array, first element, leading
-    dimension).
-
-    trans_a, trans_b: 78 ("N") or 84 ("T").
-    """
+def _sgemm(typing_context, trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc):
+    """C = op(A) op(B) in column order, as BLAS has it; trans_a, trans_b: 78 ("N") or 84 ("T")."""
     i = types.int64
-    signature = types.void(i, i, i, i, i, a, i, i, b, i, i, c, i, i)
+    signature = types.void(i, i, i, i, i, a, i, b, i, c, i)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def place(value: Any, kind: ir.IntType) -> Any:
             return cgutils.alloca_once_value(builder, builder.trunc(value, kind))
 
-        def first(position: int) -> Any:
-            array = context.make_array(signature.args[position])(context, builder, args[position])
-            return builder.gep(array.data, [args[position + 1]])
-
         one, zero = (cgutils.alloca_once_value(builder, ir.Constant(_FLOAT, v)) for v in (1.0, 0.0))
         function = cgutils.get_or_insert_function(builder.module, _FUNCTION, SYMBOL)
-        builder.call(
-            function,
-            [
-                *(place(x, _CHAR) for x in args[:2]),
-                *(place(x, _INT) for x in args[2:5]),
-                one,
-                first(5),
-                place(args[7], _INT),
-                first(8),
-                place(args[10], _INT),
-                zero,
-                first(11),
-                place(args[13], _INT),
-            ],
-        )
+        letters, sizes = (place(x, _CHAR) for x in args[:2]), (place(x, _INT) for x in args[2:5])
+        lda, ldb, ldc = (place(args[position], _INT) for position in (6, 8, 10))
+        a, b, c = args[5], args[7], args[9]
+        builder.call(function, [*letters, *sizes, one, a, lda, b, ldb, zero, c, ldc])
         return context.get_dummy_value()
 
     return signature, generate
+
+
+def blas(rows, columns, depth, left, left_row, left_k, right, right_k, right_column, out, ld):
+    """As `matmul.tiles`; of each matrix one of the two steps must be 1.
+
+    BLAS looks at a step over a single row or column, too, and refuses a short one.
+    """
+    trans_a, lda = (N, max(right_k, columns)) if right_column == 1 else (T, max(right_column, depth))
+    trans_b, ldb = (N, max(left_row, depth)) if left_k == 1 else (T, max(left_k, rows))
+    _sgemm(trans_a, trans_b, columns, rows, depth, right, lda, left, ldb, out, ld)

@@ -2,8 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from multilayer.errors import DataError
 from multilayer.training import kernels as k
 from multilayer.training.autograd import denormals_flushed
-from multilayer.training.blas import BLAS
+from multilayer.training.matmul import tiles
 from multilayer.training.plan import Plan
 
 CHUNK_FLOATS = 1 << 20  # values of one forward pass: 4 MB, half of a common last-level cache
@@ -99,7 +98,7 @@ class Forward:
         out = np.empty((len(rows), plan.d_out), np.float32)
         buffers = self._take(min(chunk, round_up(max(1, len(rows)))))
         start_of_out = plan.v_out * buffers.cap
-        with blas_threads(), denormals_flushed():
+        with denormals_flushed():
             for start in range(0, len(rows), chunk):
                 part = rows[start : start + chunk]
                 self._run(buffers, part)
@@ -143,10 +142,11 @@ def forward_of(plan: Plan) -> Forward:
     return Forward(plan, compiled_ops(plan), FlatWeights(plan))
 
 
-def compiled_ops(plan: Plan) -> NDArray[np.int64]:
+def compiled_ops(plan: Plan, product: Callable[..., Any] = tiles) -> NDArray[np.int64]:
     """A plan's rows with the addresses of their kernels, compiled or loaded now, by one thread at a time."""
     ops = plan.ops.copy()
     with _COMPILING:
+        ops[:, k.PRODUCT_AT] = k.product_address(product)
         for op, (forward, backward) in zip(ops, plan.kernels, strict=True):
             op[[k.FORWARD_AT, k.BACKWARD_AT]] = k.layer_address(forward), k.layer_address(backward)
     return ops
@@ -182,16 +182,6 @@ def _check_codes(rows: NDArray[np.float32], ranges: dict[int, int]) -> None:
             f"column {columns[bad]} holds category codes, whole numbers from 0 to {n_codes[bad] - 1:g}; "
             f"got {codes[:, bad].min():g} to {codes[:, bad].max():g}."
         )
-
-
-@contextmanager
-def blas_threads(n: int = 1) -> Iterator[None]:
-    """BLAS on n threads for calls from this thread; the setting of others, and of everything else, stays."""
-    restore = BLAS.limit(n)
-    try:
-        yield
-    finally:
-        restore()
 
 
 def floats(n: int) -> NDArray[np.float32]:

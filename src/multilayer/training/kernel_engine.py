@@ -16,12 +16,12 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.training import kernels as k
 from multilayer.training import loss_kernels, update_kernels
 from multilayer.training.autograd import denormals_flushed
+from multilayer.training.blas import blas, blas_threads
 from multilayer.training.forward import (
     FlatWeights,
     Forward,
     arguments,
     as_rows,
-    blas_threads,
     chunk_of,
     compiled_ops,
     floats,
@@ -29,6 +29,7 @@ from multilayer.training.forward import (
 )
 from multilayer.training.layer_kernels import LAYERS
 from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
+from multilayer.training.matmul import tiles
 from multilayer.training.optim import EarlyEpsilonAdam, LeanAdamW, LeanSGD, Muon, lr_scale
 from multilayer.training.plan import Plan, UnknownToKernels, read_plan
 
@@ -121,7 +122,8 @@ class KernelEngine:
         self._flatten()
         self.sizes = np.zeros(10, np.int64)
         _announce_compilation()
-        self.ops = compiled_ops(self.plan)
+        self.product = tiles if threads == 1 else blas
+        self.ops = compiled_ops(self.plan, self.product)
         self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
         self.release()
         self.accumulates = accumulate != 1
@@ -184,7 +186,7 @@ class KernelEngine:
         nn.Flatten(0).
         """
         self.weights.attach()
-        return Forward(self.plan, self.ops, self.weights)(x)
+        return Forward(self.plan, compiled_ops(self.plan), self.weights)(x)
 
     def close(self) -> None:
         """Give every tensor memory of its own, so that saving one does not carry the whole buffer."""
@@ -269,6 +271,7 @@ class KernelEngine:
             self.loss_at,
         )
         segments, hyper = _groups(self.optimizer, self.plan, self.base_lrs)
+        hyper[:, k.MUON_PRODUCT_AT] = k.product_address(self.product)
         return {
             "order": np.ascontiguousarray(order, np.int64),
             "bounds": np.ascontiguousarray(bounds, np.int64),
@@ -397,6 +400,8 @@ def warm_up() -> None:
     """Compile everything that the kernel engine may ever need, so that no later run waits for it."""
     for kernel in (kernel for pair in LAYERS for kernel in pair):
         k.layer_address(kernel)
+    for product in (tiles, blas):
+        k.product_address(product)
     for loss in (loss_kernels.pointwise, loss_kernels.cross_entropy, loss_kernels.quantile):
         k.loss_address(loss)
     for update in (

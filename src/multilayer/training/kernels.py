@@ -2,9 +2,8 @@
 which walks a plan.
 
 Every kind of layer is a pair of C functions of one signature, `layer` (forward and backward); a plan's row
-holds their
-addresses, and `run`, compiled once for all architectures, calls them. Nothing is compiled at import; a step
-allocates nothing.
+holds their addresses, and `run`, compiled once for all architectures, calls them. Nothing is compiled at
+import; a step allocates nothing.
 
 P, G, M, V: float32, all parameters and running statistics in one row (see `plan.py`), their gradient and the
             optimiser's two moments, at the same places
@@ -24,15 +23,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from multilayer.training.vector_math import ONE, ZERO, c_function, f32, jit
+from multilayer.training.compiler import c_function, jit
+from multilayer.training.vector_math import ONE, ZERO, f32
 
 # Columns of ops. What p0, p1, b0, b1, aux... hold depends on the layer: see plan.py, which writes them.
-# SWAPS: its way back writes to the other gradient matrix. FORWARD_AT, BACKWARD_AT: addresses, written by the
-# engine.
-SWAPS, D_IN, D_OUT, V_IN, V_OUT, P0, P1, B0, B1, STAT, NEEDS, AUX, AUX2, AUX3, FORWARD_AT, BACKWARD_AT = (
-    range(16)
-)
-N_FIELDS = 16
+# SWAPS: its way back writes to the other gradient matrix. FORWARD_AT, BACKWARD_AT, PRODUCT_AT (of the matrix
+# product): addresses, which the engine writes.
+SWAPS, D_IN, D_OUT, V_IN, V_OUT, P0, P1, B0, B1, STAT, NEEDS, AUX, AUX2, AUX3 = range(14)
+FORWARD_AT, BACKWARD_AT, PRODUCT_AT = range(14, 17)
+N_FIELDS = 17
 N_REALS = 2
 NEEDS_WEIGHT, NEEDS_INPUT = 1, 2  # bits of NEEDS: gradients that somebody asks for
 
@@ -40,7 +39,8 @@ NEEDS_WEIGHT, NEEDS_INPUT = 1, 2  # bits of NEEDS: gradients that somebody asks 
 LR, WEIGHT_DECAY, BETA1, BETA2, EPS, NESTEROV, DECOUPLED, UPDATE_AT = range(8)
 ROWS, COLUMNS, NS_A, NS_B, NS_C, NS_STEPS, SCALE = range(8, 15)
 SIGNS_AT = 15  # of a weight that keeps signs: where these stand, in floats behind it
-N_HYPER = 16
+MUON_PRODUCT_AT = 16  # address of the matrix product
+N_HYPER = 17
 
 # Modes of run
 TRAIN, PREDICT, FORWARD, BACKWARD = range(4)
@@ -55,6 +55,7 @@ _ints, _floats, _reals = types.CPointer(_int), types.CPointer(types.float32), ty
 _LAYER = types.void(_ints, _floats, _ints, *[_floats] * 5, *[_int] * 8)
 _LOSS = types.float64(*[_floats] * 2, _ints, _int, _int, _ints, *[_floats] * 4, _ints, _reals)
 _UPDATE = types.void(*[_floats] * 5, _int, _reals, _real, _int)
+_PRODUCT = types.void(*[_int] * 3, *[_floats, _int, _int] * 2, _floats, _int)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -91,10 +92,15 @@ def update_address(function: Callable[..., Any]) -> int:
     return int(_compiled(function, _UPDATE).address)
 
 
+def product_address(function: Callable[..., Any]) -> int:
+    """As `layer_address`, for a matrix product: `matmul.tiles` or `blas.blas`."""
+    return int(_compiled(function, _PRODUCT).address)
+
+
 def _caller(kinds: str, returns: Any) -> Any:
-    """An intrinsic that calls an address. kinds, a letter an argument: a array (its first element), o array
-    and offset,
-    i int64, d float64.
+    """An intrinsic that calls an address.
+
+    kinds, a letter an argument: a array (its first element), o array and offset, i int64, d float64.
     """
     width = {"a": 1, "o": 2, "i": 1, "d": 1}
 
@@ -118,6 +124,7 @@ def _caller(kinds: str, returns: Any) -> Any:
 _call_layer_at = _caller("ooaaaaaaiiiiiiii", ir.VoidType())
 _call_loss_at = _caller("ooaiiaaaaaaa", ir.DoubleType())
 _call_update_at = _caller("ooooaiodi", ir.VoidType())
+_call_product_at = _caller("iiioiioiioi", ir.VoidType())
 
 
 @intrinsic
@@ -138,6 +145,21 @@ def _call_loss(typing_context, address, args):
 def _call_update(typing_context, address, args):
     def generate(context, builder, signature, values):
         _call_update_at(context, builder, signature, values)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, args), generate
+
+
+@intrinsic
+def product(typing_context, address, args):
+    """out = left right, of (rows, depth) and (depth, columns), by the function at the address.
+
+    args: rows, columns, depth; of left and right: array, place, step from row to row, from column to column;
+        of out: array, place, step from row to row
+    """
+
+    def generate(context, builder, signature, values):
+        _call_product_at(context, builder, signature, values)
         return context.get_dummy_value()
 
     return types.void(types.int64, args), generate

@@ -8,7 +8,6 @@ at `there`).
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
-from multilayer.training.blas import sgemm
 from multilayer.training.kernels import (
     ANY,
     AUX,
@@ -24,6 +23,7 @@ from multilayer.training.kernels import (
     NEEDS_WEIGHT,
     P0,
     P1,
+    PRODUCT_AT,
     STAT,
     V_IN,
     V_OUT,
@@ -32,6 +32,7 @@ from multilayer.training.kernels import (
     fill,
     kernel,
     matrix,
+    product,
     row,
 )
 from multilayer.training.vector_math import (
@@ -54,8 +55,6 @@ from multilayer.training.vector_math import (
 from multilayer.training.vector_math import sigmoid as _sigmoid
 from multilayer.training.vector_math import softplus as _softplus
 from multilayer.training.vector_math import tanh as _tanh
-
-N, T = 78, 84  # BLAS's letters for a matrix as it stands, and transposed
 
 
 @kernel
@@ -280,22 +279,25 @@ def _add_bias_back(y, d_y, d_bias, relu):
 def linear(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Linear map y = x W^T + b, and max(y, 0) where aux is 1; without bias and ReLU aux is -1."""
     op, A, P = carray(op, N_FIELDS), carray(A, ANY), carray(P, ANY)
-    d_in, d_out, y_at = op[D_IN], op[D_OUT], op[V_OUT] * cap
-    sgemm(T, N, d_out, rows, d_in, P, op[P0], d_in, A, op[V_IN] * cap, d_in, A, y_at, d_out)
+    d_in, d_out, x_at, y_at = op[D_IN], op[D_OUT], op[V_IN] * cap, op[V_OUT] * cap
+    one = np.int64(1)
+    product(op[PRODUCT_AT], (rows, d_out, d_in, A, x_at, d_in, one, P, op[P0], one, d_in, A, y_at, d_out))
     if op[AUX] >= 0:
         _add_bias(matrix(A, y_at, rows, d_out), row(P, op[P1], d_out), op[AUX] == 1)
 
 
 def linear_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     op, A, P, G, D = carray(op, N_FIELDS), carray(A, ANY), carray(P, ANY), carray(G, ANY), carray(D, ANY)
-    d_in, d_out = op[D_IN], op[D_OUT]
+    d_in, d_out, x_at, one = op[D_IN], op[D_OUT], op[V_IN] * cap, np.int64(1)
     if op[AUX] >= 0:
         y, d_y = matrix(A, op[V_OUT] * cap, rows, d_out), matrix(D, here, rows, d_out)
         _add_bias_back(y, d_y, row(G, op[P1], d_out), op[AUX] == 1)
     if op[NEEDS] & NEEDS_WEIGHT:
-        sgemm(N, T, d_in, d_out, rows, A, op[V_IN] * cap, d_in, D, here, d_out, G, op[P0], d_in)
+        product(op[PRODUCT_AT], (d_out, d_in, rows, D, here, one, d_out, A, x_at, d_in, one, G, op[P0], d_in))
     if op[NEEDS] & NEEDS_INPUT:
-        sgemm(N, N, d_in, rows, d_out, P, op[P0], d_in, D, here, d_out, D, there, d_in)
+        product(
+            op[PRODUCT_AT], (rows, d_in, d_out, D, here, d_out, one, P, op[P0], d_in, one, D, there, d_in)
+        )
 
 
 @kernel

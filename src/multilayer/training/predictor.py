@@ -32,8 +32,8 @@ class Predictor:
     by the 100th call. Until then PyTorch predicts, as loading takes about a second; where the kernels are not
     compiled yet, PyTorch goes on. Networks of which the kernels do not know one stay with PyTorch. Both agree
     within the rounding of float32. Large tables go through in bounded memory, on as many threads as there are
-    cores, and come out to the last bit as on one; with the matrix products of MKL, as PyTorch has them on
-    x86, a row's prediction does not depend on the rows beside it either.
+    cores, and come out to the last bit as on one; a row's prediction does not depend on the rows beside it
+    either, if it is the kernels' or of PyTorch with MKL, as on x86.
 
     Weights are read at every call, layers once: the parameters become views of one buffer a network.
 

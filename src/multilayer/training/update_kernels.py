@@ -5,7 +5,6 @@ scratch has `muon_scratch` floats where Muon asks for them.
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
-from multilayer.training.blas import sgemm
 from multilayer.training.kernels import (
     ANY,
     BETA1,
@@ -13,6 +12,7 @@ from multilayer.training.kernels import (
     COLUMNS,
     DECOUPLED,
     EPS,
+    MUON_PRODUCT_AT,
     N_HYPER,
     NESTEROV,
     NS_A,
@@ -24,11 +24,11 @@ from multilayer.training.kernels import (
     SIGNS_AT,
     WEIGHT_DECAY,
     kernel,
+    product,
     row,
 )
 from multilayer.training.vector_math import ONE, ZERO, f32
 
-N, T = 78, 84  # BLAS's letters for a matrix as it stands, and transposed
 SIGN_FREE = f32(2.0)  # the sign of a weight that has none; `ANY` in nn/monotone.py
 BLOCK = 64  # rows at a time of a symmetric product, of which only one half is computed
 
@@ -110,16 +110,16 @@ def _normalise(x, least):
 
 
 @kernel
-def _gram(buffer, x, rows, columns, gram):
+def _gram(multiply, buffer, x, rows, columns, gram):
     """X X^T of a wide X, X^T X of a tall one; of its two equal halves only that right of the diagonal."""
-    d = min(rows, columns)
+    d, one = min(rows, columns), np.int64(1)
+    step, along, depth = (columns, one, columns) if rows <= columns else (one, columns, rows)
     for s in range(0, d, BLOCK):
-        b, at = min(BLOCK, d - s), gram + s * d + s
-        if rows <= columns:
-            from_s = x + s * columns
-            sgemm(T, N, d - s, b, columns, buffer, from_s, columns, buffer, from_s, columns, buffer, at, d)
-        else:
-            sgemm(N, T, d - s, b, rows, buffer, x + s, columns, buffer, x + s, columns, buffer, at, d)
+        b, from_s, at = min(BLOCK, d - s), x + s * step, gram + s * d + s
+        product(
+            multiply,
+            (b, d - s, depth, buffer, from_s, step, along, buffer, from_s, along, step, buffer, at, d),
+        )
 
 
 @kernel
@@ -130,11 +130,14 @@ def _mirror(matrix, d):
 
 
 @kernel
-def _square(buffer, gram, d, square):
+def _square(multiply, buffer, gram, d, square):
     """The same half of the symmetric gram times itself."""
+    one = np.int64(1)
     for s in range(0, d, BLOCK):
         b, at = min(BLOCK, d - s), square + s * d + s
-        sgemm(N, N, d - s, b, d, buffer, gram + s, d, buffer, gram + s * d, d, buffer, at, d)
+        product(
+            multiply, (b, d - s, d, buffer, gram + s * d, d, one, buffer, gram + s, d, one, buffer, at, d)
+        )
 
 
 @kernel
@@ -154,19 +157,22 @@ def _orthogonalise(buffer, rows, columns, hyper):
     A tall X is multiplied from the right, with A = X^T X. Both ways A is the smaller of the two.
     """
     n, d = rows * columns, min(rows, columns)
-    gram, square = 2 * n, 2 * n + d * d
+    gram, square, one = 2 * n, 2 * n + d * d, np.int64(1)
+    multiply = np.int64(hyper[MUON_PRODUCT_AT])
     a, b, c = f32(hyper[NS_A]), f32(hyper[NS_B]), f32(hyper[NS_C])
     x, y = np.int64(0), n
     _normalise(row(buffer, x, n), hyper[EPS])
     for _ in range(np.int64(hyper[NS_STEPS])):
-        _gram(buffer, x, rows, columns, gram)
+        _gram(multiply, buffer, x, rows, columns, gram)
         _mirror(row(buffer, gram, d * d), d)
-        _square(buffer, gram, d, square)
+        _square(multiply, buffer, gram, d, square)
         _step_matrix(row(buffer, gram, d * d), row(buffer, square, d * d), d, a, b, c)
-        if rows <= columns:
-            sgemm(N, N, columns, rows, d, buffer, x, columns, buffer, square, d, buffer, y, columns)
-        else:
-            sgemm(N, N, columns, rows, d, buffer, square, d, buffer, x, columns, buffer, y, columns)
+        left, right = (square, x) if rows <= columns else (x, square)
+        steps = (d, columns) if rows <= columns else (columns, d)
+        product(
+            multiply,
+            (rows, columns, d, buffer, left, steps[0], one, buffer, right, steps[1], one, buffer, y, columns),
+        )
         x, y = y, x
     return x
 
