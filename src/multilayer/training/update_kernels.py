@@ -30,7 +30,6 @@ from multilayer.training.kernels import (
 from multilayer.training.vector_math import ONE, ZERO, f32
 
 SIGN_FREE = f32(2.0)  # the sign of a weight that has none; `ANY` in nn/monotone.py
-BLOCK = 64  # rows at a time of a symmetric product, of which only one half is computed
 
 
 def adam(p, g, m, v, scratch, n, hyper, lr, t):
@@ -110,44 +109,12 @@ def _normalise(x, least):
 
 
 @kernel
-def _gram(multiply, buffer, x, rows, columns, gram):
-    """X X^T of a wide X, X^T X of a tall one; of its two equal halves only that right of the diagonal."""
-    d, one = min(rows, columns), np.int64(1)
-    step, along, depth = (columns, one, columns) if rows <= columns else (one, columns, rows)
-    for s in range(0, d, BLOCK):
-        b, from_s, at = min(BLOCK, d - s), x + s * step, gram + s * d + s
-        product(
-            multiply,
-            (b, d - s, depth, buffer, from_s, step, along, buffer, from_s, along, step, buffer, at, d),
-        )
-
-
-@kernel
-def _mirror(matrix, d):
-    for i in range(d):
-        for j in range(i):
-            matrix[i * d + j] = matrix[j * d + i]
-
-
-@kernel
-def _square(multiply, buffer, gram, d, square):
-    """The same half of the symmetric gram times itself."""
-    one = np.int64(1)
-    for s in range(0, d, BLOCK):
-        b, at = min(BLOCK, d - s), square + s * d + s
-        product(
-            multiply, (b, d - s, d, buffer, gram + s * d, d, one, buffer, gram + s, d, one, buffer, at, d)
-        )
-
-
-@kernel
 def _step_matrix(gram, square, d, a, b, c):
     """square = a I + b gram + c square: what a Newton-Schulz step multiplies by."""
+    for i in range(d * d):
+        square[i] = b * gram[i] + c * square[i]
     for i in range(d):
-        for j in range(i, d):
-            square[i * d + j] = b * gram[i * d + j] + c * square[i * d + j]
         square[i * d + i] += a
-    _mirror(square, d)
 
 
 @kernel
@@ -163,9 +130,9 @@ def _orthogonalise(buffer, rows, columns, hyper):
     x, y = np.int64(0), n
     _normalise(row(buffer, x, n), hyper[EPS])
     for _ in range(np.int64(hyper[NS_STEPS])):
-        _gram(multiply, buffer, x, rows, columns, gram)
-        _mirror(row(buffer, gram, d * d), d)
-        _square(multiply, buffer, gram, d, square)
+        step, along, depth = (columns, one, columns) if rows <= columns else (one, columns, rows)
+        product(multiply, (d, d, depth, buffer, x, step, along, buffer, x, along, step, buffer, gram, d))
+        product(multiply, (d, d, d, buffer, gram, d, one, buffer, gram, d, one, buffer, square, d))
         _step_matrix(row(buffer, gram, d * d), row(buffer, square, d * d), d, a, b, c)
         left, right = (square, x) if rows <= columns else (x, square)
         steps = (d, columns) if rows <= columns else (columns, d)
