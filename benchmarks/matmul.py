@@ -28,17 +28,19 @@ OURS, LIBRARY, NUMPY = "ours", f"{BLAS.name}'s library", "NumPy's library"
 Matrix = NDArray[np.float32]
 
 
-def by_address(function: Callable[..., None], left: Matrix, right: Matrix, out: Matrix) -> Callable[[], None]:
+def by_address(product: Callable[..., None], left: Matrix, right: Matrix, out: Matrix) -> Callable[[], None]:
     """What calls a product as the kernels do."""
     whole, pointer = ctypes.c_int64, ctypes.c_void_p
     signature = ctypes.CFUNCTYPE(None, *[whole] * 3, *[pointer, whole, whole] * 2, pointer, whole)
-    steps = [[stride // left.itemsize for stride in x.strides] for x in (left, right, out)]
-    return partial(
-        signature(k.product_address(function)),
-        *(len(left), right.shape[1], len(right)),
-        *(left.ctypes.data, *steps[0], right.ctypes.data, *steps[1]),
-        *(out.ctypes.data, steps[2][0]),
-    )
+    function, matrices = signature(k.product_address(product)), (left, right, out)
+    steps = [[stride // x.itemsize for stride in x.strides] for x in matrices]
+    sizes = len(left), right.shape[1], len(right)
+
+    def run() -> None:
+        left, right, out = (x.ctypes.data for x in matrices)
+        function(*sizes, left, *steps[0], right, *steps[1], out, steps[2][0])
+
+    return run
 
 
 def products(batch: int, d_in: int, d_out: int) -> dict[str, tuple[Matrix, Matrix, Matrix]]:

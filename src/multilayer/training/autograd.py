@@ -118,6 +118,11 @@ class AutogradEngine:
         """Memory of one batch of rows; what PyTorch keeps for the way back is not counted."""
         return batch_size * self.x[:1].numel() * self.x.element_size()
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights are."""
+        return all(bool(torch.isfinite(p).all()) for p in self.net.parameters())
+
     def close(self) -> None:
         """Nothing to give back: module and optimiser own their numbers all the time."""
 

@@ -124,6 +124,7 @@ class KernelEngine:
         _announce_compilation()
         self.product = tiles if threads == 1 else blas
         self.ops = compiled_ops(self.plan, self.product)
+        self.ops_to_predict = self.ops if threads == 1 else compiled_ops(self.plan)
         self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
         self.release()
         self.accumulates = accumulate != 1
@@ -186,7 +187,12 @@ class KernelEngine:
         nn.Flatten(0).
         """
         self.weights.attach()
-        return Forward(self.plan, compiled_ops(self.plan), self.weights)(x)
+        return Forward(self.plan, self.ops_to_predict, self.weights)(x)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights and running statistics are."""
+        return bool(np.isfinite(self.weights.array).all())
 
     def close(self) -> None:
         """Give every tensor memory of its own, so that saving one does not carry the whole buffer."""
@@ -201,6 +207,7 @@ class KernelEngine:
         self.weights = FlatWeights(self.plan)
         self.grad, self.moment1, self.moment2 = floats(size), floats(size), floats(size)
         self._adopt_state()
+        self.states = self._states()
 
     def _moments_of(self, slot_start: int, tensor: Tensor) -> tuple[Tensor, Tensor]:
         stop = slot_start + tensor.numel()
@@ -223,23 +230,27 @@ class KernelEngine:
                 second.copy_(state["exp_avg_sq"])
                 self.updates = max(self.updates, int(state["step"]))
 
-    def _publish_state(self) -> None:
-        updates = int(self.sizes[8])
-        trained = {id(slot.tensor): slot for slot in self.plan.slots if slot.trainable}
+    def _states(self) -> dict[Tensor, dict[str, Tensor]]:
+        """What PyTorch remembers of each parameter: views of our moments, and a count of steps."""
+        slots = {id(slot.tensor): slot for slot in self.plan.slots if slot.trainable}
+        states = {}
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
-                slot = trained.get(id(parameter))
-                if slot is None:
+                if id(parameter) not in slots:
                     continue
-                first, second = self._moments_of(slot.start, parameter)
+                first, second = self._moments_of(slots[id(parameter)].start, parameter)
                 if "betas" in group:
-                    self.optimizer.state[parameter] = {
-                        "step": torch.tensor(float(updates)),
-                        "exp_avg": first,
-                        "exp_avg_sq": second,
-                    }
+                    states[parameter] = {"step": torch.tensor(0.0), "exp_avg": first, "exp_avg_sq": second}
                 elif group["momentum"]:  # SGD's or Muon's
-                    self.optimizer.state[parameter] = {"momentum_buffer": first}
+                    states[parameter] = {"momentum_buffer": first}
+        return states
+
+    def _publish_state(self) -> None:
+        updates = float(self.sizes[8])
+        for parameter, state in self.states.items():
+            if "step" in state:
+                state["step"].fill_(updates)
+            self.optimizer.state[parameter] = state
 
     def _reserve(self, rows: int) -> None:
         """Room for batches of so many rows."""

@@ -15,7 +15,6 @@ op, real:   one row of the plan a layer, columns as named below
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -72,29 +71,34 @@ def entry(function: Callable[..., Any]) -> Any:
     return jit(function, fastmath=_FASTMATH)
 
 
-@cache
-def _compiled(function: Callable[..., Any], signature: Any) -> Any:
-    return c_function(function, signature, fastmath=_FASTMATH)
+_COMPILED: dict[Callable[..., Any], Any] = {}  # what was compiled stays, and its address good, to the end
+
+
+def _address(function: Callable[..., Any], signature: Any) -> int:
+    """Of a C function, compiled or loaded from the cache on disk when first asked for."""
+    if function not in _COMPILED:
+        _COMPILED[function] = c_function(function, signature, fastmath=_FASTMATH)
+    return int(_COMPILED[function].address)
 
 
 def layer_address(function: Callable[..., Any]) -> int:
     """Compile a layer's kernel, or load it from the cache on disk; its address stays good for the process."""
-    return int(_compiled(function, _LAYER).address)
+    return _address(function, _LAYER)
 
 
 def loss_address(function: Callable[..., Any]) -> int:
     """As `layer_address`, for a loss."""
-    return int(_compiled(function, _LOSS).address)
+    return _address(function, _LOSS)
 
 
 def update_address(function: Callable[..., Any]) -> int:
     """As `layer_address`, for an optimiser's update."""
-    return int(_compiled(function, _UPDATE).address)
+    return _address(function, _UPDATE)
 
 
 def product_address(function: Callable[..., Any]) -> int:
     """As `layer_address`, for a matrix product: `matmul.tiles` or `blas.blas`."""
-    return int(_compiled(function, _PRODUCT).address)
+    return _address(function, _PRODUCT)
 
 
 def _caller(kinds: str, returns: Any) -> Any:

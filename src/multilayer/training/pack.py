@@ -8,8 +8,9 @@ import logging
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -260,8 +261,7 @@ class Member:
         history = self.history
         if history.stopped:
             return
-        weights_are_finite = all(bool(torch.isfinite(p).all()) for p in self.engine.net.parameters())
-        if not all(map(math.isfinite, self.losses)) or not weights_are_finite:
+        if not all(map(math.isfinite, self.losses)) or not self.engine.is_finite:
             history.stopped = self._diverged()
             return
         self._validate()
@@ -325,6 +325,49 @@ def pack_bytes(members: Sequence[Member], data: Rows, n_threads: int) -> int:
     return rows + sum(member.kept_bytes for member in members) + sum(running)
 
 
+class Threads:
+    """So many threads for tasks, of which the caller's is one.
+
+    The caller works, too, as two threads that are woken up together are often put on one core at first.
+
+    >>> done = []
+    >>> with Threads(2) as threads:
+    ...     threads.run([lambda: done.append(1), lambda: done.append(2)], Event())
+    >>> sorted(done)
+    [1, 2]
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.helpers = ThreadPoolExecutor(max(1, n - 1), thread_name_prefix="pack")  # starts none yet
+
+    def __enter__(self) -> "Threads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.helpers.shutdown()
+
+    def run(self, tasks: Sequence[Callable[[], None]], stop: Event) -> None:
+        """Run all; an error or Ctrl-C sets `stop` and is raised when every thread has ended."""
+        left = deque(tasks)
+
+        def work() -> None:
+            try:
+                while left and not stop.is_set():
+                    left.popleft()()
+            except BaseException:
+                stop.set()
+                raise
+
+        helping = [self.helpers.submit(work) for _ in range(min(self.n, len(tasks)) - 1)]
+        try:
+            work()
+        finally:
+            wait(helping)
+        for helper in helping:
+            helper.result()
+
+
 def run_pack(
     members: Sequence[Member],
     clock: Clock,
@@ -339,23 +382,34 @@ def run_pack(
     """
     clock.prepared_s = clock.elapsed_s
     try:
-        while running := [member for member in members if member.is_running]:
-            done = max(member.history.epochs for member in running)
-            left = clock.epochs_left(running[0].length.epochs, done)
-            if done and next_rows is not None:
-                rows = next_rows()
-                for member in running:
-                    member.engine.use(rows.x, rows.y, rows.weight)
-            run_together([_task(member, clock, left) for member in running], n_threads, clock.stop)
-            for member in running:
-                member.close_epoch(clock)
-            _tell(members, running, clock, done + left, callbacks)
+        with Threads(n_threads) as threads:
+            _run_epochs(members, clock, callbacks, threads, next_rows)
     except KeyboardInterrupt:
         for member in members:
             member.history.stopped = member.history.stopped or "interrupted"
     if any(member.history.stopped == "interrupted" for member in members):
         logger.warning("Training was interrupted; the weights reached so far are kept.")
     return [member.finish() for member in members]
+
+
+def _run_epochs(
+    members: Sequence[Member],
+    clock: Clock,
+    callbacks: Sequence[Callback],
+    threads: Threads,
+    next_rows: NextRows | None,
+) -> None:
+    while running := [member for member in members if member.is_running]:
+        done = max(member.history.epochs for member in running)
+        left = clock.epochs_left(running[0].length.epochs, done)
+        if done and next_rows is not None:
+            rows = next_rows()
+            for member in running:
+                member.engine.use(rows.x, rows.y, rows.weight)
+        threads.run([_task(member, clock, left) for member in running], clock.stop)
+        for member in running:
+            member.close_epoch(clock)
+        _tell(members, running, clock, done + left, callbacks)
 
 
 def _task(member: Member, clock: Clock, epochs_left: int) -> Callable[[], None]:
@@ -395,30 +449,6 @@ def _tell(
         for member in members:
             if member.is_running or member in healthy:
                 member.history.stopped = "a callback asked to stop"
-
-
-def run_together(tasks: Sequence[Callable[[], None]], n_threads: int, stop: Event) -> None:
-    """Run all tasks, at most so many at once; an error or Ctrl-C sets `stop` and is raised when all ended.
-
-    >>> done = []
-    >>> run_together([lambda: done.append(1), lambda: done.append(2)], 2, Event())
-    >>> sorted(done)
-    [1, 2]
-    """
-    if n_threads == 1 or len(tasks) == 1:
-        for task in tasks:
-            task()
-        return
-    with ThreadPoolExecutor(min(n_threads, len(tasks)), thread_name_prefix="pack") as pool:
-        futures = [pool.submit(task) for task in tasks]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            stop.set()
-            for future in futures:
-                future.cancel()
-            raise
 
 
 def weights_of(net: nn.Module) -> dict[str, Tensor]:
