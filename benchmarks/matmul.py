@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import Report, alternate, parser_of, ratio, spread, timed
 from multilayer.training import kernels as k
-from multilayer.training.blas import BLAS, blas
+from multilayer.training.blas import blas, library
 from multilayer.training.matmul import tiles
 
 SIZES = (  # batch, d_in, d_out
@@ -24,7 +24,7 @@ SIZES = (  # batch, d_in, d_out
     *((64, 64, 64), (256, 128, 128), (256, 256, 256), (256, 512, 512), (256, 1024, 1024)),
 )
 TURN_S = 0.02
-OURS, LIBRARY, NUMPY = "ours", f"{BLAS.name}'s library", "NumPy's library"
+OURS, LIBRARY, NUMPY = "ours", f"{library().name}'s library", "NumPy's library"
 Matrix = NDArray[np.float32]
 
 

@@ -1,7 +1,11 @@
 """Matrix products in tiles, and the library's, against float64."""
 
 import ctypes
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from hypothesis import strategies as st
 
 from multilayer.training import kernels as k
 from multilayer.training import matmul
-from multilayer.training.blas import blas
+from multilayer.training.blas import blas, product_for
 from multilayer.training.matmul import DEPTH, HEIGHT, LANES, WIDTH, tiles
 
 WHOLE, POINTER = ctypes.c_int64, ctypes.c_void_p
@@ -18,6 +22,7 @@ EPS = float(np.finfo(np.float32).eps)
 
 
 def multiply(product: Callable[..., None], left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    product_for(2)  # finds the library that `blas` calls
     call = ctypes.CFUNCTYPE(None, *[WHOLE] * 3, *[POINTER, WHOLE, WHOLE] * 2, POINTER, WHOLE)(
         k.product_address(product)
     )
@@ -89,5 +94,36 @@ def test_an_element_does_not_hang_on_the_shape_of_the_rest() -> None:
     np.testing.assert_array_equal(part, whole[7:10, 40:45])
 
 
-def test_vectors_are_as_long_as_the_processor_has_them() -> None:
-    assert (matmul.LANES == 16) == ("+avx512f" in k.run.targetctx.codegen().magic_tuple()[2])
+def test_other_products_are_blas_own() -> None:
+    assert product_for(1) is (tiles if matmul.HAS_VECTORS else blas)
+    assert product_for(2) is blas
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not matmul.HAS_VECTORS, reason="for processors with AVX2")
+def test_short_vectors_give_the_same_bits_as_long_ones() -> None:
+    """Where the processor has long ones; with others this runs the same code twice."""
+    script = (
+        "import sys, numpy as np; from tests.training.test_matmul import *\n"
+        "out = np.empty((37, 51), np.float32)\n"
+        "multiply(tiles, matrix(37, 600, True, 0), matrix(600, 51, True, 1), out)\n"
+        "print(LANES, hash(out.tobytes()))"
+    )
+    features = [
+        name for name in k.run.targetctx.codegen().magic_tuple()[2].split(",") if "avx512" not in name
+    ]
+    environments = {}, {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ",".join(features)}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONHASHSEED": "0", **environment},
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout.split()
+        for environment in environments
+    ]
+
+    assert [lanes for lanes, _ in said] == [str(LANES), "8"]
+    assert said[0][1] == said[1][1]

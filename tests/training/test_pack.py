@@ -15,7 +15,7 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.training import loop
 from multilayer.training.kernel_engine import KernelEngine
 from multilayer.training.loop import train, train_pack
-from multilayer.training.pack import Threads, n_cores
+from multilayer.training.pack import n_cores, run_together, thread_pool
 
 
 def problem(n: int = 120) -> tuple[torch.Tensor, torch.Tensor]:
@@ -156,11 +156,9 @@ def test_an_error_in_one_task_stops_the_others_and_is_raised() -> None:
             time.sleep(0.01)
         raise AssertionError("stop was not set")
 
-    for tasks in ([fail, wait], [wait, fail]):  # in the caller's thread, in another
-        stop.clear()
-        with pytest.raises(ZeroDivisionError), Threads(2) as threads:
-            threads.run(tasks, stop)
-        assert stop.is_set()
+    with pytest.raises(ZeroDivisionError), thread_pool(2) as pool:
+        run_together([fail, wait], pool, stop)
+    assert stop.is_set()
 
 
 def test_cores_respect_the_affinity_of_the_process() -> None:

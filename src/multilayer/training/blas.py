@@ -1,4 +1,5 @@
-"""The matrix product of a BLAS library, for a wide network that is to use several threads.
+"""The matrix product of a BLAS library: for a network that is to use several threads, and for processors
+without AVX2, such as ARM's.
 
 PyTorch's own library where it shows it (MKL in builds for Linux and x86), else SciPy's. Compiled code names
 the function and finds its address when it is loaded, so the cache on disk holds for either.
@@ -7,7 +8,8 @@ the function and finds its address when it is loaded, so the cache on disk holds
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
+from multilayer.training.matmul import HAS_VECTORS, tiles
+
 SYMBOL = "multilayer_sgemm"
 N, T = 78, 84  # letters for a matrix as it stands, and transposed
 
 
-class _Blas:
+class Library:
     """Where sgemm is (Fortran interface, 32-bit integers), and how to hold it at a number of threads."""
 
     def __init__(self) -> None:
@@ -77,16 +81,16 @@ def _torch_library() -> ctypes.CDLL | None:
     return None
 
 
-BLAS = _Blas()
+@cache
+def library() -> Library:
+    """The one of this process, looked for when it is first needed."""
+    return Library()
 
 
 @contextmanager
 def blas_threads(n: int) -> Iterator[None]:
-    """`blas` on n threads for calls from this thread; the setting of others, and of everything else, stays.
-
-    Nothing is set for one thread, which has products of its own (`matmul.tiles`).
-    """
-    restore = (lambda: None) if n == 1 else BLAS.limit(n)
+    """BLAS on n threads for calls from this thread; the setting of others, and of everything else, stays."""
+    restore = library().limit(n)
     try:
         yield
     finally:
@@ -132,3 +136,16 @@ def blas(rows, columns, depth, left, left_row, left_k, right, right_k, right_col
     trans_a, lda = (N, max(right_k, columns)) if right_column == 1 else (T, max(right_column, depth))
     trans_b, ldb = (N, max(left_row, depth)) if left_k == 1 else (T, max(left_k, rows))
     _sgemm(trans_a, trans_b, columns, rows, depth, right, lda, left, ldb, out, ld)
+
+
+def product_for(n_threads: int) -> Callable[..., None]:
+    """`tiles` for one thread, where the processor has the vectors for it; else `blas`, ready to be called."""
+    if n_threads == 1 and HAS_VECTORS:
+        return tiles
+    library()
+    return blas
+
+
+def on_threads(product: Callable[..., None], n: int) -> AbstractContextManager[None]:
+    """So many threads for each product; `tiles` has one, and leaves BLAS alone."""
+    return blas_threads(n) if product is blas else nullcontext()

@@ -2,7 +2,6 @@
 
 import math
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from multilayer.errors import DataError
 from multilayer.training import kernels as k
 from multilayer.training.autograd import denormals_flushed
-from multilayer.training.matmul import tiles
+from multilayer.training.blas import on_threads, product_for
 from multilayer.training.plan import Plan
 
 CHUNK_FLOATS = 1 << 20  # values of one forward pass: 4 MB, half of a common last-level cache
@@ -98,7 +97,7 @@ class Forward:
         out = np.empty((len(rows), plan.d_out), np.float32)
         buffers = self._take(min(chunk, round_up(max(1, len(rows)))))
         start_of_out = plan.v_out * buffers.cap
-        with denormals_flushed():
+        with on_threads(product_for(1), 1), denormals_flushed():
             for start in range(0, len(rows), chunk):
                 part = rows[start : start + chunk]
                 self._run(buffers, part)
@@ -142,11 +141,14 @@ def forward_of(plan: Plan) -> Forward:
     return Forward(plan, compiled_ops(plan), FlatWeights(plan))
 
 
-def compiled_ops(plan: Plan, product: Callable[..., Any] = tiles) -> NDArray[np.int64]:
-    """A plan's rows with the addresses of their kernels, compiled or loaded now, by one thread at a time."""
+def compiled_ops(plan: Plan, n_threads: int = 1) -> NDArray[np.int64]:
+    """A plan's rows with the addresses of their kernels, compiled or loaded now, by one thread at a time.
+
+    n_threads: for each matrix product
+    """
     ops = plan.ops.copy()
     with _COMPILING:
-        ops[:, k.PRODUCT_AT] = k.product_address(product)
+        ops[:, k.PRODUCT_AT] = k.product_address(product_for(n_threads))
         for op, (forward, backward) in zip(ops, plan.kernels, strict=True):
             op[[k.FORWARD_AT, k.BACKWARD_AT]] = k.layer_address(forward), k.layer_address(backward)
     return ops

@@ -16,7 +16,7 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.training import kernels as k
 from multilayer.training import loss_kernels, update_kernels
 from multilayer.training.autograd import denormals_flushed
-from multilayer.training.blas import blas, blas_threads
+from multilayer.training.blas import blas_threads, on_threads, product_for
 from multilayer.training.forward import (
     FlatWeights,
     Forward,
@@ -29,7 +29,6 @@ from multilayer.training.forward import (
 )
 from multilayer.training.layer_kernels import LAYERS
 from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
-from multilayer.training.matmul import tiles
 from multilayer.training.optim import EarlyEpsilonAdam, LeanAdamW, LeanSGD, Muon, lr_scale
 from multilayer.training.plan import Plan, UnknownToKernels, read_plan
 
@@ -122,9 +121,9 @@ class KernelEngine:
         self._flatten()
         self.sizes = np.zeros(10, np.int64)
         _announce_compilation()
-        self.product = tiles if threads == 1 else blas
-        self.ops = compiled_ops(self.plan, self.product)
-        self.ops_to_predict = self.ops if threads == 1 else compiled_ops(self.plan)
+        self.product = product_for(threads)
+        self.ops = compiled_ops(self.plan, threads)
+        self.ops_to_predict = compiled_ops(self.plan)
         self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
         self.release()
         self.accumulates = accumulate != 1
@@ -158,7 +157,9 @@ class KernelEngine:
         self._reserve(int(rows.max(initial=1)))
         self.weights.attach()
         args = self._arguments(order, bounds, lr_factors)
-        with blas_threads(self.threads), denormals_flushed():
+        own_loss = self.spec is None  # it may call BLAS itself
+        limit = blas_threads(self.threads) if own_loss else on_threads(self.product, self.threads)
+        with limit, denormals_flushed():
             losses = self._run(args)
         for counter, place in self.plan.counters:
             counter.fill_(int(self.weights.ints[place]))
@@ -191,8 +192,9 @@ class KernelEngine:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all weights and running statistics are."""
-        return bool(np.isfinite(self.weights.array).all())
+        """Whether all weights are."""
+        weights = (slot for slot in self.plan.slots if isinstance(slot.tensor, nn.Parameter))
+        return all(np.isfinite(self.weights.array[slot.start : slot.stop]).all() for slot in weights)
 
     def close(self) -> None:
         """Give every tensor memory of its own, so that saving one does not carry the whole buffer."""
@@ -207,7 +209,7 @@ class KernelEngine:
         self.weights = FlatWeights(self.plan)
         self.grad, self.moment1, self.moment2 = floats(size), floats(size), floats(size)
         self._adopt_state()
-        self.states = self._states()
+        self.moments = self._own_moments()
 
     def _moments_of(self, slot_start: int, tensor: Tensor) -> tuple[Tensor, Tensor]:
         stop = slot_start + tensor.numel()
@@ -230,27 +232,24 @@ class KernelEngine:
                 second.copy_(state["exp_avg_sq"])
                 self.updates = max(self.updates, int(state["step"]))
 
-    def _states(self) -> dict[Tensor, dict[str, Tensor]]:
-        """What PyTorch remembers of each parameter: views of our moments, and a count of steps."""
-        slots = {id(slot.tensor): slot for slot in self.plan.slots if slot.trainable}
-        states = {}
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                if id(parameter) not in slots:
-                    continue
-                first, second = self._moments_of(slots[id(parameter)].start, parameter)
-                if "betas" in group:
-                    states[parameter] = {"step": torch.tensor(0.0), "exp_avg": first, "exp_avg_sq": second}
-                elif group["momentum"]:  # SGD's or Muon's
-                    states[parameter] = {"momentum_buffer": first}
-        return states
+    def _own_moments(self) -> list[tuple[dict[str, Any], Tensor, Tensor, Tensor]]:
+        """Of each parameter that trains: its group, itself, and views of its moments."""
+        starts = {id(slot.tensor): slot.start for slot in self.plan.slots if slot.trainable}
+        return [
+            (group, parameter, *self._moments_of(starts[id(parameter)], parameter))
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+            if id(parameter) in starts
+        ]
 
     def _publish_state(self) -> None:
         updates = float(self.sizes[8])
-        for parameter, state in self.states.items():
-            if "step" in state:
-                state["step"].fill_(updates)
-            self.optimizer.state[parameter] = state
+        for group, parameter, first, second in self.moments:
+            if "betas" in group:
+                state = {"step": torch.tensor(updates), "exp_avg": first, "exp_avg_sq": second}
+                self.optimizer.state[parameter] = state
+            elif group["momentum"]:  # SGD's or Muon's
+                self.optimizer.state[parameter] = {"momentum_buffer": first}
 
     def _reserve(self, rows: int) -> None:
         """Room for batches of so many rows."""
@@ -411,8 +410,8 @@ def warm_up() -> None:
     """Compile everything that the kernel engine may ever need, so that no later run waits for it."""
     for kernel in (kernel for pair in LAYERS for kernel in pair):
         k.layer_address(kernel)
-    for product in (tiles, blas):
-        k.product_address(product)
+    for n_threads in (1, 2):
+        k.product_address(product_for(n_threads))
     for loss in (loss_kernels.pointwise, loss_kernels.cross_entropy, loss_kernels.quantile):
         k.loss_address(loss)
     for update in (

@@ -3,7 +3,7 @@ which walks a plan.
 
 Every kind of layer is a pair of C functions of one signature, `layer` (forward and backward); a plan's row
 holds their addresses, and `run`, compiled once for all architectures, calls them. Nothing is compiled at
-import; a step allocates nothing.
+import; a step allocates nothing but a panel for a matrix product.
 
 P, G, M, V: float32, all parameters and running statistics in one row (see `plan.py`), their gradient and the
             optimiser's two moments, at the same places

@@ -103,7 +103,8 @@ def train(
             where they know the network and the run has at least 1,000 steps. `History.engine` says which ran.
         threads: for PyTorch's operations on the CPU, and for a matrix product of the kernels. One is fastest
             up to some 500 units a layer, and on busy machines above it, where threads wait on each other
-            more than they work, and gives the same bits on every machine; None leaves PyTorch's setting.
+            more than they work, and gives the same bits whatever the number of cores. More multiply with
+            PyTorch's or SciPy's library, whose last digits differ; None leaves PyTorch's setting.
         callbacks: called with a `Progress` after each epoch; one that returns True ends the run.
 
     Returns:

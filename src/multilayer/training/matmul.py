@@ -1,9 +1,13 @@
-"""Matrix products in tiles of the result that stay in the processor's registers.
+"""Matrix products, a tile of the result at a time, which stays in the processor's registers.
 
-With one thread faster than the libraries that PyTorch and SciPy bring along (`python -m benchmarks.matmul`):
-these copy both matrices first, which does not pay where they are small, and use short vectors on some
-processors that have long ones.
-Source: Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (3)
+Faster on one thread than the libraries that PyTorch and SciPy bring along, on an AMD Zen 5 at least
+(`python -m benchmarks.matmul`): these copy both matrices into panels first, which does not pay where they are
+small, and some use short vectors on processors that have long ones.
+
+Source:  Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (3);
+         HEIGHT, WIDTH and DEPTH are m_r, n_r and k_c there
+Differs: the left matrix is never copied, the right one only where its columns do not stand side by side;
+         there are no blocks of rows or columns, for matrices of some thousand at most
 """
 
 from collections.abc import Sequence
@@ -20,10 +24,11 @@ from multilayer.training.kernels import ANY, kernel, row
 from multilayer.training.vector_math import ZERO
 
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]
-LANES = 16 if "+avx512f" in _FEATURES else 8  # numbers in a vector; elsewhere LLVM makes two of 8
-HEIGHT = 8 if LANES == 16 else 6  # rows of a tile; it is two vectors wide
+HAS_VECTORS = "+avx2" in _FEATURES or "+avx512f" in _FEATURES  # masked ones, too; elsewhere `blas` is better
+LANES = 16 if "+avx512f" in _FEATURES else 8  # numbers in a vector
+HEIGHT = 8 if LANES == 16 else 6  # rows of a tile: with its two vectors a row it fills the registers
 WIDTH = 2 * LANES
-DEPTH = 512  # terms of each sum at a time: as many rows of the panel stay in the cache
+DEPTH = 512  # terms of each sum at a time: so many rows of a panel stay in the cache
 
 _int, _float, _lane = ir.IntType(64), ir.FloatType(), ir.IntType(32)
 _vector, _lane_numbers = ir.VectorType(_float, LANES), ir.VectorType(_int, LANES)
@@ -57,9 +62,12 @@ def _vectors_at(builder: Any, start: Any, n: int) -> list[Any]:
 def _sums(
     builder: Any, masks: Sequence[Any], depth: Any, lefts: list[Any], left_k: Any, right: Any, right_k: Any
 ) -> Any:
-    """A loop over depth that adds left times right to each vector of a tile; these, by row.
+    """A loop over depth, which is at least 1, that adds left times right to each vector of a tile.
 
     masks: of each vector the lanes that exist in the right matrix; None for all
+
+    Returns:
+        the sums, by row and vector.
     """
     multiply_add = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(_vector, [_vector] * 3), f"llvm.fmuladd.v{LANES}f32"
@@ -91,14 +99,23 @@ def _sums(
 def _store(builder: Any, masks: Sequence[Any], sums: Any, outs: Sequence[Any], add: Any) -> None:
     """Write a tile, added to what stands there where asked."""
     load, store = _masked(builder)
-    everywhere = _mask([1] * LANES)
-    for of_row, out in zip(sums, outs, strict=True):
-        places = _vectors_at(builder, out, len(masks))
-        for total, place, some in zip(of_row, places, masks, strict=True):
-            mask = everywhere if some is None else some
-            read = builder.select(add, mask, _mask([0] * LANES))
-            old = builder.call(load, [place, _lane(4), read, _ZEROS])
-            builder.call(store, [builder.fadd(total, old), place, _lane(4), mask])
+
+    def write(*, adds: bool) -> None:
+        for of_row, out in zip(sums, outs, strict=True):
+            for total, place, mask in zip(of_row, _vectors_at(builder, out, len(masks)), masks, strict=True):
+                if mask is None:
+                    value = builder.fadd(total, builder.load(place, align=4)) if adds else total
+                    builder.store(value, place, align=4)
+                else:
+                    old = [place, _lane(4), mask, _ZEROS]
+                    value = builder.fadd(total, builder.call(load, old)) if adds else total
+                    builder.call(store, [value, place, _lane(4), mask])
+
+    with builder.if_else(add) as (adding, writing):
+        with adding:
+            write(adds=True)
+        with writing:
+            write(adds=False)
 
 
 def _operand(context: Any, builder: Any, kind: Any, value: Any) -> tuple[Any, ...]:
@@ -180,7 +197,7 @@ def _strip(rows, depth, left, right, out, columns, add):
 def _transpose_block(typing_context, x, panel):
     """LANES rows of as many numbers become columns of the panel.
 
-    x: array, place, step from row to row; panel: array, place
+    x: array, place, step from row to row; panel: array, place, which starts a vector
 
     Halves are swapped between rows 1, 2, 4, ... apart, which takes a vector instruction or two a row.
     """
@@ -253,7 +270,8 @@ def tiles(rows, columns, depth, left, left_row, left_k, right, right_k, right_co
     if columns == 1 and left_k == 1 and right_k == 1:
         _times_column(rows, depth, left, left_row, right, out, ld)
         return
-    panel = np.empty(DEPTH * WIDTH + WIDTH + 16 if right_column != 1 else 1, np.float32)
+    # 16 longer, to start on a cache line, and a row longer, as `_pack_by_one` takes columns from any place
+    panel = np.empty((DEPTH + 1) * WIDTH + 16 if right_column != 1 else 1, np.float32)
     start = np.int64((-panel.ctypes.data % 64) // 4)
     for k in range(0, depth, DEPTH):
         n_terms, add = min(DEPTH, depth - k), np.int64(k > 0)

@@ -8,9 +8,9 @@ import logging
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -325,47 +325,39 @@ def pack_bytes(members: Sequence[Member], data: Rows, n_threads: int) -> int:
     return rows + sum(member.kept_bytes for member in members) + sum(running)
 
 
-class Threads:
-    """So many threads for tasks, of which the caller's is one.
+def thread_pool(n_threads: int) -> AbstractContextManager[ThreadPoolExecutor | None]:
+    """What `run_together` needs for so many threads; None for one, which is the caller's.
 
-    The caller works, too, as two threads that are woken up together are often put on one core at first.
+    One pool serves many calls: a new thread is often put on the core of another one at first.
+    """
+    return nullcontext() if n_threads == 1 else ThreadPoolExecutor(n_threads, thread_name_prefix="pack")
+
+
+def run_together(tasks: Sequence[Callable[[], None]], pool: ThreadPoolExecutor | None, stop: Event) -> None:
+    """Run all tasks in the pool; an error or Ctrl-C sets `stop` and is raised when all have ended.
 
     >>> done = []
-    >>> with Threads(2) as threads:
-    ...     threads.run([lambda: done.append(1), lambda: done.append(2)], Event())
+    >>> with thread_pool(2) as pool:
+    ...     run_together([lambda: done.append(1), lambda: done.append(2)], pool, Event())
     >>> sorted(done)
     [1, 2]
     """
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self.helpers = ThreadPoolExecutor(max(1, n - 1), thread_name_prefix="pack")  # starts none yet
-
-    def __enter__(self) -> "Threads":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.helpers.shutdown()
-
-    def run(self, tasks: Sequence[Callable[[], None]], stop: Event) -> None:
-        """Run all; an error or Ctrl-C sets `stop` and is raised when every thread has ended."""
-        left = deque(tasks)
-
-        def work() -> None:
-            try:
-                while left and not stop.is_set():
-                    left.popleft()()
-            except BaseException:
-                stop.set()
-                raise
-
-        helping = [self.helpers.submit(work) for _ in range(min(self.n, len(tasks)) - 1)]
-        try:
-            work()
-        finally:
-            wait(helping)
-        for helper in helping:
-            helper.result()
+    if pool is None or len(tasks) == 1:
+        for task in tasks:
+            task()
+        return
+    futures: list[Future[None]] = []
+    try:
+        for task in tasks:
+            futures.append(pool.submit(task))
+        for future in futures:
+            future.result()
+    except BaseException:
+        stop.set()
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
 
 
 def run_pack(
@@ -382,8 +374,8 @@ def run_pack(
     """
     clock.prepared_s = clock.elapsed_s
     try:
-        with Threads(n_threads) as threads:
-            _run_epochs(members, clock, callbacks, threads, next_rows)
+        with thread_pool(n_threads) as pool:
+            _run_epochs(members, clock, callbacks, pool, next_rows)
     except KeyboardInterrupt:
         for member in members:
             member.history.stopped = member.history.stopped or "interrupted"
@@ -396,7 +388,7 @@ def _run_epochs(
     members: Sequence[Member],
     clock: Clock,
     callbacks: Sequence[Callback],
-    threads: Threads,
+    pool: ThreadPoolExecutor | None,
     next_rows: NextRows | None,
 ) -> None:
     while running := [member for member in members if member.is_running]:
@@ -406,7 +398,7 @@ def _run_epochs(
             rows = next_rows()
             for member in running:
                 member.engine.use(rows.x, rows.y, rows.weight)
-        threads.run([_task(member, clock, left) for member in running], clock.stop)
+        run_together([_task(member, clock, left) for member in running], pool, clock.stop)
         for member in running:
             member.close_epoch(clock)
         _tell(members, running, clock, done + left, callbacks)

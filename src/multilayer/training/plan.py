@@ -297,6 +297,8 @@ def _read_relu(builder: PlanBuilder, module: Any, name: str) -> None:
 
 
 def _read_linear(builder: PlanBuilder, module: Any, name: str) -> None:
+    if not module.in_features or not module.out_features:
+        raise UnknownToKernels(f"the kernels do not know a Linear without inputs or outputs; {name} is one.")
     builder.expect(module.in_features, name)
     weight, weight_trains = builder.tensor(f"{name}.weight", module.weight)
     bias, bias_trains = builder.tensor(f"{name}.bias", module.bias)

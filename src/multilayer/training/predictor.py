@@ -123,7 +123,7 @@ class Predictor:
         """Pieces of the table side by side, each through all networks."""
         if len(x) <= ROWS_A_TASK:
             return self._mean(outputs, x)
-        from multilayer.training.pack import Threads, n_cores
+        from multilayer.training.pack import n_cores, run_together, thread_pool
 
         parts: dict[int, NDArray[np.float64]] = {}
 
@@ -131,8 +131,8 @@ class Predictor:
             parts[start] = self._mean(outputs, x[start : start + ROWS_A_TASK])
 
         starts = range(0, len(x), ROWS_A_TASK)
-        with Threads(n_cores()) as threads:
-            threads.run([partial(predict, start) for start in starts], threading.Event())
+        with thread_pool(n_cores()) as pool:
+            run_together([partial(predict, start) for start in starts], pool, threading.Event())
         return np.concatenate([parts[start] for start in starts])
 
 
