@@ -217,7 +217,7 @@ def fit(
     ] = None,
     quality: Annotated[
         Literal["fast", "default", "best"],
-        typer.Option(help="How long to train: fast takes a third of the default, best some four times."),
+        typer.Option(help="How long to train: fast takes a third of the default, best some three times."),
     ] = "default",
     network: Annotated[
         Literal["default", "mlp", "resnet", "realmlp", "tabm"],

@@ -18,13 +18,13 @@ from multilayer.training.task import Task
 Whole = int | np.integer[Any]
 Real = float | Whole
 Quality = Literal["fast", "default", "best"]
-QUALITIES: Mapping[str, float] = {"fast": 0.2, "default": 1, "best": 4}  # networks, against the default's
+QUALITIES: Mapping[str, float] = {"fast": 0.25, "default": 1, "best": 3}  # networks, against the default's
 # task -> networks, and widths of their hidden layers
 NETWORKS: Mapping[TaskKind, tuple[int, tuple[int, ...]]] = {
-    "regression": (8, (96, 64)),
-    "binary": (10, (64, 64)),
-    "multiclass": (8, (96, 96)),
-    "multilabel": (8, (96, 96)),
+    "regression": (12, (96, 64)),
+    "binary": (16, (64, 64)),
+    "multiclass": (16, (128, 128)),
+    "multilabel": (16, (128, 128)),
 }
 WIDE = 200  # columns of a table from which on BatchNorm does harm
 
@@ -47,8 +47,8 @@ class Config:
     network:      "default", or a network of the literature with its own training, by name (`PUBLISHED`)
     """
 
-    members: int = 8
-    hidden: tuple[int, ...] = (96, 96)
+    members: int = 12
+    hidden: tuple[int, ...] = (96, 64)
     activation: str = "relu"
     norm: str | None = None
     dropout: float = 0.0
@@ -58,7 +58,7 @@ class Config:
     weight_decay: float | None = None
     patience: int = 8
     snapshots: int = 6
-    entries: int = 16
+    entries: int = 24
     target_statistics: bool = False
     network: str = "default"
 
@@ -68,13 +68,13 @@ class Config:
     ) -> "Config":
         """The default for a table of this shape: some 750 steps, in batches that grow with the table.
 
-        Two classes, which are often noisy, take more and smaller networks than several, which share hidden
-        layers (`NETWORKS`). Large tables take half as many, as chance is smaller there. Classes take
-        BatchNorm. "fast" trains two networks, "best" four times as many as the default.
+        Two classes, which are often noisy, take smaller networks than several, which share hidden layers
+        (`NETWORKS`). Large tables take half as many, as chance is smaller there. Classes take BatchNorm.
+        "fast" trains a quarter of the default's networks, "best" three times as many.
 
         >>> config = Config.for_shape(20_000)
         >>> config.batch_size, config.epochs, config.members
-        (512, 19, 8)
+        (512, 19, 12)
         """
         sizes = [(2_000, 64), (5_000, 128), (10_000, 256), (60_000, 512)]
         batch_size = next((size for limit, size in sizes if n_rows < limit), 1024)
