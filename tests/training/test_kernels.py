@@ -466,6 +466,27 @@ def test_train_runs_muon_and_quantiles_in_the_kernels() -> None:
     torch.testing.assert_close(below, torch.tensor([0.1, 0.5, 0.9]), rtol=0, atol=0.05)
 
 
+def test_the_optimizer_shows_the_kernels_state_whatever_became_of_the_last_one() -> None:
+    net, x, y = nn.Linear(3, 1), torch.randn(9, 3), torch.randn(9, 1)
+    adam = torch.optim.Adam(net.parameters())
+    engine = make_engine(net, x, y, nn.MSELoss(), optimizer=adam)
+    engine.run_epoch(*one_batch(9))
+    adam.state[net.weight]["exp_avg"] = torch.zeros(1, 3)
+    adam.state[net.bias] = {}
+    engine.run_epoch(*one_batch(9))
+
+    assert adam.state[net.weight]["exp_avg"].abs().sum() > 0
+    assert adam.state[net.bias]["step"] == 2
+
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    engine = make_engine(net, x, y, nn.MSELoss(), optimizer=sgd)
+    engine.run_epoch(*one_batch(9))
+    assert not sgd.state
+    sgd.param_groups[0]["momentum"] = 0.9
+    engine.run_epoch(*one_batch(9))
+    assert sgd.state[net.weight]["momentum_buffer"].abs().sum() > 0
+
+
 def test_muons_state_goes_on_in_another_engine() -> None:
     torch.manual_seed(5)
     net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
@@ -606,15 +627,40 @@ def test_predicts_many_chunks_and_one_row_alike() -> None:
     assert engine.predict(x[:0]).shape == (0, 2)
 
 
-def test_flush_to_zero_and_blas_threads_are_as_before() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("loss", [nn.MSELoss(), lambda out, y: ((out - y) ** 2).mean()], ids=["known", "own"])
+def test_flush_to_zero_and_blas_threads_are_as_before(threads: int, loss: object) -> None:
     from threadpoolctl import threadpool_info
 
     before = [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
-    x = torch.randn(90, 4)
-    trained(nn.MSELoss(), x, torch.randn(90, 2))
+    net = nn.Linear(4, 2)
+    make_engine(net, torch.randn(9, 4), torch.randn(9, 2), loss, threads=threads).run_epoch(*one_batch(9))
 
     assert torch.tensor(1e-39).mul(0.5) != 0
     assert [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()] == before
+
+
+def test_several_threads_give_what_one_gives_within_rounding() -> None:
+    x, y = torch.randn(300, 70), torch.randn(300, 1)
+    nets = [nn.Sequential(nn.Linear(70, 90), nn.ReLU(), nn.Linear(90, 1)) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    for threads, net in enumerate(nets, 1):
+        optimizer = Muon.for_network(net)
+        make_engine(net, x, y, nn.MSELoss(), optimizer=optimizer, threads=threads).run_epoch(*one_batch(300))
+
+    for one, two in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_only_weights_count_for_finite_and_a_loss_that_is_not_shows_in_them() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    engine = make_engine(net, 1e20 * torch.randn(8, 2), torch.randn(8, 3), nn.MSELoss())
+    engine.run_epoch(*one_batch(8))
+
+    assert not torch.isfinite(net[1].running_var).all()
+    assert engine.is_finite
+    net[0].weight.data[1, 1] = float("nan")
+    assert not engine.is_finite
 
 
 def test_a_loss_that_is_not_finite_shows() -> None:
