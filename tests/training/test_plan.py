@@ -135,8 +135,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "Sequential.1 expects 4 inputs and gets 3",
     ),
     "no width": (lambda: nn.Sequential(nn.ReLU()), "no layer of the network says how many inputs"),
-    "no inputs": (lambda: nn.Sequential(nn.Linear(0, 2)), "Linear without inputs or outputs"),
-    "no outputs": (lambda: nn.Sequential(nn.Linear(2, 0)), "Linear without inputs or outputs"),
+    "no inputs": (lambda: nn.utils.skip_init(nn.Linear, 0, 2), "Linear without inputs or outputs"),
+    "no outputs": (lambda: nn.utils.skip_init(nn.Linear, 2, 0), "Linear without inputs or outputs"),
     "flatten": (lambda: nn.Sequential(nn.Linear(2, 3), nn.Flatten(0)), "flattens other axes"),
     "behind flatten": (
         lambda: nn.Sequential(nn.Linear(2, 1), nn.Flatten(0), nn.ReLU()),
