@@ -1,6 +1,7 @@
 """What the reader of modules takes, what it refuses, and in which words."""
 
 import copy
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -120,6 +121,12 @@ def frozen() -> nn.Module:
     return nn.Linear(2, 2).requires_grad_(False)
 
 
+def empty(d_in: int, d_out: int) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is nothing to initialise
+        return nn.Linear(d_in, d_out)
+
+
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "softmax": (
         lambda: nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)),
@@ -135,8 +142,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "Sequential.1 expects 4 inputs and gets 3",
     ),
     "no width": (lambda: nn.Sequential(nn.ReLU()), "no layer of the network says how many inputs"),
-    "no inputs": (lambda: nn.utils.skip_init(nn.Linear, 0, 2), "Linear without inputs or outputs"),
-    "no outputs": (lambda: nn.utils.skip_init(nn.Linear, 2, 0), "Linear without inputs or outputs"),
+    "no inputs": (lambda: empty(0, 2), "Linear without inputs or outputs"),
+    "no outputs": (lambda: empty(2, 0), "Linear without inputs or outputs"),
     "flatten": (lambda: nn.Sequential(nn.Linear(2, 3), nn.Flatten(0)), "flattens other axes"),
     "behind flatten": (
         lambda: nn.Sequential(nn.Linear(2, 1), nn.Flatten(0), nn.ReLU()),
