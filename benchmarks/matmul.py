@@ -32,15 +32,20 @@ def by_address(product: Callable[..., None], left: Matrix, right: Matrix, out: M
     """What calls a product as the kernels do."""
     whole, pointer = ctypes.c_int64, ctypes.c_void_p
     signature = ctypes.CFUNCTYPE(None, *[whole] * 3, *[pointer, whole, whole] * 2, pointer, whole)
-    function, matrices = signature(k.product_address(product)), (left, right, out)
+    matrices = left, right, out
     steps = [[stride // x.itemsize for stride in x.strides] for x in matrices]
-    sizes = len(left), right.shape[1], len(right)
+    places = [x.ctypes.data for x in matrices]
+    arguments = (
+        *(len(left), right.shape[1], len(right)),
+        *(places[0], *steps[0], places[1], *steps[1]),
+        *(places[2], steps[2][0]),
+    )
+    return partial(_call, signature(k.product_address(product)), arguments, matrices)
 
-    def run() -> None:
-        left, right, out = (x.ctypes.data for x in matrices)
-        function(*sizes, left, *steps[0], right, *steps[1], out, steps[2][0])
 
-    return run
+def _call(function: Callable[..., None], arguments: tuple[int, ...], matrices: tuple[Matrix, ...]) -> None:
+    """matrices: kept for as long as they can be called for."""
+    function(*arguments)
 
 
 def products(batch: int, d_in: int, d_out: int) -> dict[str, tuple[Matrix, Matrix, Matrix]]:
