@@ -19,6 +19,10 @@ def leaky_relu(x: Array, slope: float) -> Array:
     return np.where(x > 0, x, slope * x)
 
 
+def prelu(x: Array, slope: Array) -> Array:
+    return np.where(x > 0, x, slope * x)
+
+
 def elu(x: Array, alpha: float) -> Array:
     """Clevert et al. 2016, arXiv:1511.07289."""
     return np.where(x > 0, x, alpha * (np.exp(x) - 1))

@@ -103,6 +103,8 @@ ACTIVATIONS: list[tuple[nn.Module, Callable[[Array], Array]]] = [
     (nn.Sequential(IDENTITY, nn.ReLU()), layers.relu),
     (nn.ReLU(), layers.relu),
     (nn.LeakyReLU(0.2), lambda z: layers.leaky_relu(z, float(np.float32(0.2)))),
+    (nn.PReLU(init=0.3), layers.prelu),
+    (nn.PReLU(4, init=-0.2), layers.prelu),
     (nn.ELU(0.7), lambda z: layers.elu(z, float(np.float32(0.7)))),
     (nn.SELU(), layers.selu),
     (nn.GELU(), layers.gelu),

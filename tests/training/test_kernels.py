@@ -39,6 +39,7 @@ EPS = float(np.finfo(np.float32).eps)
 ACTIVATIONS: list[Callable[[], nn.Module]] = [
     nn.ReLU,
     lambda: nn.LeakyReLU(0.2),
+    lambda: nn.PReLU(init=0.3),
     lambda: nn.ELU(0.7),
     nn.SELU,
     nn.GELU,

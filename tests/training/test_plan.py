@@ -142,6 +142,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "Sequential.1 expects 4 inputs and gets 3",
     ),
     "no width": (lambda: nn.Sequential(nn.ReLU()), "no layer of the network says how many inputs"),
+    "slopes": (
+        lambda: nn.Sequential(nn.Linear(2, 3), nn.PReLU(2)),
+        "has 2 slopes for 3 columns",
+    ),
     "no inputs": (lambda: empty(0, 2), "Linear without inputs or outputs"),
     "no outputs": (lambda: empty(2, 0), "Linear without inputs or outputs"),
     "flatten": (lambda: nn.Sequential(nn.Linear(2, 3), nn.Flatten(0)), "flattens other axes"),

@@ -121,7 +121,7 @@ def _after_linear(d: int, activation: Activation, norm: str | None, dropout: flo
     check_norm(norm)
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout must be at least 0 and below 1; got {dropout!r}.")
-    layers = [make_activation(activation), NORMS[norm](d), nn.Dropout(dropout) if dropout else None]
+    layers = [make_activation(activation, d), NORMS[norm](d), nn.Dropout(dropout) if dropout else None]
     return [layer for layer in layers if layer is not None]
 
 
@@ -131,8 +131,10 @@ def check_norm(norm: str | None) -> None:
         raise ConfigError(f"norm must be 'batch', 'layer' or None; got {norm!r}.")
 
 
-def make_activation(activation: Activation) -> nn.Module:
+def make_activation(activation: Activation, d: int = 1) -> nn.Module:
     """A new activation module from its name in `ACTIVATIONS` or from a maker such as `nn.ReLU`.
+
+    "prelu" has a slope for each of d units, for what is below 0; they start at 0, as a ReLU.
 
     >>> make_activation("gelu")
     GELU(approximate='none')
@@ -144,7 +146,7 @@ def make_activation(activation: Activation) -> nn.Module:
         raise ConfigError(
             f"unknown activation {activation!r}; known: {known}.{nearest(activation, ACTIVATIONS)}"
         )
-    return ACTIVATIONS[activation]()
+    return ACTIVATIONS[activation](d)
 
 
 def _one_each(name: str, value: Any, n: int) -> list[Any]:
@@ -162,18 +164,19 @@ def _check_width(name: str, width: int) -> None:
         raise ConfigError(f"{name} must be a whole number of at least 1; got {width!r}.")
 
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "identity": nn.Identity,
-    "leaky_relu": nn.LeakyReLU,
-    "mish": nn.Mish,
-    "relu": nn.ReLU,
-    "selu": nn.SELU,
-    "sigmoid": nn.Sigmoid,
-    "silu": nn.SiLU,
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
+ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {  # from the number of units
+    "elu": lambda d: nn.ELU(),
+    "gelu": lambda d: nn.GELU(),
+    "identity": lambda d: nn.Identity(),
+    "leaky_relu": lambda d: nn.LeakyReLU(),
+    "mish": lambda d: nn.Mish(),
+    "prelu": lambda d: nn.PReLU(d, init=0.0),
+    "relu": lambda d: nn.ReLU(),
+    "selu": lambda d: nn.SELU(),
+    "sigmoid": lambda d: nn.Sigmoid(),
+    "silu": lambda d: nn.SiLU(),
+    "softplus": lambda d: nn.Softplus(),
+    "tanh": lambda d: nn.Tanh(),
 }
 
 NORMS: dict[str | None, Callable[[int], nn.Module | None]] = {

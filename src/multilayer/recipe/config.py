@@ -70,7 +70,7 @@ class Config:
 
         Two classes, which are often noisy, take smaller networks than several, which share hidden layers
         (`NETWORKS`). Large tables take half as many, as chance is smaller there. Classes take BatchNorm.
-        "fast" trains a quarter of the default's networks, "best" three times as many.
+        "fast" trains a quarter of the default's networks, "best" three times as many, in even numbers.
 
         >>> config = Config.for_shape(20_000)
         >>> config.batch_size, config.epochs, config.members
@@ -83,7 +83,7 @@ class Config:
         share = 1 if n_rows < 100_000 else 0.5
         more = QUALITIES[quality]
         return cls(
-            members=max(2, round(members * share * more)),
+            members=2 * max(1, round(members * share * more / 2)),  # even: many machines have two cores
             hidden=hidden,
             epochs=epochs,
             entries=round(2 * members * max(1, more)),

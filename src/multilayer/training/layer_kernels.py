@@ -103,6 +103,31 @@ def leaky_relu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width
         d[i] = d[i] if x[i] > ZERO else alpha * d[i]
 
 
+def prelu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """aux: 1 where each column has a slope of its own, 0 where one serves all; p0: the first."""
+    x, y = _values(op, A, cap, rows)
+    op, P = carray(op, N_FIELDS), carray(P, ANY)
+    rows, d = x.shape
+    slope = row(P, op[P0], d)
+    for i in range(rows):
+        for j in range(d):
+            y[i, j] = x[i, j] if x[i, j] > ZERO else slope[j * op[AUX]] * x[i, j]
+
+
+def prelu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    x, _y = _values(op, A, cap, rows)
+    op, P, G = carray(op, N_FIELDS), carray(P, ANY), carray(G, ANY)
+    rows, d = x.shape
+    slope, d_slope, d_y = row(P, op[P0], d), row(G, op[P0], d), matrix(carray(D, ANY), here, rows, d)
+    own = op[AUX]
+    fill(row(G, op[P0], own * (d - 1) + 1), ZERO)
+    for i in range(rows):
+        for j in range(d):
+            g = d_y[i, j]
+            d_slope[j * own] += ZERO if x[i, j] > ZERO else g * x[i, j]
+            d_y[i, j] = g if x[i, j] > ZERO else slope[j * own] * g
+
+
 def elu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     alpha = real[0]
@@ -761,6 +786,7 @@ PIECEWISE = (piecewise, piecewise_back)
 LOOK_UP = (look_up, look_up_back)
 RELU = (relu, relu_back)
 LEAKY_RELU = (leaky_relu, leaky_relu_back)
+PRELU = (prelu, prelu_back)
 ELU = (elu, elu_back)
 SELU = (selu, selu_back)
 GELU = (gelu, gelu_back)
@@ -775,5 +801,5 @@ ONE_HOT = (one_hot, nothing_back)
 
 LAYERS = (
     *(LINEAR, BATCH_NORM, LAYER_NORM, DROPOUT, FORK, JOIN, PERIODIC, PIECEWISE, LOOK_UP, SELECT, ONE_HOT),
-    *(RELU, LEAKY_RELU, ELU, SELU, GELU, GELU_TANH, SILU, MISH, TANH, SIGMOID, SOFTPLUS),
+    *(RELU, LEAKY_RELU, PRELU, ELU, SELU, GELU, GELU_TANH, SILU, MISH, TANH, SIGMOID, SOFTPLUS),
 )

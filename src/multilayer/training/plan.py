@@ -328,6 +328,13 @@ def _reader_of_activation(kind: Kernels, *names: str) -> Callable[[PlanBuilder, 
     return read
 
 
+def _read_prelu(builder: PlanBuilder, module: Any, name: str) -> None:
+    if module.num_parameters not in (1, builder.d):
+        raise UnknownToKernels(f"{name} has {module.num_parameters} slopes for {builder.d} columns.")
+    slope, trains = builder.tensor(f"{name}.weight", module.weight)
+    builder.add(layers.PRELU, trains=trains, p0=slope, aux=int(module.num_parameters > 1))
+
+
 def _read_gelu(builder: PlanBuilder, module: Any, name: str) -> None:
     builder.add(layers.GELU_TANH if module.approximate == "tanh" else layers.GELU)
 
@@ -583,6 +590,7 @@ READERS: dict[type[nn.Module], Callable[[PlanBuilder, Any, str], None]] = {
     nn.LeakyReLU: _reader_of_activation(layers.LEAKY_RELU, "negative_slope"),
     nn.Linear: _read_linear,
     nn.Mish: _reader_of_activation(layers.MISH),
+    nn.PReLU: _read_prelu,
     nn.ReLU: _read_relu,
     nn.SELU: _reader_of_activation(layers.SELU),
     SignedLinear: _read_signed_linear,
