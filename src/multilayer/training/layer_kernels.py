@@ -103,29 +103,39 @@ def leaky_relu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width
         d[i] = d[i] if x[i] > ZERO else alpha * d[i]
 
 
+@kernel
+def _prelu(x, y, slope):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            y[i, j] = x[i, j] if x[i, j] > ZERO else slope[j] * x[i, j]
+
+
+@kernel
+def _prelu_back(x, d_y, slope, d_slope):
+    fill(d_slope, ZERO)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            g = d_y[i, j]
+            d_slope[j] += ZERO if x[i, j] > ZERO else g * x[i, j]
+            d_y[i, j] = g if x[i, j] > ZERO else slope[j] * g
+
+
 def prelu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """aux: 1 where each column has a slope of its own, 0 where one serves all; p0: the first."""
     x, y = _values(op, A, cap, rows)
     op, P = carray(op, N_FIELDS), carray(P, ANY)
-    rows, d = x.shape
-    slope = row(P, op[P0], d)
-    for i in range(rows):
-        for j in range(d):
-            y[i, j] = x[i, j] if x[i, j] > ZERO else slope[j * op[AUX]] * x[i, j]
+    if op[AUX] == 0:
+        x, y = x.reshape((x.size, 1)), y.reshape((x.size, 1))
+    _prelu(x, y, row(P, op[P0], x.shape[1]))
 
 
 def prelu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _values(op, A, cap, rows)
     op, P, G = carray(op, N_FIELDS), carray(P, ANY), carray(G, ANY)
-    rows, d = x.shape
-    slope, d_slope, d_y = row(P, op[P0], d), row(G, op[P0], d), matrix(carray(D, ANY), here, rows, d)
-    own = op[AUX]
-    fill(row(G, op[P0], own * (d - 1) + 1), ZERO)
-    for i in range(rows):
-        for j in range(d):
-            g = d_y[i, j]
-            d_slope[j * own] += ZERO if x[i, j] > ZERO else g * x[i, j]
-            d_y[i, j] = g if x[i, j] > ZERO else slope[j * own] * g
+    d_y = matrix(carray(D, ANY), here, rows, x.shape[1])
+    if op[AUX] == 0:
+        x, d_y = x.reshape((x.size, 1)), d_y.reshape((x.size, 1))
+    _prelu_back(x, d_y, row(P, op[P0], x.shape[1]), row(G, op[P0], x.shape[1]))
 
 
 def elu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
