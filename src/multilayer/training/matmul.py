@@ -260,11 +260,12 @@ def _times_column(rows, depth, left, left_row, right, out, ld):
 
 
 def tiles(rows, columns, depth, left, left_row, left_k, right, right_k, right_column, out, ld):
-    """Out = left right, of (rows, depth) and (depth, columns).
+    """Write left right, of (rows, depth) and (depth, columns), to out, which overlaps neither.
 
     left, right, out: pointers to their first elements
     left_row, left_k, right_k, right_column, ld: steps from one element to the next along each axis, in
-        elements; out's along its columns is 1
+        elements. One of right's two is 1, and out's along its columns.
+    depth: at least 1
     """
     left, right, out = carray(left, ANY), carray(right, ANY), carray(out, ANY)
     if columns == 1 and left_k == 1 and right_k == 1:
