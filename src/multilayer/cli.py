@@ -217,7 +217,7 @@ def fit(
     ] = None,
     quality: Annotated[
         Literal["fast", "default", "best"],
-        typer.Option(help="How long to train: fast takes a third of the default, best some three times."),
+        typer.Option(help="How long to train: fast takes some two fifths of the default, best three times."),
     ] = "default",
     network: Annotated[
         Literal["default", "mlp", "resnet", "realmlp", "tabm"],

@@ -335,7 +335,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         validation_fraction: share of the rows held out; None: 0.1, or of the recipe each network's own.
         max_fun: most evaluations of solver="lbfgs".
         class_weight: "balanced", or label -> weight; multiplied into the weights of the rows.
-        quality: "fast" takes about a third of the time of "default", "best" some three times as much.
+        quality: "fast" takes some two fifths of the time of "default", "best" three times as much.
         members: networks that the recipe trains side by side.
         time_budget: seconds after which training stops.
         kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong. The
