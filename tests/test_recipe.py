@@ -611,7 +611,7 @@ class TestGroups:
 
         scans = np.round(seen["x"][:, 0], 4)  # encoded; those of one patient are near
         assert "made of whole groups of 'patient'" in model.summary["decisions"][1]
-        assert len(seen["validation_rows"]) == 10
+        assert len(seen["validation_rows"]) == 16
         place = np.argsort(np.argsort(scans, kind="stable"), kind="stable")
         patient = np.sort(columns["scan"]).round()[place]
         for rows, held in zip(seen["rows"], seen["validation_rows"], strict=True):
@@ -926,11 +926,19 @@ class TestTraining:
         again = Model.load(tmp_path / "m.mlp")
         assert np.array_equal(again.predict_proba(features()), model.predict_proba(features()))
 
-    @pytest.mark.parametrize(("quality", "members"), [("fast", 2), ("default", 8), ("best", 32)])
+    @pytest.mark.parametrize(("quality", "members"), [("fast", 4), ("default", 12), ("best", 36)])
     def test_quality_decides_how_much_is_trained(self, quality: str, members: int) -> None:
         model = fit(table("price", 200), target="price", quality=quality, epochs=1)
 
         assert len(model.histories) == members
+
+    def test_units_learn_a_slope_but_for_two_classes_and_where_a_direction_is_asked(self) -> None:
+        settings: dict[str, Any] = {"members": 1, "epochs": 1}
+        numbers = fit(table("price", 200), target="price", **settings)
+        rising = fit(table("price", 200), target="price", monotone={"size": "increasing"}, **settings)
+        two = fit(table("sold", 200), target="sold", **settings)
+
+        assert [model.config.activation for model in (numbers, rising, two)] == ["prelu", "relu", "relu"]
 
     def test_refuses_an_unknown_quality(self) -> None:
         with pytest.raises(ConfigError, match="quality must be 'fast', 'default' or 'best'; got 'bst'"):

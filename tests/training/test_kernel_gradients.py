@@ -267,7 +267,7 @@ def test_table_embedding_with_a_choice_of_numbers() -> None:
 def test_these_are_all_the_layers_that_there_are() -> None:
     """A kernel that is added later needs a test here."""
     nets = [
-        *(nn.Sequential(picking(torch.zeros(2, 5)), layer) for layer, _ in ACTIVATIONS),
+        *(nn.Sequential(picking(torch.zeros(2, 4)), layer) for layer, _ in ACTIVATIONS),
         *(nn.Sequential(picking(torch.zeros(2, 5)), make()) for make, _ in NORMS),
         nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), Residual(nn.Linear(2, 2))),
         TableEmbedding(2, [3, 12], periodic=[1], piecewise=[0]),
