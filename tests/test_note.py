@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import multilayer as ml
+from multilayer.training.autograd import torch_threads
 from multilayer.training.history import History
 
 PAGE = Path(__file__).parents[1] / "docs" / "note.md"
@@ -30,17 +31,18 @@ def note_start(seed: int) -> tuple[nn.Sequential, Tensor]:
 
 
 def note_loop(net: nn.Module, x: Tensor, *, clear_each_step: bool = False) -> list[float]:
-    """The loop by hand; the note calls zero_grad once, before it."""
+    """The loop by hand, on one thread as `train` is; the note calls zero_grad once, before it."""
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-1)
     optimizer.zero_grad()
     losses = []
-    for _ in range(10):
-        if clear_each_step:
-            optimizer.zero_grad()
-        loss = distance_from_one(net(x))
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    with torch_threads(1):
+        for _ in range(10):
+            if clear_each_step:
+                optimizer.zero_grad()
+            loss = distance_from_one(net(x))
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
     return losses
 
 
