@@ -653,6 +653,33 @@ def test_several_threads_give_what_one_gives_within_rounding() -> None:
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(nn.PReLU(4, init=0.2), nn.Linear(4, 1)),
+        lambda: nn.Sequential(
+            nn.Linear(4, 4), Residual(nn.Sequential(nn.Linear(4, 4), nn.PReLU(4))), nn.Linear(4, 1)
+        ),
+        lambda: nn.Sequential(nn.Linear(4, 6), nn.PReLU(6).requires_grad_(False), nn.Linear(6, 1)),
+        lambda: nn.Sequential(nn.Linear(4, 6), nn.PReLU(), nn.BatchNorm1d(6), nn.PReLU(6), nn.Linear(6, 1)),
+    ],
+    ids=["first", "in a residual block", "frozen", "one slope, then many"],
+)
+def test_prelu_trains_as_in_pytorch(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(3)
+    net, x, y = make(), torch.randn(30, 4), torch.randn(30, 1)
+    twin = copy.deepcopy(net)
+    settings = {"loss": "mse", "epochs": 5, "batch_size": 10, "seed": 0, "shuffle": False}
+    for one, engine in ((net, "kernels"), (twin, "autograd")):
+        trainable = [p for p in one.parameters() if p.requires_grad]
+        train(
+            one, x, y, optimizer=torch.optim.SGD(trainable, lr=0.05, momentum=0.9), engine=engine, **settings
+        )
+
+    for ours, torchs in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-6)
+
+
 def test_only_weights_count_for_finite_and_a_loss_that_is_not_shows_in_them() -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     engine = make_engine(net, 1e20 * torch.randn(8, 2), torch.randn(8, 3), nn.MSELoss())

@@ -156,9 +156,11 @@ def test_an_error_in_one_task_stops_the_others_and_is_raised() -> None:
             time.sleep(0.01)
         raise AssertionError("stop was not set")
 
-    with pytest.raises(ZeroDivisionError), thread_pool(2) as pool:
-        run_together([fail, wait], pool, stop)
-    assert stop.is_set()
+    for tasks in ([fail, wait], [wait, fail]):
+        stop.clear()
+        with pytest.raises(ZeroDivisionError), thread_pool(2) as pool:
+            run_together(tasks, pool, stop)
+        assert stop.is_set()
 
 
 def test_cores_respect_the_affinity_of_the_process() -> None:

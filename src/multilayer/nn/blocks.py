@@ -164,19 +164,19 @@ def _check_width(name: str, width: int) -> None:
         raise ConfigError(f"{name} must be a whole number of at least 1; got {width!r}.")
 
 
-ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {  # from the number of units
-    "elu": lambda d: nn.ELU(),
-    "gelu": lambda d: nn.GELU(),
-    "identity": lambda d: nn.Identity(),
-    "leaky_relu": lambda d: nn.LeakyReLU(),
-    "mish": lambda d: nn.Mish(),
-    "prelu": lambda d: nn.PReLU(d, init=0.0),
-    "relu": lambda d: nn.ReLU(),
-    "selu": lambda d: nn.SELU(),
-    "sigmoid": lambda d: nn.Sigmoid(),
-    "silu": lambda d: nn.SiLU(),
-    "softplus": lambda d: nn.Softplus(),
-    "tanh": lambda d: nn.Tanh(),
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {  # makers; d: units
+    "elu": lambda d=1: nn.ELU(),
+    "gelu": lambda d=1: nn.GELU(),
+    "identity": lambda d=1: nn.Identity(),
+    "leaky_relu": lambda d=1: nn.LeakyReLU(),
+    "mish": lambda d=1: nn.Mish(),
+    "prelu": lambda d=1: nn.PReLU(d, init=0.0),
+    "relu": lambda d=1: nn.ReLU(),
+    "selu": lambda d=1: nn.SELU(),
+    "sigmoid": lambda d=1: nn.Sigmoid(),
+    "silu": lambda d=1: nn.SiLU(),
+    "softplus": lambda d=1: nn.Softplus(),
+    "tanh": lambda d=1: nn.Tanh(),
 }
 
 NORMS: dict[str | None, Callable[[int], nn.Module | None]] = {

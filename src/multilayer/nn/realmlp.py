@@ -113,7 +113,7 @@ class ParametricActivation(nn.Module):
 
     def __init__(self, activation: str, d: int) -> None:
         super().__init__()
-        self.activation = make_activation(activation)
+        self.activation = make_activation(activation, d)
         self.share = nn.Parameter(torch.ones(d))
 
     def forward(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:

@@ -120,7 +120,7 @@ class AutogradEngine:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all weights are."""
+        """Whether every parameter is; running statistics do not count."""
         return all(bool(torch.isfinite(p).all()) for p in self.net.parameters())
 
     def close(self) -> None:

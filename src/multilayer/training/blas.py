@@ -9,7 +9,6 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +80,16 @@ def _torch_library() -> ctypes.CDLL | None:
     return None
 
 
-@cache
+_LOOKING = threading.Lock()
+_found: list[Library] = []
+
+
 def library() -> Library:
     """The one of this process, looked for when it is first needed."""
-    return Library()
+    with _LOOKING:
+        if not _found:
+            _found.append(Library())
+    return _found[0]
 
 
 @contextmanager

@@ -192,7 +192,7 @@ class KernelEngine:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all weights are."""
+        """Whether every parameter is; running statistics do not count."""
         weights = (slot for slot in self.plan.slots if isinstance(slot.tensor, nn.Parameter))
         return all(np.isfinite(self.weights.array[slot.start : slot.stop]).all() for slot in weights)
 

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -350,8 +350,10 @@ def run_together(tasks: Sequence[Callable[[], None]], pool: ThreadPoolExecutor |
     try:
         for task in tasks:
             futures.append(pool.submit(task))
+        wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:
-            future.result()
+            if future.done():
+                future.result()
     except BaseException:
         stop.set()
         for future in futures:
