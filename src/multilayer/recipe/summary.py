@@ -76,7 +76,8 @@ def summarise(
 
 
 def _network_sentence(model: Model, config: Config, chosen: Chosen) -> str:
-    epochs = ", ".join(map(str, chosen.epochs))
+    n, first, last = len(chosen.networks), min(chosen.epochs), max(chosen.epochs)
+    epochs = f"epoch {last}" if first == last else f"epochs {first} to {last}"
     trained = max(history.epochs for history in model.histories)
     name = "" if config.network == "default" else f" {config.network}"
     norm = f", {config.norm} norm" if config.norm else ""
@@ -88,7 +89,7 @@ def _network_sentence(model: Model, config: Config, chosen: Chosen) -> str:
         f"networks: {config.members}{name} of {' x '.join(map(str, config.hidden))}, "
         f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, weight decay {decay}; "
         f"batches of {config.batch_size}, {trained} of at most {config.epochs} epochs; "
-        f"predicts with {len(chosen.networks)} networks, of epochs {epochs}; engine {model.history.engine}"
+        f"predicts with {n} network{'s' * (n > 1)}, of {epochs}; engine {model.history.engine}"
     )
 
 
