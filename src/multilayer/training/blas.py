@@ -151,6 +151,6 @@ def product_for(n_threads: int) -> Callable[..., None]:
     return blas
 
 
-def on_threads(product: Callable[..., None], n: int) -> AbstractContextManager[None]:
-    """So many threads for each product; `tiles` has one, and leaves BLAS alone."""
-    return blas_threads(n) if product is blas else nullcontext()
+def product_threads(n: int) -> AbstractContextManager[None]:
+    """So many threads for what `product_for` gives; `tiles` has one anyway, and leaves BLAS alone."""
+    return blas_threads(n) if product_for(n) is blas else nullcontext()

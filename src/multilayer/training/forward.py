@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from multilayer.errors import DataError
 from multilayer.training import kernels as k
 from multilayer.training.autograd import denormals_flushed
-from multilayer.training.blas import on_threads, product_for
+from multilayer.training.blas import product_for, product_threads
 from multilayer.training.plan import Plan
 
 CHUNK_FLOATS = 1 << 20  # values of one forward pass: 4 MB, half of a common last-level cache
@@ -97,7 +97,7 @@ class Forward:
         out = np.empty((len(rows), plan.d_out), np.float32)
         buffers = self._take(min(chunk, round_up(max(1, len(rows)))))
         start_of_out = plan.v_out * buffers.cap
-        with on_threads(product_for(1), 1), denormals_flushed():
+        with product_threads(1), denormals_flushed():
             for start in range(0, len(rows), chunk):
                 part = rows[start : start + chunk]
                 self._run(buffers, part)

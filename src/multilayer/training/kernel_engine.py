@@ -16,7 +16,7 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.training import kernels as k
 from multilayer.training import loss_kernels, update_kernels
 from multilayer.training.autograd import denormals_flushed
-from multilayer.training.blas import blas_threads, on_threads, product_for
+from multilayer.training.blas import blas_threads, product_for, product_threads
 from multilayer.training.forward import (
     FlatWeights,
     Forward,
@@ -121,7 +121,6 @@ class KernelEngine:
         self._flatten()
         self.sizes = np.zeros(10, np.int64)
         _announce_compilation()
-        self.product = product_for(threads)
         self.ops = compiled_ops(self.plan, threads)
         self.ops_to_predict = compiled_ops(self.plan)
         self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
@@ -157,9 +156,9 @@ class KernelEngine:
         self._reserve(int(rows.max(initial=1)))
         self.weights.attach()
         args = self._arguments(order, bounds, lr_factors)
-        own_loss = self.spec is None  # it may call BLAS itself
-        limit = blas_threads(self.threads) if own_loss else on_threads(self.product, self.threads)
-        with limit, denormals_flushed():
+        has_own_loss = self.spec is None  # which may call BLAS itself
+        limit = blas_threads if has_own_loss else product_threads
+        with limit(self.threads), denormals_flushed():
             losses = self._run(args)
         for counter, place in self.plan.counters:
             counter.fill_(int(self.weights.ints[place]))
@@ -281,7 +280,7 @@ class KernelEngine:
             self.loss_at,
         )
         segments, hyper = _groups(self.optimizer, self.plan, self.base_lrs)
-        hyper[:, k.MUON_PRODUCT_AT] = k.product_address(self.product)
+        hyper[:, k.MUON_PRODUCT_AT] = k.product_address(product_for(self.threads))
         return {
             "order": np.ascontiguousarray(order, np.int64),
             "bounds": np.ascontiguousarray(bounds, np.int64),

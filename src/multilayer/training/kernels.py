@@ -125,48 +125,32 @@ def _caller(kinds: str, returns: Any) -> Any:
     return generate
 
 
-_call_layer_at = _caller("ooaaaaaaiiiiiiii", ir.VoidType())
+def _procedure(kinds: str) -> Any:
+    """As `_caller`, of what returns nothing, for kernels to call with an address and a tuple of arguments."""
+    call = _caller(kinds, ir.VoidType())
+
+    @intrinsic
+    def procedure(typing_context, address, args):
+        def generate(context, builder, signature, values):
+            call(context, builder, signature, values)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, args), generate
+
+    return procedure
+
+
+_call_layer = _procedure("ooaaaaaaiiiiiiii")
+_call_update = _procedure("ooooaiodi")
+# out = left right, of (rows, depth) and (depth, columns): rows, columns, depth; of left and right: array,
+# place, step from row to row, from column to column; of out: array, place, step from row to row
+product = _procedure("iiioiioiioi")
 _call_loss_at = _caller("ooaiiaaaaaaa", ir.DoubleType())
-_call_update_at = _caller("ooooaiodi", ir.VoidType())
-_call_product_at = _caller("iiioiioiioi", ir.VoidType())
-
-
-@intrinsic
-def _call_layer(typing_context, address, args):
-    def generate(context, builder, signature, values):
-        _call_layer_at(context, builder, signature, values)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, args), generate
 
 
 @intrinsic
 def _call_loss(typing_context, address, args):
     return types.float64(types.int64, args), _call_loss_at
-
-
-@intrinsic
-def _call_update(typing_context, address, args):
-    def generate(context, builder, signature, values):
-        _call_update_at(context, builder, signature, values)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, args), generate
-
-
-@intrinsic
-def product(typing_context, address, args):
-    """out = left right, of (rows, depth) and (depth, columns), by the function at the address.
-
-    args: rows, columns, depth; of left and right: array, place, step from row to row, from column to column;
-        of out: array, place, step from row to row
-    """
-
-    def generate(context, builder, signature, values):
-        _call_product_at(context, builder, signature, values)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, args), generate
 
 
 @kernel
