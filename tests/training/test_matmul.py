@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from multilayer.training import kernels as k
 from multilayer.training import matmul
 from multilayer.training.blas import blas, product_for
-from multilayer.training.matmul import DEPTH, HEIGHT, LANES, WIDTH, tiles
+from multilayer.training.matmul import DEPTH, HEIGHT, LANES, WIDTH, symmetric_tiles, tiles
 
 WHOLE, POINTER = ctypes.c_int64, ctypes.c_void_p
 EPS = float(np.finfo(np.float32).eps)
@@ -94,9 +94,25 @@ def test_an_element_does_not_hang_on_the_shape_of_the_rest() -> None:
     np.testing.assert_array_equal(part, whole[7:10, 40:45])
 
 
+@given(size=SIZES.filter(lambda size: size > 1), depth=SIZES, tall=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_symmetric_products_have_the_bits_of_whole_ones(size: int, depth: int, tall: bool) -> None:
+    x = matrix(size, depth, tall, 0)
+    whole = np.empty((size, size), np.float32)
+    buffer = np.full((size + 1, size + 5), np.nan, np.float32)
+
+    multiply(tiles, x, x.T, whole)
+    multiply(symmetric_tiles, x, x.T, buffer[:size, :size])
+
+    np.testing.assert_array_equal(buffer[:size, :size], whole)
+    assert np.isnan(buffer[:size, size:]).all()
+    assert np.isnan(buffer[size]).all()
+
+
 def test_other_products_are_blas_own() -> None:
     assert product_for(1) is (tiles if matmul.HAS_VECTORS else blas)
-    assert product_for(2) is blas
+    assert product_for(1, symmetric=True) is (symmetric_tiles if matmul.HAS_VECTORS else blas)
+    assert product_for(2) is product_for(2, symmetric=True) is blas
 
 
 @pytest.mark.slow

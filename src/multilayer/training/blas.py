@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
-from multilayer.training.matmul import HAS_VECTORS, tiles
+from multilayer.training.matmul import HAS_VECTORS, symmetric_tiles, tiles
 
 SYMBOL = "multilayer_sgemm"
 N, T = 78, 84  # letters for a matrix as it stands, and transposed
@@ -143,10 +143,13 @@ def blas(rows, columns, depth, left, left_row, left_k, right, right_k, right_col
     _sgemm(trans_a, trans_b, columns, rows, depth, right, lda, left, ldb, out, ld)
 
 
-def product_for(n_threads: int) -> Callable[..., None]:
-    """`tiles` for one thread, where the processor has the vectors for it; else `blas`, ready to be called."""
+def product_for(n_threads: int, *, symmetric: bool = False) -> Callable[..., None]:
+    """`tiles` for one thread, where the processor has the vectors for it; else `blas`, ready to be called.
+
+    symmetric: whether the product is; see `symmetric_tiles`
+    """
     if n_threads == 1 and HAS_VECTORS:
-        return tiles
+        return symmetric_tiles if symmetric else tiles
     library()
     return blas
 

@@ -165,6 +165,10 @@ class KernelEngine:
         self._publish_state()
         return losses
 
+    def load(self) -> None:
+        """Load the compiled loop, once in a process, so that no step is measured to take that long."""
+        self.run_epoch(np.empty(0, np.int64), np.zeros(1, np.int64), np.empty(0))
+
     def release(self) -> None:
         """Free the buffers of batches until the next one comes."""
         self.cap = 0
@@ -281,6 +285,7 @@ class KernelEngine:
         )
         segments, hyper = _groups(self.optimizer, self.plan, self.base_lrs)
         hyper[:, k.MUON_PRODUCT_AT] = k.product_address(product_for(self.threads))
+        hyper[:, k.MUON_GRAM_AT] = k.product_address(product_for(self.threads, symmetric=True))
         return {
             "order": np.ascontiguousarray(order, np.int64),
             "bounds": np.ascontiguousarray(bounds, np.int64),
@@ -411,6 +416,7 @@ def warm_up() -> None:
         k.layer_address(kernel)
     for n_threads in (1, 2):
         k.product_address(product_for(n_threads))
+        k.product_address(product_for(n_threads, symmetric=True))
     for loss in (loss_kernels.pointwise, loss_kernels.cross_entropy, loss_kernels.quantile):
         k.loss_address(loss)
     for update in (

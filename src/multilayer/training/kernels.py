@@ -38,8 +38,8 @@ NEEDS_WEIGHT, NEEDS_INPUT = 1, 2  # bits of NEEDS: gradients that somebody asks 
 LR, WEIGHT_DECAY, BETA1, BETA2, EPS, NESTEROV, DECOUPLED, UPDATE_AT = range(8)
 ROWS, COLUMNS, NS_A, NS_B, NS_C, NS_STEPS, SCALE = range(8, 15)
 SIGNS_AT = 15  # of a weight that keeps signs: where these stand, in floats behind it
-MUON_PRODUCT_AT = 16  # address of the matrix product
-N_HYPER = 17
+MUON_PRODUCT_AT, MUON_GRAM_AT = 16, 17  # addresses of the matrix product, and of one that is symmetric
+N_HYPER = 18
 
 # Modes of run
 TRAIN, PREDICT, FORWARD, BACKWARD = range(4)

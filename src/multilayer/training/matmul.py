@@ -197,13 +197,15 @@ def _strip(rows, depth, left, right, out, columns, add):
 def _transpose_block(typing_context, x, panel):
     """LANES rows of as many numbers become columns of the panel.
 
-    x: array, place, step from row to row; panel: array, place, which starts a vector
+    x, panel: array, place, step from row to row
 
     Halves are swapped between rows 1, 2, 4, ... apart, which takes a vector instruction or two a row.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        (x, step), (panel,) = (_operand(context, builder, signature.args[k], args[k]) for k in (0, 1))
+        (x, step), (panel, panel_step) = (
+            _operand(context, builder, signature.args[k], args[k]) for k in (0, 1)
+        )
         starts = [builder.gep(x, [builder.mul(step, _int(i))]) for i in range(LANES)]
         block = [builder.load(_vectors_at(builder, start, 1)[0], align=4) for start in starts]
         apart = 1
@@ -219,8 +221,8 @@ def _transpose_block(typing_context, x, panel):
                 )
             apart *= 2
         for i, vector in enumerate(block):
-            place = _vectors_at(builder, builder.gep(panel, [_int(i * WIDTH)]), 1)[0]
-            builder.store(vector, place, align=4 * LANES)
+            place = _vectors_at(builder, builder.gep(panel, [builder.mul(panel_step, _int(i))]), 1)[0]
+            builder.store(vector, place, align=4)
         return context.get_dummy_value()
 
     return types.void(x, panel), generate
@@ -233,7 +235,9 @@ def _pack(right, at, step, depth, columns, panel, start):
     while c + LANES <= columns:
         k = 0
         while k + LANES <= depth:
-            _transpose_block((right, at + c * step + k, step), (panel, start + k * WIDTH + c))
+            _transpose_block(
+                (right, at + c * step + k, step), (panel, start + k * WIDTH + c, np.int64(WIDTH))
+            )
             k += LANES
         _pack_by_one(right, at + c * step, step, k, depth, LANES, panel, start + c)
         c += LANES
@@ -259,6 +263,25 @@ def _times_column(rows, depth, left, left_row, right, out, ld):
         out[i * ld] = total
 
 
+@kernel
+def _product(triangle, rows, columns, depth, left, left_row, left_k, right, right_k, right_column, out, ld):
+    """As `tiles`, of arrays. triangle: 1 for the rows from a strip's first column on alone."""
+    # 16 longer, to start on a cache line, and a row longer, as `_pack_by_one` takes columns from any place
+    panel = np.empty((DEPTH + 1) * WIDTH + 16 if right_column != 1 else 1, np.float32)
+    start = np.int64((-panel.ctypes.data % 64) // 4)
+    for k in range(0, depth, DEPTH):
+        n_terms, add = min(DEPTH, depth - k), np.int64(k > 0)
+        for j in range(0, columns, WIDTH):
+            n, i = min(WIDTH, columns - j), triangle * j
+            of_left = left, i * left_row + k * left_k, left_row, left_k
+            at, of_out = k * right_k + j * right_column, (out, i * ld + j, ld)
+            if right_column == 1:
+                _strip(rows - i, n_terms, of_left, (right, at, right_k), of_out, n, add)
+            else:
+                _pack(right, at, right_column, n_terms, n, panel, start)
+                _strip(rows - i, n_terms, of_left, (panel, start, np.int64(WIDTH)), of_out, n, add)
+
+
 def tiles(rows, columns, depth, left, left_row, left_k, right, right_k, right_column, out, ld):
     """Write left right, of (rows, depth) and (depth, columns), to out, which overlaps neither.
 
@@ -271,17 +294,24 @@ def tiles(rows, columns, depth, left, left_row, left_k, right, right_k, right_co
     if columns == 1 and left_k == 1 and right_k == 1:
         _times_column(rows, depth, left, left_row, right, out, ld)
         return
-    # 16 longer, to start on a cache line, and a row longer, as `_pack_by_one` takes columns from any place
-    panel = np.empty((DEPTH + 1) * WIDTH + 16 if right_column != 1 else 1, np.float32)
-    start = np.int64((-panel.ctypes.data % 64) // 4)
-    for k in range(0, depth, DEPTH):
-        n_terms, add = min(DEPTH, depth - k), np.int64(k > 0)
-        of_left = left, k * left_k, left_row, left_k
-        for j in range(0, columns, WIDTH):
-            n = min(WIDTH, columns - j)
-            at, of_out = k * right_k + j * right_column, (out, j, ld)
-            if right_column == 1:
-                _strip(rows, n_terms, of_left, (right, at, right_k), of_out, n, add)
-            else:
-                _pack(right, at, right_column, n_terms, n, panel, start)
-                _strip(rows, n_terms, of_left, (panel, start, np.int64(WIDTH)), of_out, n, add)
+    whole = np.int64(0)
+    _product(whole, rows, columns, depth, left, left_row, left_k, right, right_k, right_column, out, ld)
+
+
+def symmetric_tiles(rows, columns, depth, left, left_row, left_k, right, right_k, right_column, out, ld):
+    """As `tiles`, of a symmetric product: what is above the diagonal is mirrored, with the same bits.
+
+    rows and columns: the same number; element (i, j) must be the sum of the terms of (j, i)
+    """
+    left, right, out = carray(left, ANY), carray(right, ANY), carray(out, ANY)
+    below = np.int64(1)
+    _product(below, rows, columns, depth, left, left_row, left_k, right, right_k, right_column, out, ld)
+    for j in range(WIDTH, columns, WIDTH):
+        c, end = np.int64(j), min(j + WIDTH, columns)
+        while c + LANES <= end:
+            for i in range(0, j, LANES):
+                _transpose_block((out, c * ld + i, ld), (out, i * ld + c, ld))
+            c += LANES
+        for last in range(c, end):
+            for i in range(j):
+                out[i * ld + last] = out[last * ld + i]

@@ -12,6 +12,7 @@ from multilayer.training.kernels import (
     COLUMNS,
     DECOUPLED,
     EPS,
+    MUON_GRAM_AT,
     MUON_PRODUCT_AT,
     N_HYPER,
     NESTEROV,
@@ -125,14 +126,14 @@ def _orthogonalise(buffer, rows, columns, hyper):
     """
     n, d = rows * columns, min(rows, columns)
     gram, square, one = 2 * n, 2 * n + d * d, np.int64(1)
-    multiply = np.int64(hyper[MUON_PRODUCT_AT])
+    multiply, symmetric = np.int64(hyper[MUON_PRODUCT_AT]), np.int64(hyper[MUON_GRAM_AT])
     a, b, c = f32(hyper[NS_A]), f32(hyper[NS_B]), f32(hyper[NS_C])
     x, y = np.int64(0), n
     _normalise(row(buffer, x, n), hyper[EPS])
     for _ in range(np.int64(hyper[NS_STEPS])):
         step, along, depth = (columns, one, columns) if rows <= columns else (one, columns, rows)
-        product(multiply, (d, d, depth, buffer, x, step, along, buffer, x, along, step, buffer, gram, d))
-        product(multiply, (d, d, d, buffer, gram, d, one, buffer, gram, d, one, buffer, square, d))
+        product(symmetric, (d, d, depth, buffer, x, step, along, buffer, x, along, step, buffer, gram, d))
+        product(symmetric, (d, d, d, buffer, gram, d, one, buffer, gram, d, one, buffer, square, d))
         _step_matrix(row(buffer, gram, d * d), row(buffer, square, d * d), d, a, b, c)
         left, right = (square, x) if rows <= columns else (x, square)
         steps = (d, columns) if rows <= columns else (columns, d)
