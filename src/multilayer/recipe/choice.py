@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.nn.networks import NetworkConfig
 from multilayer.recipe.config import Config
 from multilayer.recipe.data import N_FOLDS, Rows
 from multilayer.recipe.design import restored
@@ -39,7 +38,6 @@ class Chosen:
 def choose(
     nets: Sequence[nn.Module],
     snapshots: list[list[Snapshot]],
-    network: NetworkConfig,
     config: Config,
     task: Task,
     held: Rows,
@@ -53,11 +51,11 @@ def choose(
         depend on whether something else has loaded kernels
     """
     if fold is not None:
-        numbers = _fold_rows(fold, config.members)
+        numbers = _fold_rows(fold, len(nets))
     else:
         # A choice among all networks by a few rows of a class would be a matter of chance.
         by_itself = config.network != "default" or _has_few_of_a_class(task, held[1])
-        numbers = [np.arange(len(held[1]))] * (config.members if by_itself else 1)
+        numbers = [np.arange(len(held[1]))] * (len(nets) if by_itself else 1)
     most = max(1, config.entries // len(numbers))
     networks: list[nn.Module] = []
     epochs: list[int] = []
@@ -68,57 +66,66 @@ def choose(
     for i, rows in enumerate(numbers):
         candidates = [snapshot for of_one in snapshots[i :: len(numbers)] for snapshot in of_one]
         members = nets[i :: len(numbers)]
-        candidates = candidates or [_as_it_is(net, task, held[0][rows], held[1][rows]) for net in members]
-        counts = _select(candidates, task, held[1][rows], None if held[2] is None else held[2][rows], most)
-        share = counts[counts > 0] / counts.sum()
-        kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
         of_rows = (held[0][rows], held[1][rows], None if held[2] is None else held[2][rows])
-        merged, merged_share = _one_a_member(kept, share, network, task, of_rows)
-        said = Predictor(merged, task.link, merged_share.tolist(), kernels=by_kernels)(held[0][rows])
+        candidates = candidates or [_as_it_is(net, task, *of_rows[:2]) for net in members]
+        counts = _select(candidates, task, *of_rows[1:], most)
+        kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
+        made = _one_a_member(kept, counts[counts > 0] / counts.sum(), nets[0], task, of_rows, by_kernels)
         if not i:
-            prediction = np.zeros((len(all_rows), *said.shape[1:]))
-        prediction[start : start + len(rows)] += said / shared
+            prediction = np.zeros((len(all_rows), *made.prediction.shape[1:]))
+        prediction[start : start + len(rows)] += made.prediction / shared
         start += len(rows) if fold is not None else 0
-        networks += merged
+        networks += made.networks
         epochs += [snapshot.epoch for snapshot in kept]
-        weights += (merged_share * len(members)).tolist()
+        weights += (made.share * len(members)).tolist()
     return Chosen(networks, epochs, tuple(weights), all_rows, prediction)
 
 
+class _Ensemble:
+    """Networks, the share of each, and what they say of rows together."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        states: list[dict[str, torch.Tensor]],
+        share: NDArray[np.float64],
+        task: Task,
+        x: NDArray[np.float32],
+        by_kernels: bool,
+    ) -> None:
+        self.networks, self.share = [restored(net, state) for state in states], share
+        self.prediction = Predictor(self.networks, task.link, share.tolist(), kernels=by_kernels)(x)
+
+
 def _one_a_member(
-    kept: list[Snapshot], share: NDArray[np.float64], network: NetworkConfig, task: Task, rows: Rows
-) -> tuple[list[nn.Module], NDArray[np.float64]]:
-    """One network for all snapshots of a member, the mean of their weights, and the share of each.
+    kept: list[Snapshot],
+    share: NDArray[np.float64],
+    net: nn.Module,
+    task: Task,
+    rows: Rows,
+    by_kernels: bool,
+) -> _Ensemble:
+    """One network for all snapshots of a member, the mean of their weights.
 
     Its epochs lie close together as the learning rate falls, so the mean predicts as the snapshots' mean
     does, in a fraction of the time. Where it does not, the snapshots stay apart.
 
     Source:  Wortsman et al. 2022, "Model soups", arXiv:2203.05482
     """
-    separate: list[nn.Module] = [restored(network, snapshot.weights) for snapshot in kept]
+    x, code, weight = rows
+
+    def loss(essence: NDArray[np.float64]) -> float:
+        return float(np.average(task.row_losses(essence[None], code)[0], weights=weight))
+
     members = np.array([snapshot.member for snapshot in kept])
     of_member = [np.flatnonzero(members == member) for member in dict.fromkeys(members.tolist())]
-    if len(of_member) == len(kept):
-        return separate, share
-    merged: list[nn.Module] = [
-        restored(network, mean_weights([kept[i].weights for i in places], share[places]))
-        for places in of_member
-    ]
-    merged_share = np.array([share[places].sum() for places in of_member])
-    loss, merged_loss = (
-        _loss_of_mean(nets, shares, task, rows)
-        for nets, shares in ((separate, share), (merged, merged_share))
-    )
-    return (merged, merged_share) if merged_loss <= MERGED_LOSS * loss else (separate, share)
-
-
-def _loss_of_mean(nets: list[nn.Module], share: NDArray[np.float64], task: Task, rows: Rows) -> float:
-    """Of the mean prediction of the networks, over rows."""
-    x, code, weight = rows
-    outputs = [forward_in_chunks(net, torch.from_numpy(x)).numpy() for net in nets]
-    essences = np.stack([task.essence(output, code) for output in outputs])
-    mean = np.einsum("n,n...->...", share, essences)
-    return float(np.average(task.row_losses(mean[None], code)[0], weights=weight))
+    states = [mean_weights([kept[i].weights for i in places], share[places]) for places in of_member]
+    of_each = np.array([share[places].sum() for places in of_member])
+    merged = _Ensemble(net, states, of_each, task, x, by_kernels)
+    apart = np.einsum("n,n...->...", share, np.stack([snapshot.essence for snapshot in kept]))
+    if loss(task.essence_of(merged.prediction, code)) <= MERGED_LOSS * loss(apart):
+        return merged
+    return _Ensemble(net, [snapshot.weights for snapshot in kept], share, task, x, by_kernels)
 
 
 def _has_few_of_a_class(task: Task, code: NDArray[np.generic]) -> bool:

@@ -1,5 +1,6 @@
 """What a network looks like for a table: which encoded columns enter it, and how."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -104,8 +105,9 @@ def build(network: NetworkConfig, seed: int, start: Callable[[Any], None] | None
         return net
 
 
-def restored(network: NetworkConfig, weights: dict[str, torch.Tensor]) -> nn.Module:
-    """A network with these weights, ready to predict."""
-    net = build(network, 0)
+def restored(net: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """A network of the same layers with these weights, ready to predict."""
+    net = copy.deepcopy(net).eval()
+    net.zero_grad()
     net.load_state_dict(weights)
-    return net.eval()
+    return net

@@ -114,9 +114,12 @@ class Classification(Task):
         of_label = np.empty(len(code))
         for start in range(0, len(code), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            probs = self.link(output[part])
-            of_label[part] = probs[np.arange(len(probs)), code[part]]
+            of_label[part] = self.essence_of(self.link(output[part]), code[part])
         return of_label
+
+    def essence_of(self, prediction: Floats, code: Array) -> Floats:
+        """As `essence`."""
+        return prediction[np.arange(len(prediction)), code]
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Log loss."""

@@ -118,10 +118,6 @@ class Regression(Task):
         """Numbers in the target's units, kept inside the range seen at fit."""
         return np.clip(output[:, 0].astype(np.float64) * self.scale + self.center, self.low, self.high)
 
-    def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
-        """The prediction."""
-        return self.link(output)
-
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Squared error in units of the target's spread."""
         return ((essence - code) / self.scale) ** 2

@@ -151,10 +151,6 @@ class SeveralNumbers(_Several):
             [part.link(output[:, i * m : i * m + m]) for i, part in enumerate(self.parts)], axis=1
         )
 
-    def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
-        """The prediction."""
-        return self.link(output)
-
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Mean over the targets of the loss of each, in units of its spread."""
         axis = -1 if self.quantile_levels is None else -2
@@ -280,10 +276,9 @@ class Multilabel(_Several):
         """Probability of each label (n_rows, n_labels)."""
         return sigmoid(output)
 
-    def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
+    def essence_of(self, prediction: Floats, code: Array) -> Floats:
         """Probability of what is the case with each label."""
-        probs = self.link(output)
-        return np.where(code == 1, probs, 1 - probs)
+        return np.where(code == 1, prediction, 1 - prediction)
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Log loss, mean over the labels."""

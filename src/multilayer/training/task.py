@@ -94,9 +94,13 @@ class Task(ABC):
     def link(self, output: NDArray[np.float32]) -> Floats:
         """Network outputs (n_rows, n_outputs) to what a model averages and predicts with."""
 
-    @abstractmethod
     def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
-        """What the choice among networks needs of outputs: a part of `link`'s prediction, linear in it."""
+        """What the choice among networks keeps of outputs: the `essence_of` what `link` makes of them."""
+        return self.essence_of(self.link(output), code)
+
+    def essence_of(self, prediction: Floats, code: Array) -> Floats:
+        """The part of a prediction that the loss looks at, linear in the prediction."""
+        return prediction
 
     @abstractmethod
     def row_losses(self, essence: Floats, code: Array) -> Floats:
