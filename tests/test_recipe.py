@@ -785,6 +785,14 @@ class TestTraining:
         assert np.isfinite(model.predict(features())).all()
         model.save("m.mlp")
         assert Model.load("m.mlp").score == model.score
+        assert "networks: 1 (of 12, as time was short) of 8 x 8" in "\n".join(model.summary["decisions"])
+
+    def test_networks_that_a_time_budget_leaves_out_hold_no_rows(self) -> None:
+        rng = np.random.default_rng(0)
+        model = fit(rng.normal(size=(400, 2)), y=rng.normal(size=400), time_budget=1e-6)
+
+        assert model.summary["rows"]["validation"] == 50  # the fold of the only network
+        assert "rows: 400; the network validates on a share of 1/8" in "\n".join(model.summary["decisions"])
 
     @pytest.mark.parametrize("name", ["epochs", "batch_size", "lr", "patience", "time_budget"])
     @pytest.mark.parametrize("value", [0, -1])

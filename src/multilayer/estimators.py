@@ -337,7 +337,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         class_weight: "balanced", or label -> weight; multiplied into the weights of the rows.
         quality: "fast" takes some two fifths of the time of "default", "best" three times as much.
         members: networks that the recipe trains side by side.
-        time_budget: seconds after which training stops.
+        time_budget: seconds for the fit; where they are short, the recipe trains fewer networks.
         kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong. The
             columns of a NumPy array are called x0, x1, ...
         schema: what `infer_schema` gave for X and you edited, or a JSON file of it (recipe).

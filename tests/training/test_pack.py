@@ -117,9 +117,51 @@ def test_one_member_that_diverges_does_not_stop_the_others() -> None:
     assert second.stopped == "all epochs done"
 
 
+def slow_mse(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    time.sleep(0.01)
+    return nn.functional.mse_loss(out, y)
+
+
+def test_a_short_budget_leaves_out_the_last_networks_for_min_epochs_of_the_others() -> None:
+    x, y = problem()
+    nets = [network(i) for i in range(8)]
+    before = [weights(net) for net in nets]
+    how = {"loss": slow_mse, "batch_size": 30, "epochs": 20}  # 40 ms an epoch
+    train_pack(nets[:1], x, y, **{**how, "epochs": 1})  # the first run of a process imports what it needs
+    before[0] = weights(nets[0])
+    histories = train_pack(nets, x, y, **how, time_budget=0.6, min_epochs=4)
+
+    n = sum(history.epochs > 0 for history in histories)
+    assert 1 < n < 6  # 4 epochs of 40 ms go 3.75 times into 0.6 s
+    assert [history.epochs > 0 for history in histories] == [i < n for i in range(8)]
+    assert all(history.epochs >= 3 for history in histories[:n])  # each was measured to take 4
+    assert all(torch.equal(weights(net), old) for net, old in zip(nets[n:], before[n:], strict=True))
+    assert {h.stopped for h in histories[n:]} == {
+        "left out: the time budget does not suffice for all networks"
+    }
+
+
+def test_a_budget_that_suffices_leaves_out_none() -> None:
+    x, y = problem()
+    how = {"loss": "mse", "batch_size": 30, "epochs": 6, "engine": "kernels"}
+    nets, same = [network(i) for i in range(5)], [network(i) for i in range(5)]
+    histories = train_pack(nets, x, y, **how, time_budget=600.0, min_epochs=4)
+    train_pack(same, x, y, **how)
+    assert [history.epochs for history in histories] == [6] * 5
+    assert all(torch.equal(weights(a), weights(b)) for a, b in zip(nets, same, strict=True))
+
+
+def test_the_first_network_is_trained_however_short_the_budget() -> None:
+    x, y = problem()
+    nets = [network(i) for i in range(4)]
+    histories = train_pack(nets, x, y, loss=slow_mse, epochs=4, time_budget=1e-9, min_epochs=4)
+    assert [len(history.step_loss) > 0 for history in histories] == [True, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
+        ({"min_epochs": 0}, ConfigError, "min_epochs must be a whole number of at least 1; got 0"),
         ({"seeds": [1]}, ConfigError, "seeds must be one for each of the 2 networks; got 1"),
         ({"optimizer": [torch.optim.SGD]}, ConfigError, "optimizer must be one for each of the 2"),
         ({"rows": [[0, 1], [0, 999]]}, DataError, "rows must be from 0 to 119; got 0 to 999"),

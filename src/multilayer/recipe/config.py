@@ -26,6 +26,7 @@ NETWORKS: Mapping[TaskKind, tuple[int, tuple[int, ...]]] = {
     "multiclass": (16, (128, 128)),
     "multilabel": (16, (128, 128)),
 }
+TO_TRAIN = 0.95  # of a time budget; the rest is for the choice among epochs
 WIDE = 200  # columns of a table from which on BatchNorm does harm
 
 
@@ -202,5 +203,5 @@ def class_factors(
 
 
 def seconds_left(budget: Real | None, started: float) -> float | None:
-    """Of a time budget that began when `time.perf_counter` was at `started`."""
-    return None if budget is None else max(float(budget) - (clock.perf_counter() - started), 0.01)
+    """Of a time budget that began when `time.perf_counter` was at `started`; what is to train in."""
+    return None if budget is None else max(TO_TRAIN * float(budget) - (clock.perf_counter() - started), 0.01)

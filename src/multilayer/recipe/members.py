@@ -22,6 +22,9 @@ from multilayer.training.task import Task
 
 MUON_RATE = 20  # learning rate of hidden matrices, in Muon's units, as a multiple of AdamW's
 NS_STEPS = 3  # of Newton-Schulz, which are most of what Muon costs
+# Where time is short, fewer networks train rather than for less than this share of their epochs; those that
+# the user asked for may be too many to wait for.
+ENOUGH, ENOUGH_EPOCHS = 0.75, 15
 ESSENCE_MB = 512  # what snapshots may remember of validation rows, all networks together
 
 
@@ -41,6 +44,8 @@ def train_members(
     more_rows: Callable[[], Sequence[Any]] | None = None,
 ) -> tuple[list[nn.Sequential], list[History], list[list[Snapshot]]]:
     """Networks, how they trained, and the snapshots of each; network i holds out fold i % N_FOLDS.
+
+    Fewer than `config.members` where the time budget, or Ctrl-C, leaves some without a step.
 
     more_rows: gives the rows of the next epoch, as `train_pack` wants them
     """
@@ -66,6 +71,7 @@ def train_members(
     decay = []
     if follows_noise(config, task):
         decay.append(NoiseDecay(optimizers, constant_loss(task, rows)))
+    enough = round(ENOUGH * config.epochs)
     histories = train_pack(
         nets,
         x,
@@ -81,12 +87,14 @@ def train_members(
         sample_weight=weight,
         patience=config.patience,
         time_budget=time_budget,
+        min_epochs=max(1, enough if more_rows is not None else min(enough, ENOUGH_EPOCHS)),
         seeds=seeds,
         device=device,
         n_threads=None if n_threads is None else int(n_threads),
         callbacks=[snapshots, *decay, *callbacks],
     )
-    return [net.cpu() for net in nets], histories, snapshots.of or [[] for _ in nets]
+    n = max(1, next((i for i, history in enumerate(histories) if not history.step_loss), len(nets)))
+    return [net.cpu() for net in nets[:n]], histories[:n], snapshots.of[:n] or [[] for _ in nets[:n]]
 
 
 def train_published(

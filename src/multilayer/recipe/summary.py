@@ -55,7 +55,7 @@ def summarise(
         *reading,
         _task_sentence(data, task, guessed),
         *_aim_sentences(data, task, factors),
-        _split_sentence(parts, config),
+        _split_sentence(parts, len(model.histories)),
         _columns_sentence(model, data),
         _network_sentence(model, config, chosen),
         *_kind_sentences(model.schema),
@@ -80,13 +80,15 @@ def _network_sentence(model: Model, config: Config, chosen: Chosen) -> str:
     epochs = f"epoch {last}" if first == last else f"epochs {first} to {last}"
     trained = max(history.epochs for history in model.histories)
     name = "" if config.network == "default" else f" {config.network}"
+    n_trained = len(model.histories)
+    left_out = "" if n_trained == config.members else f" (of {config.members}, as time was short)"
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
     optimizer = "Muon and AdamW" if uses_muon(model.config, config) else "AdamW"
     last_decay = [first_decay(config, model.task), *model.history.weight_decay][-1]
     decay = f"{last_decay:.2g}{', by the noise in the classes' if follows_noise(config, model.task) else ''}"
     return (
-        f"networks: {config.members}{name} of {' x '.join(map(str, config.hidden))}, "
+        f"networks: {n_trained}{left_out}{name} of {' x '.join(map(str, config.hidden))}, "
         f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, weight decay {decay}; "
         f"batches of {config.batch_size}, {trained} of at most {config.epochs} epochs; "
         f"predicts with {n} network{'s' * (n > 1)}, of {epochs}; engine {model.history.engine}"
@@ -124,11 +126,12 @@ def _aim_sentences(data: Data, task: Task, factors: NDArray[np.float64] | None) 
     return sentences
 
 
-def _split_sentence(parts: Parts, config: Config) -> str:
+def _split_sentence(parts: Parts, n_networks: int) -> str:
     n_rows, repeats = parts.train.n_rows, parts.train.repeats
     if parts.valid is None:
+        who = "the network" if n_networks == 1 else f"each of {n_networks} networks"
         return (
-            f"rows: {n_rows:,}; each of {config.members} networks validates on a share of "
+            f"rows: {n_rows:,}; {who} validates on a share of "
             f"1/{N_FOLDS}, {parts.how}, and trains on the others{repeats}"
         )
     return f"rows: {n_rows:,} to train on, {parts.valid.n_rows:,} to validate on, {parts.how}{repeats}"

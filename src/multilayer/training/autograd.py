@@ -106,6 +106,9 @@ class AutogradEngine:
             yield
             self.random_state = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, cuda)]
 
+    def load(self) -> None:
+        """Nothing: there is nothing to load."""
+
     def release(self) -> None:
         """Nothing to free between epochs."""
 

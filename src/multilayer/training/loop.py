@@ -25,6 +25,7 @@ from multilayer.training.pack import (
     NextRows,
     Progress,
     RunLength,
+    check_whole,
     n_cores,
     pack_bytes,
     run_pack,
@@ -38,7 +39,7 @@ __all__ = ["Callback", "Progress", "train", "train_pack"]
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 FEW_STEPS = 1_000  # with fewer, loading the kernels (about a second) would cost more than they save
 FEW_STEPS_OF_MUON = 200  # each of which takes PyTorch some 5 ms
-LOAD_BUDGET_S, COMPILE_BUDGET_S = 2.0, 60.0  # with less time, kernels are not loaded, or not compiled first
+LOAD_BUDGET_S, COMPILE_BUDGET_S = 0.2, 60.0  # with less time, kernels are not loaded, or not compiled first
 
 
 def train(
@@ -167,6 +168,7 @@ def train_pack(
     patience: int | None = None,
     metrics: Mapping[str, Callable[..., float]] | None = None,
     time_budget: float | None = None,
+    min_epochs: int | None = None,
     seeds: Sequence[int] | None = None,
     rows: Sequence[Any] | None = None,
     validation_rows: Sequence[Any] | None = None,
@@ -187,6 +189,9 @@ def train_pack(
     Args:
         nets: the modules, each trained in place.
         optimizer: a maker for all, or one optimiser or maker for each network.
+        min_epochs: leave networks out, the last first, where the time budget does not suffice for so many
+            epochs of all: they stay as they are, and their `History` says so. None trains all, each for some
+            steps however short the budget is.
         seeds: one for each network, of shuffling and dropout; None is 0, 1, 2, ... The first draws a
             validation share.
         rows: one array of row numbers for each network, to train on those alone; counted after a validation
@@ -215,6 +220,7 @@ def train_pack(
     nets = list(nets)
     if not nets:
         raise ConfigError("a pack needs at least one network; got none.")
+    check_whole("min_epochs", min_epochs)
     if device is not None:
         for net in nets:
             net.to(device)
@@ -261,7 +267,9 @@ def train_pack(
     megabytes = pack_bytes(members, data, n_threads) / 1e6
     logger.info("Training %d networks, %d at a time, in about %.0f MB.", len(nets), n_threads, megabytes)
     try:
-        return run_pack(members, clock, callbacks, n_threads=n_threads, next_rows=next_rows)
+        return run_pack(
+            members, clock, callbacks, n_threads=n_threads, next_rows=next_rows, min_epochs=min_epochs
+        )
     finally:
         for member in members:
             member.engine.close()

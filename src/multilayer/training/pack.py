@@ -31,6 +31,7 @@ from multilayer.training.rows import Rows
 logger = logging.getLogger("multilayer")
 
 Engine = AutogradEngine | KernelEngine
+LEFT_OUT = "left out: the time budget does not suffice for all networks"
 PIECE_S = 0.25  # an epoch runs in pieces of about so long, between which Ctrl-C and the time budget are heard
 
 
@@ -101,8 +102,7 @@ class RunLength:
         if accumulate != "forever":
             sizes["accumulate"] = accumulate  # type: ignore[assignment]
         for name, value in sizes.items():
-            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
-                raise ConfigError(f"{name} must be a whole number of at least 1; got {value!r}.")
+            check_whole(name, value)
         for name, limit in {"clip_norm": clip_norm, "time_budget": time_budget}.items():
             if limit is not None and not limit > 0:
                 raise ConfigError(f"{name} must be positive; got {limit!r}.")
@@ -118,6 +118,12 @@ class RunLength:
     def n_steps(self) -> int:
         """Steps of a run that is not stopped early."""
         return self.steps or self.epochs * (len(batch_bounds(self.n_rows, self.batch_size)) - 1)
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Refuse a setting that is given and is no whole number of at least 1."""
+    if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+        raise ConfigError(f"{name} must be a whole number of at least 1; got {value!r}.")
 
 
 def batch_bounds(n_rows: int, batch_size: int) -> NDArray[np.int64]:
@@ -143,17 +149,26 @@ class Clock:
         return time.perf_counter() - self.started
 
     @property
+    def left_s(self) -> float:
+        """Seconds that the budget leaves."""
+        return self.budget_s - self.elapsed_s
+
+    @property
     def is_over(self) -> bool:
         """Whether no further step may begin."""
-        return self.stop.is_set() or self.elapsed_s >= self.budget_s
+        return self.stop.is_set() or self.left_s <= 0
 
     def epochs_left(self, planned: int, done: int) -> int:
         """Epochs still to come, fewer than planned where the budget does not reach."""
         left = planned - done
         if done and math.isfinite(self.budget_s):
             epoch_s = (self.elapsed_s - self.prepared_s) / done
-            left = min(left, max(1, round((self.budget_s - self.elapsed_s) / epoch_s)))
+            left = min(left, max(1, round(self.left_s / epoch_s)))
         return left
+
+    def suffices_for(self, epochs: int, epoch_s: float, rounds: int) -> bool:
+        """Whether so many epochs, of so many members one after another, end within the budget."""
+        return not self.is_over and self.prepared_s + epochs * rounds * epoch_s <= self.budget_s
 
 
 class Member:
@@ -227,7 +242,8 @@ class Member:
         lr_factor = 1.0
         is_first = not self.history.step_loss  # however small the budget, something is learnt
         while done < n_steps and (not clock.is_over or (is_first and not done and not clock.stop.is_set())):
-            piece = min(n_steps - done, max(1, int(PIECE_S / self.step_s)) if self.step_s else 8)
+            piece_s = min(PIECE_S, clock.left_s)
+            piece = min(n_steps - done, max(1, int(piece_s / self.step_s)) if self.step_s else 8)
             piece = _whole_updates(piece, n_steps - done, self.engine.accumulate)
             at = start + share * np.arange(done, done + piece) / n_steps
             factors = np.array([self.schedule(float(p)) for p in at])
@@ -369,15 +385,18 @@ def run_pack(
     *,
     n_threads: int,
     next_rows: NextRows | None = None,
+    min_epochs: int | None = None,
 ) -> list[History]:
     """Train all members to their ends, an epoch at a time; Ctrl-C ends all and keeps what was reached.
 
     next_rows: asked for the rows of each epoch but the first; None stays with those that the engines have.
+    min_epochs: as of `train_pack`
     """
+    members[0].engine.load()
     clock.prepared_s = clock.elapsed_s
     try:
         with thread_pool(n_threads) as pool:
-            _run_epochs(members, clock, callbacks, pool, next_rows)
+            _run_epochs(members, clock, callbacks, pool, next_rows, n_threads, min_epochs)
     except KeyboardInterrupt:
         for member in members:
             member.history.stopped = member.history.stopped or "interrupted"
@@ -392,6 +411,8 @@ def _run_epochs(
     callbacks: Sequence[Callback],
     pool: ThreadPoolExecutor | None,
     next_rows: NextRows | None,
+    n_threads: int,
+    min_epochs: int | None,
 ) -> None:
     while running := [member for member in members if member.is_running]:
         done = max(member.history.epochs for member in running)
@@ -400,7 +421,11 @@ def _run_epochs(
             rows = next_rows()
             for member in running:
                 member.engine.use(rows.x, rows.y, rows.weight)
-        run_together([_task(member, clock, left) for member in running], pool, clock.stop)
+        tasks = [_task(member, clock, left) for member in running]
+        if not done and min_epochs is not None:
+            for place in range(n_threads, len(members)):
+                tasks[place] = _unless_late(tasks[place], members, place, clock, n_threads, min_epochs)
+        run_together(tasks, pool, clock.stop)
         for member in running:
             member.close_epoch(clock)
         _tell(members, running, clock, done + left, callbacks)
@@ -408,6 +433,27 @@ def _run_epochs(
 
 def _task(member: Member, clock: Clock, epochs_left: int) -> Callable[[], None]:
     return lambda: member.train_epoch(clock, epochs_left)
+
+
+def _unless_late(
+    task: Callable[[], None],
+    members: Sequence[Member],
+    place: int,
+    clock: Clock,
+    n_threads: int,
+    min_epochs: int,
+) -> Callable[[], None]:
+    """The first epoch of the member at a place, if the budget suffices for min_epochs of all up to it."""
+
+    def run() -> None:
+        known = [member.history.epoch_time_s[0] for member in members[:place] if member.history.epoch_time_s]
+        rounds = math.ceil((place + 1) / n_threads)
+        if known and not clock.suffices_for(min_epochs, float(np.mean(known)), rounds):
+            members[place].history.stopped = LEFT_OUT
+        else:
+            task()
+
+    return run
 
 
 def _tell(
