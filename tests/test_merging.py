@@ -1,5 +1,7 @@
 """Snapshots of one network become one network, unless their mean predicts worse than they do."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from torch import nn
 
 from multilayer import fit
 from multilayer.nn.networks import NetworkConfig
-from multilayer.recipe.choice import _one_a_member
+from multilayer.recipe.choice import MERGED_LOSS, _one_a_member
+from multilayer.recipe.data import Rows
 from multilayer.training.ensemble import Snapshot, mean_weights
 from multilayer.training.targets import make_task
 
@@ -21,7 +24,14 @@ ROWS = (X, TASK.encode(Y), None)
 
 
 def snapshot(net: nn.Module, member: int = 0) -> Snapshot:
-    return Snapshot(member, 1, 0.0, np.zeros((len(Y), 1)), net.state_dict())
+    with torch.no_grad():
+        essence = TASK.essence(net(torch.from_numpy(X)).numpy(), ROWS[1])
+    return Snapshot(member, 1, 0.0, essence, net.state_dict())
+
+
+def one_a_member(kept: list[Snapshot], share: np.ndarray, rows: Rows = ROWS) -> tuple[list[nn.Module], Any]:
+    made = _one_a_member(kept, share, network(), TASK, rows, MERGED_LOSS, by_kernels=False)
+    return made.networks, made.share
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -51,7 +61,7 @@ def with_units_in_another_order(net: nn.Module) -> nn.Module:
 def test_neighbours_become_one_with_the_mean_of_their_weights() -> None:
     one, other = network(), nearby(network())
 
-    (merged,), share = _one_a_member([snapshot(one), snapshot(other)], SHARE, CONFIG, TASK, ROWS)
+    (merged,), share = one_a_member([snapshot(one), snapshot(other)], SHARE)
 
     assert share.tolist() == [1.0]
     for value, before in zip(merged.parameters(), one.parameters(), strict=True):
@@ -66,7 +76,7 @@ def test_networks_whose_mean_predicts_worse_stay_apart() -> None:
         np.testing.assert_allclose(twin(torch.from_numpy(X)).numpy(), outputs, atol=1e-5)
     truth = TASK.link(outputs) + 0.001  # they predict well, so that spoiling it shows
 
-    networks, share = _one_a_member([snapshot(one), snapshot(twin)], SHARE, CONFIG, TASK, (X, truth, None))
+    networks, share = one_a_member([snapshot(one), snapshot(twin)], SHARE, (X, truth, None))
 
     assert (len(networks), share.tolist()) == (2, [0.5, 0.5])
 
@@ -75,7 +85,7 @@ def test_members_are_never_mixed() -> None:
     one, other = network(0), network(1)
     kept = [snapshot(one, 0), snapshot(other, 1), snapshot(nearby(one), 0)]
 
-    networks, share = _one_a_member(kept, np.array([0.25, 0.5, 0.25]), CONFIG, TASK, ROWS)
+    networks, share = one_a_member(kept, np.array([0.25, 0.5, 0.25]))
 
     assert share.tolist() == [0.5, 0.5]
     torch.testing.assert_close(networks[1].state_dict(), other.state_dict())

@@ -451,15 +451,3 @@ class TestManyClasses:
         y = (X[:, 0] > 0).astype(dtype) + np.dtype(dtype).type(100)
         prediction = fit(features(), y=y, **FAST).predict(features())
         assert prediction.dtype == y.dtype and set(prediction.tolist()) <= {100, 101}
-
-    def test_snapshots_remember_a_number_a_row(self) -> None:
-        from multilayer.recipe.config import Config
-        from multilayer.recipe.members import _most_snapshots
-        from multilayer.training.targets import make_task
-
-        many = make_task(np.arange(1000), "multiclass")
-        assert many.essence(np.zeros((5, 1000), np.float32), np.arange(5)).shape == (5,)
-        assert _most_snapshots(Config(), many, 20_000) == Config().snapshots
-        several = make_task(np.array([tuple(range(1000)), tuple(range(1, 1001))],
-                                     dtype=[(f"t{i}", float) for i in range(1000)]))  # fmt: skip
-        assert 1 <= _most_snapshots(Config(), several, 20_000) < Config().snapshots

@@ -181,7 +181,10 @@ def fit(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Same seed, same model.")] = 0,
     time_budget: Annotated[
-        float | None, typer.Option(min=0.0, metavar="SECONDS", help="Seconds for the fit; short ones train fewer networks.")
+        float | None,
+        typer.Option(
+            min=0.0, metavar="SECONDS", help="Seconds for the fit; short ones train fewer networks."
+        ),
     ] = None,
     kind: Annotated[
         list[str] | None,

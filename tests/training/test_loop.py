@@ -826,10 +826,10 @@ def test_kernels_see_a_callback_stop_and_an_early_stop():
     assert patient.epochs == patient.best_epoch + 2
 
 
-def test_a_budget_of_three_seconds_is_worth_loading_the_kernels_for():
+def test_a_budget_of_half_a_second_is_worth_loading_the_kernels_for():
     net, x, y = problem()
     train(net, x, y, loss="mse", epochs=1, engine="kernels")  # compiled from here on
-    how = {"epochs": 500, "batch_size": 6, "patience": 1, "validation": (x, y), "time_budget": 3.0}
+    how = {"epochs": 500, "batch_size": 6, "patience": 1, "validation": (x, y), "time_budget": 0.5}
     history = train(net, x, y, loss="mse", **how)
     assert history.engine == "kernels"
 

@@ -160,8 +160,8 @@ def fit(
             or "tabm" (`PUBLISHED`). These validate on one fifth of the rows.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
-        time_budget: seconds for the whole fit, kept to a tenth or so; where they are too short, fewer networks
-            train, which `decisions` says.
+        time_budget: seconds for the whole fit, kept to a tenth or so; where they are too short, fewer
+            networks train, which `decisions` says.
         memory: bytes that the process may take, or a text such as "2GiB"; None is half of what is free. CSV
             or Parquet files (`*.parquet`, a folder) of more rows than fit are streamed: shuffled once on the
             disk of temporary files, then trained on in chunks, an epoch each. Not so with y=, validation

@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multilayer.recipe.averaging import are_complete, best_stretch
 from multilayer.recipe.config import Config
 from multilayer.recipe.data import N_FOLDS, Rows
+from multilayer.recipe.decay import constant_loss
 from multilayer.recipe.design import restored
 from multilayer.training.autograd import forward_in_chunks
 from multilayer.training.ensemble import Snapshot, mean_weights, select_greedily
@@ -18,6 +20,9 @@ from multilayer.training.task import Task
 
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
 MERGED_LOSS = 1.005  # a mean of weights may predict this much worse than the mean of predictions
+NOISY = 0.5  # of what a constant loses: classes that lose more are noisy
+
+Pick = tuple[list[Snapshot], NDArray[np.float64]]  # snapshots, and the share of each
 
 
 @dataclass(frozen=True)
@@ -45,40 +50,93 @@ def choose(
     *,
     by_kernels: bool,
 ) -> Chosen:
-    """Greedy choice among snapshots that were validated on the same rows; each network weighs alike.
+    """All networks, each the mean of the same epochs; where classes are noisy, a greedy choice of snapshots.
 
     by_kernels: whether kernels, which trained the networks, predict the rows: what is said of them must not
         depend on whether something else has loaded kernels
     """
-    if fold is not None:
-        numbers = _fold_rows(fold, len(nets))
-    else:
-        # A choice among all networks by a few rows of a class would be a matter of chance.
-        by_itself = config.network != "default" or _has_few_of_a_class(task, held[1])
-        numbers = [np.arange(len(held[1]))] * (len(nets) if by_itself else 1)
-    most = max(1, config.entries // len(numbers))
+    every_row = np.arange(len(held[1]))
+    numbers = [every_row] if fold is None else _fold_rows(fold, len(nets))
+    picks, most_loss = _of_one_stretch(snapshots, config, task, held, numbers), np.inf
+    if picks is None:
+        if fold is None and (config.network != "default" or _has_few_of_a_class(task, held[1])):
+            numbers = [every_row] * len(nets)  # a choice among all by a few rows would be a matter of chance
+        picks, most_loss = _greedily(nets, snapshots, config, task, held, numbers), MERGED_LOSS
     networks: list[nn.Module] = []
     epochs: list[int] = []
     weights: list[float] = []
     # Without folds all groups were validated on the same rows, and are of one size: their mean.
-    all_rows, shared = (np.concatenate(numbers), 1) if fold is not None else (numbers[0], len(numbers))
+    all_rows, shared = (np.concatenate(numbers), 1) if fold is not None else (every_row, len(numbers))
     prediction, start = np.zeros(0), 0
-    for i, rows in enumerate(numbers):
-        candidates = [snapshot for of_one in snapshots[i :: len(numbers)] for snapshot in of_one]
-        members = nets[i :: len(numbers)]
-        of_rows = (held[0][rows], held[1][rows], None if held[2] is None else held[2][rows])
-        candidates = candidates or [_as_it_is(net, task, *of_rows[:2]) for net in members]
-        counts = _select(candidates, task, *of_rows[1:], most)
-        kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
-        made = _one_a_member(kept, counts[counts > 0] / counts.sum(), nets[0], task, of_rows, by_kernels)
+    for i, (rows, (kept, share)) in enumerate(zip(numbers, picks, strict=True)):
+        made = _one_a_member(kept, share, nets[0], task, _taken(held, rows), most_loss, by_kernels)
         if not i:
             prediction = np.zeros((len(all_rows), *made.prediction.shape[1:]))
         prediction[start : start + len(rows)] += made.prediction / shared
         start += len(rows) if fold is not None else 0
         networks += made.networks
         epochs += [snapshot.epoch for snapshot in kept]
-        weights += (made.share * len(members)).tolist()
+        weights += (made.share * len(nets[i :: len(numbers)])).tolist()
     return Chosen(networks, epochs, tuple(weights), all_rows, prediction)
+
+
+def _of_one_stretch(
+    snapshots: list[list[Snapshot]],
+    config: Config,
+    task: Task,
+    held: Rows,
+    numbers: Sequence[NDArray[np.int64]],
+) -> list[Pick] | None:
+    """For each group of rows the networks that validate on it, over the best stretch of epochs.
+
+    None where that is not to be had: snapshots are missing, or classes are so noisy that the mean of a
+    mixture of early and late epochs is better.
+    """
+    if config.network != "default" or not are_complete(snapshots):
+        return None
+    stretches, loss = best_stretch(snapshots, task, *held[1:], numbers)
+    if task.has_probabilities and loss > NOISY * constant_loss(task, held):
+        return None
+    picks = []
+    for group in range(len(numbers)):
+        of_group = stretches[group :: len(numbers)]
+        share = [np.full(len(of), 1 / (len(of_group) * len(of))) for of in of_group]
+        picks.append(([snapshot for of in of_group for snapshot in of], np.concatenate(share)))
+    return picks
+
+
+def _greedily(
+    nets: Sequence[nn.Module],
+    snapshots: list[list[Snapshot]],
+    config: Config,
+    task: Task,
+    held: Rows,
+    numbers: Sequence[NDArray[np.int64]],
+) -> list[Pick]:
+    """For each group of rows a choice among the best epochs of the networks that validate on it."""
+    most = max(1, config.entries // len(numbers))
+    picks = []
+    for group, rows in enumerate(numbers):
+        of_rows = _taken(held, rows)
+        of_group = [_best(of, config.snapshots) for of in snapshots[group :: len(numbers)]]
+        candidates = [snapshot for of in of_group for snapshot in of] or [
+            _as_it_is(net, task, *of_rows[:2]) for net in nets[group :: len(numbers)]
+        ]
+        counts = _select(candidates, task, *of_rows[1:], most)
+        kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
+        picks.append((kept, counts[counts > 0] / counts.sum()))
+    return picks
+
+
+def _best(of: Sequence[Snapshot], n: int) -> list[Snapshot]:
+    """So many snapshots of a network, those of the lowest loss, in the order of their epochs."""
+    best = sorted(of, key=lambda snapshot: (snapshot.loss, snapshot.epoch))[:n]
+    return sorted(best, key=lambda snapshot: snapshot.epoch)
+
+
+def _taken(rows: Rows, numbers: NDArray[np.int64]) -> Rows:
+    x, code, weight = rows
+    return x[numbers], code[numbers], None if weight is None else weight[numbers]
 
 
 class _Ensemble:
@@ -103,9 +161,12 @@ def _one_a_member(
     net: nn.Module,
     task: Task,
     rows: Rows,
+    most_loss: float,
     by_kernels: bool,
 ) -> _Ensemble:
     """One network for all snapshots of a member, the mean of their weights.
+
+    most_loss: of that, in terms of what the snapshots lose whose predictions are averaged
 
     Its epochs lie close together as the learning rate falls, so the mean predicts as the snapshots' mean
     does, in a fraction of the time. Where it does not, the snapshots stay apart.
@@ -123,7 +184,7 @@ def _one_a_member(
     of_each = np.array([share[places].sum() for places in of_member])
     merged = _Ensemble(net, states, of_each, task, x, by_kernels)
     apart = np.einsum("n,n...->...", share, np.stack([snapshot.essence for snapshot in kept]))
-    if loss(task.essence_of(merged.prediction, code)) <= MERGED_LOSS * loss(apart):
+    if loss(task.essence_of(merged.prediction, code)) <= most_loss * loss(apart):
         return merged
     return _Ensemble(net, [snapshot.weights for snapshot in kept], share, task, x, by_kernels)
 

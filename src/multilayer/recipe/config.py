@@ -42,8 +42,8 @@ class Config:
     lr:           peak learning rate of AdamW; matrices of hidden layers take twenty times that, by Muon
     weight_decay: of both, on weight matrices; None: 0.1, for classes 0.2 and more (`NoiseDecay`)
     patience:     epochs without a better validation loss before training stops
-    snapshots:    epochs of each network that may enter the ensemble: those with the lowest validation loss
-    entries:      snapshots that make up the ensemble, at most, repetitions counted
+    snapshots:    for noisy classes: epochs of each network that may be chosen: those of lowest validation loss
+    entries:      for these: snapshots that are chosen at most, repetitions counted
     target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
     network:      "default", or a network of the literature with its own training, by name (`PUBLISHED`)
     """

@@ -84,12 +84,13 @@ def decay_for(noise_share: float) -> float:
 
 
 def constant_loss(task: Task, rows: Rows) -> float:
-    """What the best constant loses on rows of classes: their entropy.
+    """What the best constant loses on rows; of classes their entropy.
 
     >>> task = Classification.from_target(np.array(["no", "yes"]))
     >>> round(constant_loss(task, (np.zeros((4, 1), np.float32), np.array([0, 1, 0, 1]), None)), 4)
     0.6931
     """
     _, code, weight = rows
-    of_label = task.constant(code, weight)[code.astype(np.int64)]
+    constant = task.constant(code, weight)
+    of_label = task.essence_of(np.broadcast_to(constant, (len(code), *constant.shape)), code)
     return max(float(np.average(task.row_losses(of_label, code), weights=weight)), LEAST_ENTROPY)

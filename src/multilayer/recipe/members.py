@@ -25,7 +25,7 @@ NS_STEPS = 3  # of Newton-Schulz, which are most of what Muon costs
 # Where time is short, fewer networks train rather than for less than this share of their epochs; those that
 # the user asked for may be too many to wait for.
 ENOUGH, ENOUGH_EPOCHS = 0.75, 15
-ESSENCE_MB = 512  # what snapshots may remember of validation rows, all networks together
+SNAPSHOTS_MB = 512  # weights of all epochs, and what is remembered of validation rows, all networks together
 
 
 def train_members(
@@ -56,7 +56,7 @@ def train_members(
         held[1] if fold is None else held[1][fold == number % N_FOLDS] for number in range(config.members)
     ]
     snapshots = Snapshots(
-        _most_snapshots(config, task, sum(map(len, held_code))),
+        _most_snapshots(nets, config, task, sum(map(len, held_code)), streams=more_rows is not None),
         keep=lambda member, output: task.essence(output, held_code[member]),
     )
     validating: dict[str, Any] = {"validation": (held[0], task.as_network_target(held[1]), held[2])}
@@ -147,10 +147,16 @@ def _seeds(seed: int, n: int) -> list[int]:
     return [seed, *map(int, np.random.SeedSequence(seed).generate_state(n - 1))]
 
 
-def _most_snapshots(config: Config, task: Task, n_rows: int) -> int:
-    """As many as set, unless what they remember of so many validation rows would not fit into memory."""
-    one_of_each = max(1, n_rows * task.essence_width * 8)
-    return int(np.clip(ESSENCE_MB * 1_000_000 // one_of_each, 1, config.snapshots))
+def _most_snapshots(
+    nets: Sequence[nn.Module], config: Config, task: Task, n_rows: int, *, streams: bool
+) -> int:
+    """All epochs, or, where these would take too much memory or are pieces of a table, the best as set."""
+    weights = sum(value.numel() * value.element_size() for value in nets[0].state_dict().values())
+    one_of_each = max(1, n_rows * task.essence_width * 8 + len(nets) * weights)
+    room = SNAPSHOTS_MB * 1_000_000 // one_of_each
+    if room >= config.epochs and not streams:
+        return config.epochs
+    return int(np.clip(room, 1, config.snapshots))
 
 
 def uses_muon(network: NetworkConfig, config: Config) -> bool:

@@ -1,0 +1,115 @@
+"""One stretch of epochs for all networks, over which the weights of each are averaged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multilayer.training.ensemble import Snapshot
+from multilayer.training.task import Task
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What networks said of rows that they validate on, after each of some epochs.
+
+    said:   by network, (n_epochs, n_rows, ...), as `Task.essence` has it
+    code:   of the rows
+    weight: of the rows (n_rows,)
+    """
+
+    said: list[Floats]
+    code: NDArray[np.generic]
+    weight: Floats
+
+    def losses(self, task: Task) -> tuple[Floats, Floats]:
+        """Summed over the rows, by epoch: of one network, on average, and of the networks' mean."""
+        alone = np.mean([task.row_losses(said, self.code) @ self.weight for said in self.said], axis=0)
+        return alone, task.row_losses(np.mean(self.said, axis=0), self.code) @ self.weight
+
+
+def stretch(n_epochs: int) -> tuple[int, int]:
+    """First epoch that a stretch may end with, and its length: the later half of a run, a quarter of it.
+
+    >>> stretch(20)
+    (10, 5)
+    """
+    return (n_epochs + 1) // 2, -(-n_epochs // 4)
+
+
+def are_complete(snapshots: Sequence[Sequence[Snapshot]]) -> bool:
+    """Whether each network's epochs are all there."""
+    return all([one.epoch for one in of] == [*range(1, len(of) + 1)] and len(of) > 0 for of in snapshots)
+
+
+def best_stretch(
+    snapshots: Sequence[Sequence[Snapshot]],
+    task: Task,
+    code: NDArray[np.generic],
+    weight: NDArray[np.floating] | None,
+    numbers: Sequence[NDArray[np.int64]],
+) -> tuple[list[list[Snapshot]], float]:
+    """The snapshots of each network in the stretch with which all together lose least, and that loss.
+
+    A network that ended before takes its last epochs. Few choices, and all rows to make them by: what is
+    best by chance is seldom taken.
+
+    Source:  Izmailov et al. 2018, arXiv:1803.05407, for the mean of weights over late epochs
+
+    Args:
+        snapshots: of each network, of all its epochs (`are_complete`).
+        code, weight: of all validation rows, as the loss counts them.
+        numbers: groups of those rows; network i validates on group i % n_groups.
+    """
+    last = max(map(len, snapshots))
+    first, length = stretch(last)
+    ends = range(first, last + 1)
+    judged = []
+    for group, rows in enumerate(numbers):
+        of_group = snapshots[group :: len(numbers)]
+        row_weight = np.ones(len(rows)) if weight is None else weight[rows].astype(float)
+        said = [np.stack([_mean_of(_until(of, end, length)) for end in ends]) for of in of_group]
+        judged.append(Judged(said, code[rows], row_weight))
+    losses = loss_of_all(judged, task, len(snapshots))
+    best = int(losses.argmin())
+    return [_until(of, ends[best], length) for of in snapshots], float(losses[best])
+
+
+def _until(of: Sequence[Snapshot], end: int, length: int) -> list[Snapshot]:
+    """Of the snapshots of a network, in order, those of the stretch that ends with an epoch."""
+    end = min(end, len(of))
+    return list(of[max(0, end - length) : end])
+
+
+def _mean_of(kept: Sequence[Snapshot]) -> Floats:
+    return np.mean([snapshot.essence for snapshot in kept], axis=0)
+
+
+def loss_of_all(judged: Sequence[Judged], task: Task, n_networks: int) -> Floats:
+    """By epoch, the loss that the mean of all networks should have, by groups of rows that only some judge.
+
+    L(n) = a + b / n    for the mean of n networks: exact for squared error, if they err independently
+
+    With folds a row is judged by a network or two, and what more of them take off is read from those two:
+    alone, networks are best after fewer epochs than together.
+
+    >>> from multilayer.training.regression import Regression
+    >>> task = Regression.from_target(np.array([-1.0, 1.0]))
+    >>> pair = [np.array([[1.0]]), np.array([[-1.0]])]  # two networks, one epoch, one row, whose target is 0
+    >>> losses = [loss_of_all([Judged(pair, np.zeros(1), np.ones(1))], task, n) for n in (1, 2, 4)]
+    >>> (np.concatenate(losses) * task.scale**2).tolist()
+    [1.0, 0.0, -0.5]
+    """
+    total = sum(float(group.weight.sum()) for group in judged)
+    inverse = sum(float(group.weight.sum()) / len(group.said) for group in judged) / total
+    together, drop, span = np.zeros(()), np.zeros(()), 0.0
+    for group in judged:
+        alone, mean = group.losses(task)
+        together = together + mean
+        drop = drop + (alone - mean)
+        span += float(group.weight.sum()) * (1 - 1 / len(group.said))
+    slope = drop / span if span else 0.0  # b
+    return together / total - slope * (inverse - 1 / n_networks)
