@@ -123,6 +123,14 @@ class TestModels:
         fit(self.x, y=self.x[:, 0] > 0, epochs=8, members=2)  # no noise
         assert len(calls) == 1
 
+    def test_networks_worse_than_a_constant_are_chosen_for_greedily(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls = greedy_calls(monkeypatch)
+        noise = np.random.default_rng(1).normal(size=60)
+        fit(self.x[:60], y=noise, epochs=20, members=1, lr=0.05)  # learnt by heart
+        assert len(calls) == 1
+
     def test_published_networks_stay_their_papers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls = greedy_calls(monkeypatch)
         fit(self.x, y=self.x[:, 0], network="mlp", epochs=2)

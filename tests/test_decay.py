@@ -50,7 +50,8 @@ def test_a_constant_loses_the_entropy_of_the_classes(labels: list[str], weight: 
 
 def test_rows_of_one_class_take_the_most_decay() -> None:
     loss = constant_loss(task_of(["a", "b"]), (X, np.zeros(6, np.int64), None))
-    assert decay_for(0.01 / loss) == MOST
+    follow = NoiseDecay([torch.optim.AdamW(nn.Linear(2, 1).parameters())], loss)
+    assert decay_for(0.01 / follow.constant_loss) == MOST
 
 
 def decays(losses: list[tuple[float, float | None]]) -> list[float]:

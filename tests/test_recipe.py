@@ -352,7 +352,7 @@ class TestValidation:
 
     def test_score_is_that_of_the_kept_epoch(self) -> None:
         y = np.where(houses()["size"] > 100, "yes", "no")
-        model = fit(features(), y=y, members=1, hidden=16, epochs=8, lr=0.05, batch_size=8)
+        model = fit(features(), y=y, members=1, hidden=16, epochs=4, lr=0.05, batch_size=8)
 
         best = min(model.history.val_loss)
         assert model.history.val_loss[model.history.best_epoch - 1] == best

@@ -101,7 +101,7 @@ def fit(
 
     Kinds of columns are inferred, the encoder is learnt on the training rows only (with folds these are all
     rows; what it tells a row of the target comes from other folds), networks with embeddings are trained
-    side by side, and the epochs of theirs that predict validation rows best together make up the model.
+    side by side, and averaged over the epochs in which they predict validation rows best together.
     `model.summary["decisions"]` says in words what was decided.
     Ctrl-C ends training and gives the model of the best epoch so far (`model.summary["interrupted"]`).
 

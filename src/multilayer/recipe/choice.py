@@ -20,7 +20,10 @@ from multilayer.training.task import Task
 
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
 MERGED_LOSS = 1.005  # a mean of weights may predict this much worse than the mean of predictions
-NOISY = 0.5  # of what a constant loses: classes that lose more are noisy
+NOISY, NO_BETTER = (
+    0.5,
+    1.0,
+)  # of what a constant loses: above it classes are noisy, numbers not predicted at all
 
 Pick = tuple[list[Snapshot], NDArray[np.float64]]  # snapshots, and the share of each
 
@@ -89,13 +92,13 @@ def _of_one_stretch(
 ) -> list[Pick] | None:
     """For each group of rows the networks that validate on it, over the best stretch of epochs.
 
-    None where that is not to be had: snapshots are missing, or classes are so noisy that the mean of a
-    mixture of early and late epochs is better.
+    None where that is not to be had: snapshots are missing, classes are so noisy that a mixture of early and
+    late epochs is better, or all late epochs are worse than a constant.
     """
     if config.network != "default" or not are_complete(snapshots):
         return None
     stretches, loss = best_stretch(snapshots, task, *held[1:], numbers)
-    if task.has_probabilities and loss > NOISY * constant_loss(task, held):
+    if loss > (NOISY if task.has_probabilities else NO_BETTER) * constant_loss(task, held):
         return None
     picks = []
     for group in range(len(numbers)):

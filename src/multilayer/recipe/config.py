@@ -42,8 +42,8 @@ class Config:
     lr:           peak learning rate of AdamW; matrices of hidden layers take twenty times that, by Muon
     weight_decay: of both, on weight matrices; None: 0.1, for classes 0.2 and more (`NoiseDecay`)
     patience:     epochs without a better validation loss before training stops
-    snapshots:    for noisy classes: epochs of each network that may be chosen: those of lowest validation loss
-    entries:      for these: snapshots that are chosen at most, repetitions counted
+    snapshots:    epochs of each network that may be chosen for noisy classes: those of lowest validation loss
+    entries:      snapshots that are chosen then, at most, repetitions counted
     target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
     network:      "default", or a network of the literature with its own training, by name (`PUBLISHED`)
     """

@@ -42,7 +42,7 @@ class NoiseDecay:
     def __init__(self, optimizers: Sequence[torch.optim.Optimizer], constant_loss: float) -> None:
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self.groups = [group for group in groups if group["weight_decay"]]
-        self.constant_loss = constant_loss
+        self.constant_loss = max(constant_loss, LEAST_ENTROPY)
         self.lowest_loss = np.inf
         self.n_since = 0  # epochs since then
         self.by_heart = False
@@ -92,5 +92,5 @@ def constant_loss(task: Task, rows: Rows) -> float:
     """
     _, code, weight = rows
     constant = task.constant(code, weight)
-    of_label = task.essence_of(np.broadcast_to(constant, (len(code), *constant.shape)), code)
-    return max(float(np.average(task.row_losses(of_label, code), weights=weight)), LEAST_ENTROPY)
+    essence = task.essence_of(np.broadcast_to(constant, (len(code), *constant.shape)), code)
+    return float(np.average(task.row_losses(essence, code), weights=weight))
