@@ -13,6 +13,7 @@ from multilayer.recipe.averaging import Judged, are_complete, best_stretch, loss
 from multilayer.recipe.config import Config
 from multilayer.recipe.members import _most_snapshots
 from multilayer.training.ensemble import Snapshot
+from multilayer.training.history import History
 from multilayer.training.regression import Regression
 from multilayer.training.targets import make_task
 
@@ -85,16 +86,18 @@ class TestBestStretch:
         kept, _ = best_stretch(
             [snapshots(better), snapshots(better[:8])], TASK, np.zeros(4), None, [np.arange(4)]
         )
-        assert [epochs(one) for one in kept] == [[16, 17, 18, 19, 20], [4, 5, 6, 7, 8]]
+        assert [epochs(one) for one in kept] == [[16, 17, 18, 19, 20], [7, 8]]
 
     def test_an_epoch_of_a_short_run_stands_alone(self) -> None:
-        assert [stretch(n) for n in (1, 2, 4, 8)] == [(1, 1), (1, 1), (2, 1), (4, 2)]
+        assert [stretch(n, n) for n in (1, 2, 4, 8)] == [(0, 1), (1, 2), (3, 4), (6, 8)]
 
     def test_complete_are_networks_that_forgot_no_epoch(self) -> None:
         of = snapshots([1.0, 1.0, 1.0])
-        assert are_complete([of, of[:2]])
-        assert not are_complete([of, of[1:]])
-        assert not are_complete([of, []])
+        three = History(val_loss=[1.0] * 3)
+        assert are_complete([of, of], [three, three])
+        assert not are_complete([of, of[:2]], [three, three])
+        assert not are_complete([of, []], [three, History()])
+        assert not are_complete([of], [History(val_loss=[1.0] * 3, stopped="diverged: the weights ...")])
 
 
 def greedy_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -114,6 +117,28 @@ class TestModels:
         assert not calls
         assert (len(model.networks), model.weights) == (4, (1.0,) * 4)
         assert model.score["r2"] > 0.5
+
+    @pytest.mark.parametrize("objective", ["poisson", "gamma", "tweedie", "absolute_error", "log"])
+    def test_also_with_objectives_whose_losses_may_be_negative(self, objective: str) -> None:
+        y = np.round(20 * np.exp(0.5 * self.x[:, 0]) + 1)
+        model = fit(self.x, y=y, objective=objective, epochs=12, members=3)
+        assert (len(model.networks), model.weights) == (3, (1.0,) * 3)
+
+    def test_also_with_several_targets_quantiles_and_labels(self) -> None:
+        y = np.column_stack([self.x[:, 0], self.x[:, 1] + 1])
+        assert len(fit(self.x, y=y, epochs=8, members=2).networks) == 2
+        assert len(fit(self.x, y=y[:, 0], quantiles=(0.1, 0.5, 0.9), epochs=8, members=2).networks) == 2
+        labels = fit(self.x, y=(y > 0.5).astype(int), task="multilabel", epochs=20, members=2, lr=0.03)
+        assert len(labels.networks) == 2
+
+    def test_ctrl_c_in_the_first_epoch_leaves_a_model(self) -> None:
+        def interrupt(progress: Any) -> None:
+            raise KeyboardInterrupt
+
+        model = fit(self.x, y=self.x[:, 0], members=3, callbacks=[interrupt])
+        assert np.isfinite(model.predict(self.x)).all()
+        assert model.summary["interrupted"]
+        assert "time was short" not in "\n".join(model.summary["decisions"])
 
     def test_noisy_classes_are_chosen_for_greedily(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls = greedy_calls(monkeypatch)
@@ -152,4 +177,4 @@ class TestMemory:
         number = make_task(np.array([0.0, 1.0]))
         assert _most_snapshots([net], config, number, 100, streams=True) == config.snapshots
         wide = nn.Linear(3_000, 3_000)
-        assert _most_snapshots([wide] * 3, config, number, 100, streams=False) == 4
+        assert _most_snapshots([wide] * 3, config, number, 100, streams=False) == config.snapshots

@@ -9,7 +9,7 @@ from torch import nn
 
 from multilayer import fit
 from multilayer.nn.networks import NetworkConfig
-from multilayer.recipe.choice import MERGED_LOSS, _one_a_member
+from multilayer.recipe.choice import _merged_if_as_good
 from multilayer.recipe.data import Rows
 from multilayer.training.ensemble import Snapshot, mean_weights
 from multilayer.training.targets import make_task
@@ -30,7 +30,7 @@ def snapshot(net: nn.Module, member: int = 0) -> Snapshot:
 
 
 def one_a_member(kept: list[Snapshot], share: np.ndarray, rows: Rows = ROWS) -> tuple[list[nn.Module], Any]:
-    made = _one_a_member(kept, share, network(), TASK, rows, MERGED_LOSS, by_kernels=False)
+    made = _merged_if_as_good(kept, share, network(), TASK, rows, by_kernels=False)
     return made.networks, made.share
 
 

@@ -101,9 +101,10 @@ def fit(
 
     Kinds of columns are inferred, the encoder is learnt on the training rows only (with folds these are all
     rows; what it tells a row of the target comes from other folds), networks with embeddings are trained
-    side by side, and averaged over the epochs in which they predict validation rows best together.
+    side by side, and averaged over the epochs in which they predict validation rows best together; where
+    classes are noisy, some epochs of each are chosen greedily.
     `model.summary["decisions"]` says in words what was decided.
-    Ctrl-C ends training and gives the model of the best epoch so far (`model.summary["interrupted"]`).
+    Ctrl-C ends training and gives the model of the best epochs so far (`model.summary["interrupted"]`).
 
     Args:
         table: a file or several (CSV, Parquet, JSON, Arrow, a database), a pandas, polars or Arrow frame, a
@@ -161,7 +162,7 @@ def fit(
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
         time_budget: seconds for the whole fit, kept to a tenth or so; where they are too short, fewer
-            networks train, which `decisions` says.
+            networks train (of the default), which `decisions` says.
         memory: bytes that the process may take, or a text such as "2GiB"; None is half of what is free. CSV
             or Parquet files (`*.parquet`, a folder) of more rows than fit are streamed: shuffled once on the
             disk of temporary files, then trained on in chunks, an epoch each. Not so with y=, validation
@@ -231,7 +232,7 @@ def fit(
         callbacks=callbacks,
     )
     by_kernels = histories[0].engine == "kernels"
-    chosen = choose(nets, snapshots, config, task_, coded.held, parts.folds, by_kernels=by_kernels)
+    chosen = choose(nets, histories, snapshots, config, task_, coded.held, parts.folds, by_kernels=by_kernels)
     task_, prediction = task_.settle(
         coded.to_score[1][chosen.rows], chosen.prediction, weight_of(coded.to_score, chosen.rows)
     )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.training.ensemble import Snapshot
+from multilayer.training.history import History
 from multilayer.training.task import Task
 
 Floats = NDArray[np.float64]
@@ -28,21 +29,16 @@ class Judged:
     def losses(self, task: Task) -> tuple[Floats, Floats]:
         """Summed over the rows, by epoch: of one network, on average, and of the networks' mean."""
         alone = np.mean([task.row_losses(said, self.code) @ self.weight for said in self.said], axis=0)
-        return alone, task.row_losses(np.mean(self.said, axis=0), self.code) @ self.weight
+        mean = sum(self.said[1:], self.said[0]) / len(self.said)
+        return alone, task.row_losses(mean, self.code) @ self.weight
 
 
-def stretch(n_epochs: int) -> tuple[int, int]:
-    """First epoch that a stretch may end with, and its length: the later half of a run, a quarter of it.
-
-    >>> stretch(20)
-    (10, 5)
-    """
-    return (n_epochs + 1) // 2, -(-n_epochs // 4)
-
-
-def are_complete(snapshots: Sequence[Sequence[Snapshot]]) -> bool:
-    """Whether each network's epochs are all there."""
-    return all([one.epoch for one in of] == [*range(1, len(of) + 1)] and len(of) > 0 for of in snapshots)
+def are_complete(snapshots: Sequence[Sequence[Snapshot]], histories: Sequence[History]) -> bool:
+    """Whether each network came to an end, and its epochs are all there."""
+    return all(
+        len(of) == len(history.val_loss) > 0 and not history.stopped.startswith("diverged")
+        for of, history in zip(snapshots, histories, strict=True)
+    )
 
 
 def best_stretch(
@@ -54,8 +50,9 @@ def best_stretch(
 ) -> tuple[list[list[Snapshot]], float]:
     """The snapshots of each network in the stretch with which all together lose least, and that loss.
 
-    A network that ended before takes its last epochs. Few choices, and all rows to make them by: what is
-    best by chance is seldom taken.
+    A stretch ends in the later half of the run, and is a quarter of it, or of a network's own run where that
+    ended before. There are few to choose from, and all rows to choose by: what is best by chance is seldom
+    taken. The loss is of the mean prediction over the epochs, close to that of the mean weights at their end.
 
     Source:  Izmailov et al. 2018, arXiv:1803.05407, for the mean of weights over late epochs
 
@@ -65,27 +62,32 @@ def best_stretch(
         numbers: groups of those rows; network i validates on group i % n_groups.
     """
     last = max(map(len, snapshots))
-    first, length = stretch(last)
-    ends = range(first, last + 1)
+    ends = range((last + 1) // 2, last + 1)
     judged = []
     for group, rows in enumerate(numbers):
         of_group = snapshots[group :: len(numbers)]
         row_weight = np.ones(len(rows)) if weight is None else weight[rows].astype(float)
-        said = [np.stack([_mean_of(_until(of, end, length)) for end in ends]) for of in of_group]
-        judged.append(Judged(said, code[rows], row_weight))
+        judged.append(Judged([_said(of, ends) for of in of_group], code[rows], row_weight))
     losses = loss_of_all(judged, task, len(snapshots))
     best = int(losses.argmin())
-    return [_until(of, ends[best], length) for of in snapshots], float(losses[best])
+    return [list(of[slice(*stretch(len(of), ends[best]))]) for of in snapshots], float(losses[best])
 
 
-def _until(of: Sequence[Snapshot], end: int, length: int) -> list[Snapshot]:
-    """Of the snapshots of a network, in order, those of the stretch that ends with an epoch."""
-    end = min(end, len(of))
-    return list(of[max(0, end - length) : end])
+def stretch(n_epochs: int, end: int) -> tuple[int, int]:
+    """Of a network's epochs, counted from 0, the first of the stretch, and the one after its last.
+
+    >>> stretch(20, 18), stretch(8, 18)
+    ((13, 18), (6, 8))
+    """
+    end = min(end, n_epochs)
+    return max(0, end - -(-n_epochs // 4)), end
 
 
-def _mean_of(kept: Sequence[Snapshot]) -> Floats:
-    return np.mean([snapshot.essence for snapshot in kept], axis=0)
+def _said(of: Sequence[Snapshot], ends: Sequence[int]) -> Floats:
+    """Of the rows, on average over the stretch that ends with each of these epochs."""
+    sums = np.cumsum([np.zeros_like(of[0].essence), *(snapshot.essence for snapshot in of)], axis=0)
+    places = [stretch(len(of), end) for end in ends]
+    return np.stack([(sums[after] - sums[first]) / (after - first) for first, after in places])
 
 
 def loss_of_all(judged: Sequence[Judged], task: Task, n_networks: int) -> Floats:

@@ -15,11 +15,12 @@ from multilayer.recipe.decay import constant_loss
 from multilayer.recipe.design import restored
 from multilayer.training.autograd import forward_in_chunks
 from multilayer.training.ensemble import Snapshot, mean_weights, select_greedily
+from multilayer.training.history import History
 from multilayer.training.predictor import Predictor
 from multilayer.training.task import Task
 
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
-MERGED_LOSS = 1.005  # a mean of weights may predict this much worse than the mean of predictions
+MERGED_LOSS = 0.005  # a mean of weights may lose this share more than the mean of predictions
 NOISY, NO_BETTER = (
     0.5,
     1.0,
@@ -45,6 +46,7 @@ class Chosen:
 
 def choose(
     nets: Sequence[nn.Module],
+    histories: Sequence[History],
     snapshots: list[list[Snapshot]],
     config: Config,
     task: Task,
@@ -53,18 +55,18 @@ def choose(
     *,
     by_kernels: bool,
 ) -> Chosen:
-    """All networks, each the mean of the same epochs; where classes are noisy, a greedy choice of snapshots.
+    """All networks, each the mean of the same epochs, or (`_of_one_stretch`) a greedy choice of snapshots.
 
     by_kernels: whether kernels, which trained the networks, predict the rows: what is said of them must not
         depend on whether something else has loaded kernels
     """
     every_row = np.arange(len(held[1]))
     numbers = [every_row] if fold is None else _fold_rows(fold, len(nets))
-    picks, most_loss = _of_one_stretch(snapshots, config, task, held, numbers), np.inf
-    if picks is None:
+    picks = _of_one_stretch(histories, snapshots, config, task, held, numbers)
+    if is_greedy := picks is None:
         if fold is None and (config.network != "default" or _has_few_of_a_class(task, held[1])):
             numbers = [every_row] * len(nets)  # a choice among all by a few rows would be a matter of chance
-        picks, most_loss = _greedily(nets, snapshots, config, task, held, numbers), MERGED_LOSS
+        picks = _greedily(nets, snapshots, config, task, held, numbers)
     networks: list[nn.Module] = []
     epochs: list[int] = []
     weights: list[float] = []
@@ -72,7 +74,11 @@ def choose(
     all_rows, shared = (np.concatenate(numbers), 1) if fold is not None else (every_row, len(numbers))
     prediction, start = np.zeros(0), 0
     for i, (rows, (kept, share)) in enumerate(zip(numbers, picks, strict=True)):
-        made = _one_a_member(kept, share, nets[0], task, _taken(held, rows), most_loss, by_kernels)
+        of_rows = _taken(held, rows)
+        if is_greedy:
+            made = _merged_if_as_good(kept, share, nets[0], task, of_rows, by_kernels)
+        else:
+            made = _merged(kept, share, nets[0], task, of_rows[0], by_kernels)
         if not i:
             prediction = np.zeros((len(all_rows), *made.prediction.shape[1:]))
         prediction[start : start + len(rows)] += made.prediction / shared
@@ -84,6 +90,7 @@ def choose(
 
 
 def _of_one_stretch(
+    histories: Sequence[History],
     snapshots: list[list[Snapshot]],
     config: Config,
     task: Task,
@@ -92,10 +99,10 @@ def _of_one_stretch(
 ) -> list[Pick] | None:
     """For each group of rows the networks that validate on it, over the best stretch of epochs.
 
-    None where that is not to be had: snapshots are missing, classes are so noisy that a mixture of early and
-    late epochs is better, or all late epochs are worse than a constant.
+    None where that is not to be had: the network is a published one, epochs are missing, classes are so noisy
+    that a mixture of early and late epochs is better, or all late epochs are worse than a constant.
     """
-    if config.network != "default" or not are_complete(snapshots):
+    if config.network != "default" or not are_complete(snapshots, histories):
         return None
     stretches, loss = best_stretch(snapshots, task, *held[1:], numbers)
     if loss > (NOISY if task.has_probabilities else NO_BETTER) * constant_loss(task, held):
@@ -158,36 +165,45 @@ class _Ensemble:
         self.prediction = Predictor(self.networks, task.link, share.tolist(), kernels=by_kernels)(x)
 
 
-def _one_a_member(
+def _merged(
+    kept: list[Snapshot],
+    share: NDArray[np.float64],
+    net: nn.Module,
+    task: Task,
+    x: NDArray[np.float32],
+    by_kernels: bool,
+) -> _Ensemble:
+    """One network for all snapshots of a member, the mean of their weights.
+
+    Its epochs lie close together as the learning rate falls, so the mean predicts as the snapshots' mean
+    does, in a fraction of the time.
+
+    Source:  Wortsman et al. 2022, "Model soups", arXiv:2203.05482
+    """
+    members = np.array([snapshot.member for snapshot in kept])
+    of_member = [np.flatnonzero(members == member) for member in dict.fromkeys(members.tolist())]
+    states = [mean_weights([kept[i].weights for i in places], share[places]) for places in of_member]
+    of_each = np.array([share[places].sum() for places in of_member])
+    return _Ensemble(net, states, of_each, task, x, by_kernels)
+
+
+def _merged_if_as_good(
     kept: list[Snapshot],
     share: NDArray[np.float64],
     net: nn.Module,
     task: Task,
     rows: Rows,
-    most_loss: float,
     by_kernels: bool,
 ) -> _Ensemble:
-    """One network for all snapshots of a member, the mean of their weights.
-
-    most_loss: of that, in terms of what the snapshots lose whose predictions are averaged
-
-    Its epochs lie close together as the learning rate falls, so the mean predicts as the snapshots' mean
-    does, in a fraction of the time. Where it does not, the snapshots stay apart.
-
-    Source:  Wortsman et al. 2022, "Model soups", arXiv:2203.05482
-    """
+    """As `_merged`, unless epochs that lie far apart predict worse so: then snapshots stay as they are."""
     x, code, weight = rows
 
     def loss(essence: NDArray[np.float64]) -> float:
         return float(np.average(task.row_losses(essence[None], code)[0], weights=weight))
 
-    members = np.array([snapshot.member for snapshot in kept])
-    of_member = [np.flatnonzero(members == member) for member in dict.fromkeys(members.tolist())]
-    states = [mean_weights([kept[i].weights for i in places], share[places]) for places in of_member]
-    of_each = np.array([share[places].sum() for places in of_member])
-    merged = _Ensemble(net, states, of_each, task, x, by_kernels)
-    apart = np.einsum("n,n...->...", share, np.stack([snapshot.essence for snapshot in kept]))
-    if loss(task.essence_of(merged.prediction, code)) <= most_loss * loss(apart):
+    merged = _merged(kept, share, net, task, x, by_kernels)
+    apart = loss(np.einsum("n,n...->...", share, np.stack([snapshot.essence for snapshot in kept])))
+    if loss(task.essence_of(merged.prediction, code)) <= apart + MERGED_LOSS * abs(apart):
         return merged
     return _Ensemble(net, [snapshot.weights for snapshot in kept], share, task, x, by_kernels)
 

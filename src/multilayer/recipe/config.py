@@ -203,5 +203,5 @@ def class_factors(
 
 
 def seconds_left(budget: Real | None, started: float) -> float | None:
-    """Of a time budget that began when `time.perf_counter` was at `started`; what is to train in."""
+    """Of a time budget that began when `time.perf_counter` was at `started`, without `TO_TRAIN`'s rest."""
     return None if budget is None else max(TO_TRAIN * float(budget) - (clock.perf_counter() - started), 0.01)

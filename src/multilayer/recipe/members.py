@@ -22,9 +22,10 @@ from multilayer.training.task import Task
 
 MUON_RATE = 20  # learning rate of hidden matrices, in Muon's units, as a multiple of AdamW's
 NS_STEPS = 3  # of Newton-Schulz, which are most of what Muon costs
-# Where time is short, fewer networks train rather than for less than this share of their epochs; those that
-# the user asked for may be too many to wait for.
-ENOUGH, ENOUGH_EPOCHS = 0.75, 15
+ENOUGH = (
+    0.75  # where time is short, fewer networks train rather than for less than this share of their epochs
+)
+ENOUGH_EPOCHS = 15  # or than for so many, however many the user allows
 SNAPSHOTS_MB = 512  # weights of all epochs, and what is remembered of validation rows, all networks together
 
 
@@ -152,11 +153,10 @@ def _most_snapshots(
 ) -> int:
     """All epochs, or, where these would take too much memory or are pieces of a table, the best as set."""
     weights = sum(value.numel() * value.element_size() for value in nets[0].state_dict().values())
-    one_of_each = max(1, n_rows * task.essence_width * 8 + len(nets) * weights)
-    room = SNAPSHOTS_MB * 1_000_000 // one_of_each
-    if room >= config.epochs and not streams:
+    essences, room = n_rows * task.essence_width * 8, SNAPSHOTS_MB * 1_000_000
+    if config.epochs * (essences + len(nets) * weights) <= room and not streams:
         return config.epochs
-    return int(np.clip(room, 1, config.snapshots))
+    return int(np.clip(room // max(1, essences), 1, config.snapshots))
 
 
 def uses_muon(network: NetworkConfig, config: Config) -> bool:

@@ -188,7 +188,7 @@ def fit_streamed(
             )
         said = stream.sentences(chunks, len(valid.code))
     by_kernels = histories[0].engine == "kernels"
-    chosen = choose(nets, snapshots, config, task, held, None, by_kernels=by_kernels)
+    chosen = choose(nets, histories, snapshots, config, task, held, None, by_kernels=by_kernels)
     task, prediction = task.settle(
         valid.code[chosen.rows], chosen.prediction, weight_of(to_score, chosen.rows)
     )

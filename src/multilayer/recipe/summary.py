@@ -81,7 +81,9 @@ def _network_sentence(model: Model, config: Config, chosen: Chosen) -> str:
     trained = max(history.epochs for history in model.histories)
     name = "" if config.network == "default" else f" {config.network}"
     n_trained = len(model.histories)
-    left_out = "" if n_trained == config.members else f" (of {config.members}, as time was short)"
+    interrupted = any(history.stopped == "interrupted" for history in model.histories)
+    reason = "training was interrupted" if interrupted else "time was short"
+    left_out = "" if n_trained == config.members else f" (of {config.members}, as {reason})"
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
     optimizer = "Muon and AdamW" if uses_muon(model.config, config) else "AdamW"

@@ -118,7 +118,7 @@ class Classification(Task):
         return of_label
 
     def essence_of(self, prediction: Floats, code: Array) -> Floats:
-        """As `essence`."""
+        """Probability of each row's label (n_rows,)."""
         return prediction[np.arange(len(prediction)), code]
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:

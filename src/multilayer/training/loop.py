@@ -37,7 +37,7 @@ logger = logging.getLogger("multilayer")
 __all__ = ["Callback", "Progress", "train", "train_pack"]
 
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-FEW_STEPS = 1_000  # with fewer, loading the kernels (about a second) would cost more than they save
+FEW_STEPS = 1_000  # with fewer, loading the kernels (some 0.2 s) would cost more than they save
 FEW_STEPS_OF_MUON = 200  # each of which takes PyTorch some 5 ms
 LOAD_BUDGET_S, COMPILE_BUDGET_S = 0.2, 60.0  # with less time, kernels are not loaded, or not compiled first
 

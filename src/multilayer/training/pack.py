@@ -168,7 +168,7 @@ class Clock:
 
     def suffices_for(self, epochs: int, epoch_s: float, rounds: int) -> bool:
         """Whether so many epochs, of so many members one after another, end within the budget."""
-        return not self.is_over and self.prepared_s + epochs * rounds * epoch_s <= self.budget_s
+        return self.left_s > 0 and self.prepared_s + epochs * rounds * epoch_s <= self.budget_s
 
 
 class Member:
@@ -392,9 +392,9 @@ def run_pack(
     next_rows: asked for the rows of each epoch but the first; None stays with those that the engines have.
     min_epochs: as of `train_pack`
     """
-    members[0].engine.load()
-    clock.prepared_s = clock.elapsed_s
     try:
+        members[0].engine.load()
+        clock.prepared_s = clock.elapsed_s
         with thread_pool(n_threads) as pool:
             _run_epochs(members, clock, callbacks, pool, next_rows, n_threads, min_epochs)
     except KeyboardInterrupt:
@@ -444,14 +444,16 @@ def _unless_late(
     min_epochs: int,
 ) -> Callable[[], None]:
     """The first epoch of the member at a place, if the budget suffices for min_epochs of all up to it."""
+    member, before = members[place], members[:place]
+    epochs, rounds = min(min_epochs, member.length.epochs), math.ceil((place + 1) / n_threads)
 
     def run() -> None:
-        known = [member.history.epoch_time_s[0] for member in members[:place] if member.history.epoch_time_s]
-        rounds = math.ceil((place + 1) / n_threads)
-        if known and not clock.suffices_for(min_epochs, float(np.mean(known)), rounds):
-            members[place].history.stopped = LEFT_OUT
-        else:
+        known = [one.history.epoch_time_s[0] for one in before if one.history.epoch_time_s]
+        suffices = not known or clock.suffices_for(epochs, float(np.mean(known)), rounds)
+        if clock.stop.is_set() or (suffices and not any(one.history.stopped == LEFT_OUT for one in before)):
             task()
+        else:
+            member.history.stopped = LEFT_OUT
 
     return run
 

@@ -29,7 +29,7 @@ class Predictor:
     y = sum_i w_i link(net_i(x)) / sum_i w_i
 
     Kernels predict once they are loaded in this process: by training, by a call with at least 50,000 rows, or
-    by the 100th call. Until then PyTorch predicts, as loading takes about a second; where the kernels are not
+    by the 100th call. Until then PyTorch predicts, as loading takes some 0.2 s; where the kernels are not
     compiled yet, PyTorch goes on. Networks of which the kernels do not know one stay with PyTorch. Both agree
     within the rounding of float32. Large tables go through in bounded memory, on as many threads as there are
     cores, and come out to the last bit as on one; a row's prediction does not depend on the rows beside it

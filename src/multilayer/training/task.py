@@ -95,7 +95,7 @@ class Task(ABC):
         """Network outputs (n_rows, n_outputs) to what a model averages and predicts with."""
 
     def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
-        """What the choice among networks keeps of outputs: the `essence_of` what `link` makes of them."""
+        """What the choice among networks keeps of outputs: `essence_of` their prediction."""
         return self.essence_of(self.link(output), code)
 
     def essence_of(self, prediction: Floats, code: Array) -> Floats:
