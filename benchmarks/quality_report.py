@@ -39,9 +39,14 @@ class Cell:
         """Of a figure, over the seeds."""
         return statistics.mean(row[name] for row in self.rows)
 
+    @property
+    def processor(self) -> str:
+        """Of the machine that it was last measured on."""
+        return self.rows[-1]["machine"]["processor"]
+
     def least(self, name: str) -> float:
-        """Of a time, over the seeds: what else runs on the machine can only add to it."""
-        return min(row[name] for row in self.rows)
+        """Of a time, over the seeds on that processor: what else runs on it can only add to it."""
+        return min(row[name] for row in self.rows if row["machine"]["processor"] == self.processor)
 
     @property
     def error(self) -> float:
@@ -62,7 +67,8 @@ def select(rows: Sequence[Row], commit: str | None = None, threads: int | None =
     commit = commits[-1] if commit is None and commits else commit
     wanted = {*commits, None} if commit == "all" else {commit, None}
     kept = [row for row in rows if row["threads"] == threads and row["commit"] in wanted]
-    return list({(row["table"], row["contestant"], row["seed"]): row for row in kept}.values())
+    last = {(row["table"], row["contestant"], row["seed"]): row for row in kept}
+    return [row for row in kept if last[row["table"], row["contestant"], row["seed"]] is row]
 
 
 class Results:
@@ -151,8 +157,15 @@ def _about(results: Results) -> str:
     return (
         f"# Quality\n\n{last['date']}, {last['machine']['processor']}, threads: {last['threads']}. "
         f"Seeds {', '.join(map(str, seeds))}; 64 % to fit on, 16 % to validate on, 20 % to test on. "
-        f"Ours at commit {', '.join(commits) or '(did not run)'}. {versions}."
+        f"Ours at commit {', '.join(commits) or '(did not run)'}. {versions}.{_elsewhere(results)}"
     )
+
+
+def _elsewhere(results: Results) -> str:
+    """Whose times are of another processor than the last."""
+    here = results.rows[-1]["machine"]["processor"]
+    names = [n for n in results.names if any(cell.processor != here for cell in results.of(n).values())]
+    return f" Times of {', '.join(names)} are of another processor; ratios leave them out." if names else ""
 
 
 def _scores(results: Results) -> Iterable[list[str]]:
@@ -225,15 +238,15 @@ def _against(results: Results, ours: str) -> str:
             continue
         wins = sum(a.error < b.error for a, b in pairs)
         ratios = [a.error / b.error - 1 for a, b in pairs]
-        times = [a.least("fit_s") / b.least("fit_s") for a, b in pairs]
+        times = [a.least("fit_s") / b.least("fit_s") for a, b in pairs if a.processor == b.processor]
         lines.append(
             [
                 name,
                 f"{wins} of {len(pairs)}",
                 f"{mean_relative(ratios):+.1%}",
                 f"{max(ratios):+.1%}",
-                f"{statistics.median(times):.2f}",
-                f"{max(times):.2f}",
+                f"{statistics.median(times):.2f}" if times else "",
+                f"{max(times):.2f}" if times else "",
             ]
         )
     head = [

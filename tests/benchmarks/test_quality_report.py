@@ -49,6 +49,16 @@ def test_the_mean_over_sets_is_geometric():
     assert mean_relative([3.0, 0.0]) == pytest.approx(1.0)
 
 
+def test_times_are_of_the_last_processor_and_ratios_of_one() -> None:
+    other = {"machine": MACHINE | {"processor": "another"}}
+    rows = [row("a", "ours", 0.9, 0, fit_s=1.0), row("a", "hgb", 0.9), row("a", "ours", 0.9, 1, **other)]
+    results = Results(select(rows))
+
+    assert results.cells["a"]["ours"].least("fit_s") == 2.0
+    assert "Times of hgb are of another processor" in page(results)
+    assert "| hgb | 0 of 1 | +0.0% | +0.0% |  |  |" in page(results)
+
+
 def test_ranks_are_among_those_who_ran_on_all_sets():
     assert Results(ROWS).ranks() == {"ours": 1.5, "catboost": 1.5}
     assert Results(ROWS).comparable() == (["ours", "catboost"], ["a", "b"])
@@ -69,7 +79,7 @@ def test_without_two_complete_contestants_the_shared_sets_count():
 def test_a_line_measured_again_and_another_commit_replace_what_was():
     rows = [row("a", "ours", 0.5, commit="old"), row("a", "hgb", 0.6), *ROWS[:1], row("a", "hgb", 0.7)]
 
-    assert [(r["contestant"], r["score"]) for r in select(rows)] == [("hgb", 0.7), ("ours", 0.96)]
+    assert [(r["contestant"], r["score"]) for r in select(rows)] == [("ours", 0.96), ("hgb", 0.7)]
     assert [r["score"] for r in select(rows, commit="old") if r["commit"]] == [0.5]
     assert select(rows, threads=1) == []
 
