@@ -567,6 +567,15 @@ def test_same_seed_gives_the_same_bits_on_any_number_of_threads(n_threads: int) 
     assert not all(torch.equal(a, b) for a, b in zip(alone, other.parameters(), strict=True))
 
 
+def test_loading_leaves_weights_and_optimizer_alone() -> None:
+    net, x = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), torch.randn(8, 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    make_engine(net, x, torch.randn(8, 2), nn.MSELoss(), optimizer=optimizer).load()
+    assert not optimizer.state
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 def fresh_engine(x: Tensor, y: Tensor) -> KernelEngine:
     torch.manual_seed(3)
     net = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(0.3), nn.Linear(8, 2))

@@ -21,10 +21,8 @@ from multilayer.training.task import Task
 
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
 MERGED_LOSS = 0.005  # a mean of weights may lose this share more than the mean of predictions
-NOISY, NO_BETTER = (
-    0.5,
-    1.0,
-)  # of what a constant loses: above it classes are noisy, numbers not predicted at all
+NOISY = 0.5  # of what a constant loses: classes of which late epochs lose more are noisy
+NO_BETTER = 1.0  # of the same: numbers of which late epochs lose more are not predicted at all
 
 Pick = tuple[list[Snapshot], NDArray[np.float64]]  # snapshots, and the share of each
 

@@ -22,9 +22,7 @@ from multilayer.training.task import Task
 
 MUON_RATE = 20  # learning rate of hidden matrices, in Muon's units, as a multiple of AdamW's
 NS_STEPS = 3  # of Newton-Schulz, which are most of what Muon costs
-ENOUGH = (
-    0.75  # where time is short, fewer networks train rather than for less than this share of their epochs
-)
+ENOUGH = 0.75  # where time is short, fewer networks train, rather than for less than this share of epochs
 ENOUGH_EPOCHS = 15  # or than for so many, however many the user allows
 SNAPSHOTS_MB = 512  # weights of all epochs, and what is remembered of validation rows, all networks together
 

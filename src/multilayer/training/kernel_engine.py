@@ -167,7 +167,7 @@ class KernelEngine:
 
     def load(self) -> None:
         """Load the compiled loop, once in a process, so that no step is measured to take that long."""
-        self.run_epoch(np.empty(0, np.int64), np.zeros(1, np.int64), np.empty(0))
+        self._run(self._arguments(np.empty(0, np.int64), np.zeros(1, np.int64), np.empty(0)))
 
     def release(self) -> None:
         """Free the buffers of batches until the next one comes."""
@@ -284,8 +284,9 @@ class KernelEngine:
             self.loss_at,
         )
         segments, hyper = _groups(self.optimizer, self.plan, self.base_lrs)
-        hyper[:, k.MUON_PRODUCT_AT] = k.product_address(product_for(self.threads))
-        hyper[:, k.MUON_GRAM_AT] = k.product_address(product_for(self.threads, symmetric=True))
+        if (is_muon := hyper[:, k.ROWS] > 0).any():
+            hyper[is_muon, k.MUON_PRODUCT_AT] = k.product_address(product_for(self.threads))
+            hyper[is_muon, k.MUON_GRAM_AT] = k.product_address(product_for(self.threads, symmetric=True))
         return {
             "order": np.ascontiguousarray(order, np.int64),
             "bounds": np.ascontiguousarray(bounds, np.int64),
