@@ -2,7 +2,7 @@
 
 Three doors, one engine:
 
-- your own network: `block`, `mlp`, `train`, `train_pack`, `trace`, and what is in `multilayer.nn`;
+- your own network: `block`, `mlp`, `train`, `train_pack`, `predict`, `trace`, and what is in `multilayer.nn`;
 - a table: `fit`, `read_table`, `infer_schema`, `Schema`, `Model`;
 - scikit-learn: `MLPClassifier`, `MLPRegressor`.
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from multilayer.training.loop import train, train_pack
     from multilayer.training.losses import GammaLoss, QuantileLoss, TweedieLoss
     from multilayer.training.optim import Muon
+    from multilayer.training.outputs import predict
 
     __version__: str
 
@@ -57,6 +58,7 @@ __all__ = [
     "fit",
     "infer_schema",
     "mlp",
+    "predict",
     "read_table",
     "trace",
     "train",
@@ -86,6 +88,7 @@ _NAMES = {
     "fit": "multilayer.recipe",
     "infer_schema": "multilayer.table.schema",
     "mlp": "multilayer.nn.blocks",
+    "predict": "multilayer.training.outputs",
     "read_table": "multilayer.table.read",
     "trace": "multilayer.inspect.trace",
     "train": "multilayer.training.loop",

@@ -16,6 +16,7 @@ from multilayer.table.encode import Encoder
 from multilayer.table.read import Table
 from multilayer.training.classification import Classification
 from multilayer.training.history import History
+from multilayer.training.random_state import RandomState
 from multilayer.training.regression import Regression
 from multilayer.training.several import Multilabel, SeveralNumbers
 from multilayer.training.task import Task
@@ -125,7 +126,7 @@ def _network_config(encoder: Encoder, hidden: tuple[int, ...], d_out: int, activ
 def _with_weights(
     config: NetworkConfig, coefs: list[NDArray[Any]], intercepts: list[NDArray[Any]]
 ) -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
+    with RandomState(0, of_all=False).in_place():
         net = config.build()
     linears = [module for module in net if isinstance(module, nn.Linear)]
     for linear, w, b in zip(linears, coefs, intercepts, strict=True):

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from multilayer.errors import DataError
-from multilayer.training.arrays import as_input, as_tensor, check_finite
+from multilayer.training.arrays import as_inputs, as_numpy, as_parts, as_tensor, check_finite
 
 NUMBERS = [[1.0, 2.0], [3.0, 4.0]]
 
@@ -88,12 +88,43 @@ def test_the_first_value_that_is_not_finite_is_named():
 
 
 def test_input_takes_the_networks_type():
-    assert as_input(nn.Linear(2, 1), np.array(NUMBERS)).dtype == torch.float32
-    assert as_input(nn.Linear(2, 1).double(), np.array(NUMBERS, dtype=np.float32)).dtype == torch.float64
-    assert as_input(nn.Linear(2, 1), np.array([[1, 2]], dtype=np.uint8)).dtype == torch.float32
+    single, whole = np.array(NUMBERS, dtype=np.float32), np.array([[1, 2]], dtype=np.uint8)
+    assert [x.dtype for x in as_inputs(nn.Linear(2, 1), np.array(NUMBERS))] == [torch.float32]
+    assert [x.dtype for x in as_inputs(nn.Linear(2, 1).double(), single)] == [torch.float64]
+    assert [x.dtype for x in as_inputs(nn.Linear(2, 1), whole)] == [torch.float32]
+    assert [x.dtype for x in as_inputs(nn.Linear(2, 1).bfloat16(), whole)] == [torch.bfloat16]
 
 
 def test_codes_stay_whole_where_they_are_looked_up():
-    assert (
-        as_input(nn.Sequential(nn.Embedding(3, 2)), np.array([[1, 2]], dtype=np.uint8)).dtype == torch.int64
-    )
+    net = nn.Sequential(nn.Flatten(), nn.Embedding(3, 2))
+    assert [x.dtype for x in as_inputs(net, np.array([[1, 2]], dtype=np.uint8))] == [
+        torch.int64,
+        torch.float32,
+    ]
+    assert [x.dtype for x in as_inputs(net, np.array([[1.0, 2.0]]))] == [torch.float32]
+
+
+def test_several_inputs_keep_their_order_and_names():
+    net, parts = nn.Linear(2, 1), (np.array(NUMBERS), [1, 2])
+    assert [part.dtype for part in as_inputs(net, parts)[0]] == [torch.float32, torch.float32]
+    assert list(as_inputs(net, {"b": parts[0], "a": parts[1]})[0]) == ["b", "a"]
+    assert as_parts(((1.0, 2.0), (3.0, 4.0)), "x").shape == (2, 2)  # plain numbers are one array
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (({"a": np.ones((2, 1)), "b": np.ones(3)}), "all parts of x must have as many rows; got 2, 3"),
+        ((torch.eye(3).to_sparse()), "dense tensor of real numbers; got one of layout torch.sparse_coo"),
+        (torch.ones(2, dtype=torch.complex64), "dense tensor of real numbers; .* type torch.complex64"),
+        ({"a": np.array(["x"])}, r"x\['a'\] must hold numbers"),
+    ],
+)
+def test_refuses_parts_that_are_no_batch(values, message):
+    with pytest.raises(DataError, match=message):
+        as_parts(values, "x")
+
+
+def test_numpy_has_no_bfloat16():
+    assert as_numpy(torch.ones(2, dtype=torch.bfloat16)).dtype == np.float32
+    assert as_numpy(torch.ones(2, dtype=torch.float64)).dtype == np.float64

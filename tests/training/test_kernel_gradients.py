@@ -82,7 +82,7 @@ def check_layer(net: nn.Module, x: Tensor, reference: Callable[..., Array], cond
 def picking(z: Tensor) -> nn.Linear:
     """Gives row i of z for the i-th one-hot row."""
     pick = nn.Linear(len(z), z.shape[1], bias=False)
-    pick.weight.data = z.T.clone()
+    pick.weight.data = z.T.contiguous()
     return pick
 
 

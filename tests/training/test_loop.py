@@ -14,10 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.optim import lr_scheduler
 from torch.testing import assert_close
 
+import multilayer as ml
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.blocks import block, mlp
+from multilayer.training import loop
 from multilayer.training.autograd import torch_threads
 from multilayer.training.loop import train, train_pack
 from multilayer.training.losses import make_loss
@@ -253,7 +256,6 @@ def test_refuses_an_optimizer_that_does_not_fit():
     for optimizer, message in [
         (other, "must hold the network's parameters; it holds none of them. Make it from this network"),
         (lambda parameters: "adam", "a maker of one such as torch.optim.Adam; got 'adam'"),
-        (torch.optim.LBFGS, "must update from one gradient; LBFGS asks for several"),
     ]:
         with pytest.raises(ConfigError, match=message):
             train(net, x, y, loss="mse", optimizer=optimizer)
@@ -892,3 +894,533 @@ def test_pieces_must_be_alike_and_stand_alone() -> None:
         train_pack([nn.Linear(1, 1)], x, x, loss="mse", epochs=2, more_rows=lambda: (x[:4], x[:4], None))
     with pytest.raises(ConfigError, match="more_rows"):
         train_pack([nn.Linear(1, 1)], x, x, loss="mse", validation=0.5, more_rows=lambda: (x, x, None))
+
+
+# ---- what users do around a run
+
+
+def trained(engine, *, epochs=4, **options):
+    """A net of one hidden layer after a run that is the same for both engines, and its history."""
+    torch.manual_seed(2)
+    net, x = ml.mlp(3, [6], 1), torch.randn(48, 3)
+    options = {"loss": "mse", "optimizer": OPTIMIZERS["sgd"], "batch_size": 12, **options}
+    history = train(net, x, x.sum(1, keepdim=True), epochs=epochs, engine=engine, **options)
+    return net, history
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+@pytest.mark.parametrize(
+    ("schedule", "options", "expected"),
+    [
+        (lambda o: lr_scheduler.StepLR(o, 2, 0.1), {}, [0.05, 0.05, 0.005, 0.005]),
+        (partial(lr_scheduler.ExponentialLR, gamma=0.5), {}, [0.05, 0.025, 0.0125, 0.00625]),
+        (
+            lambda o: lr_scheduler.StepLR(o, 4, 0.5),
+            {"schedule_every": "step"},
+            [0.05, 0.025, 0.0125, 0.00625],
+        ),
+        (
+            lambda o: lr_scheduler.ReduceLROnPlateau(o, patience=0, threshold=1e9, factor=0.5),
+            {"validation": 0.25, "batch_size": 9},
+            [0.05, 0.025, 0.0125, 0.00625],
+        ),
+        (lambda progress: 1 - progress, {}, [0.05 * (1 - s / 16) for s in (3, 7, 11, 15)]),
+    ],
+    ids=["a maker", "a class and its options", "each step", "by the validation loss", "by progress"],
+)
+def test_schedules_as_pytorch_documents_them(engine, schedule, options, expected):
+    _, history = trained(engine, schedule=schedule, **options)
+    assert history.lr == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_one_cycle_steps_with_every_update_as_in_a_loop_by_hand(engine):
+    def made(optimizer, steps=16):
+        return lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=steps)
+
+    seen = []
+    net, history = trained(
+        engine,
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+        schedule=made,
+        callbacks=[lambda progress: seen.append(progress.lr)],
+    )
+    by_hand = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    scheduler, rates = made(by_hand), []
+    for _ in range(16):
+        rates.append(by_hand.param_groups[0]["lr"])
+        by_hand.step()
+        scheduler.step()
+    assert history.lr == pytest.approx(rates[3::4])
+    assert seen == history.lr
+    with pytest.raises(ConfigError, match="OneCycleLR was made for 8 steps; this run takes 16"):
+        trained(engine, optimizer=lambda p: torch.optim.SGD(p, 0.1, 0.9), schedule=partial(made, steps=8))
+
+
+def test_a_schedulers_instance_belongs_to_the_runs_optimizer():
+    net, x, y = problem()
+    sgd = OPTIMIZERS["sgd"](net.parameters())
+    history = train(net, x, y, loss="mse", optimizer=sgd, schedule=lr_scheduler.StepLR(sgd, 1, 0.1), epochs=2)
+    assert history.lr == pytest.approx([0.05, 0.005])
+    other = lr_scheduler.StepLR(OPTIMIZERS["sgd"](problem()[0].parameters()), 1)
+    for schedule, options, message in [
+        (other, {}, "a scheduler of this run's optimizer; it was made for another one"),
+        (
+            lr_scheduler.ReduceLROnPlateau(sgd),
+            {},
+            "goes by the validation loss of each epoch; pass validation",
+        ),
+        ("cosine", {"schedule_every": "step"}, "schedule_every says when a scheduler"),
+        ("cosine", {"schedule_every": "batch"}, "must be 'step' or 'epoch'; got 'batch'"),
+        (lambda a: a.nothing, {}, "calling it with the optimizer failed: .*nothing"),
+        (lambda a: "cosine", {}, "it made str"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            train(net, x, y, loss="mse", optimizer=sgd, schedule=schedule, **options)
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_clip_value_bounds_each_gradient(engine):
+    net, x, y = problem()
+    before = net[0].weight.detach().clone()
+    one = {"optimizer": lambda p: torch.optim.SGD(p, lr=1.0), "epochs": 1, "batch_size": len(x)}
+    train(net, x, 1e4 * y, loss="mse", clip_value=0.25, engine=engine, **one)
+    assert (net[0].weight - before).abs().max().item() == pytest.approx(0.25, rel=1e-5)
+    with pytest.raises(ConfigError, match="give clip_norm or clip_value, not both"):
+        train(net, x, y, loss="mse", clip_value=1.0, clip_norm=1.0)
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_each_module_stays_in_its_mode(engine, caplog):
+    net = nn.Sequential(
+        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4), nn.Dropout(0.9), nn.Linear(4, 1)
+    )
+    net[1].eval()
+    net[3].eval()
+    x = torch.randn(40, 3)
+    train(net, x, x[:, :1], loss="mse", epochs=2, batch_size=8, engine=engine)
+    assert [module.training for module in net.modules()] == [True, True, False, True, False, True]
+    assert int(net[1].num_batches_tracked) == 0
+    assert int(net[2].num_batches_tracked) == 10
+    assert not caplog.records
+    net.eval()
+    train(net, x, x[:, :1], loss="mse", epochs=2, batch_size=8, engine=engine)
+    assert int(net[2].num_batches_tracked) == 10
+    assert not any(module.training for module in net.modules())
+    assert "The network is in eval() and trains so" in caplog.text
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_parameters_keep_their_memory(engine):
+    net, x, y = problem()
+    net.share_memory()
+    vector = torch.zeros(sum(p.numel() for p in net.parameters()))
+    flat, start, views = vector, 0, []
+    for p in list(net.parameters())[2:]:
+        flat[start : start + p.numel()] = p.detach().reshape(-1)
+        p.data = flat[start : start + p.numel()].view(p.shape)
+        start += p.numel()
+    views = [(p, p.detach().numpy()) for p in net.parameters()]
+    seen = []
+
+    def look(progress):
+        seen.append(vector.clone())
+        vector[:2] = 7.0  # written through a view: the next epoch starts from it
+
+    train(net, x, y, loss="mse", optimizer=OPTIMIZERS["sgd"], epochs=2, engine=engine, callbacks=look)
+    assert net[0].weight.is_shared()
+    assert all(np.array_equal(p.detach().numpy(), view) for p, view in views)
+    assert torch.equal(vector[: net[2].weight.numel()].view_as(net[2].weight), net[2].weight)
+    assert not torch.equal(seen[0], seen[1])
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+@pytest.mark.parametrize(
+    ("loss", "weighted"),
+    [
+        (nn.CrossEntropyLoss(), False),
+        (nn.CrossEntropyLoss(), True),
+        (nn.CrossEntropyLoss(torch.tensor([0.1, 1.0, 3.0])), False),
+        (nn.CrossEntropyLoss(torch.tensor([0.1, 1.0, 3.0]), ignore_index=255), True),
+        (nn.CrossEntropyLoss(ignore_index=2), False),
+        (nn.CrossEntropyLoss(ignore_index=255, reduction="sum"), False),
+        (partial(nn.functional.cross_entropy, ignore_index=255), False),
+    ],
+)
+def test_accumulated_batches_are_the_large_batch(engine, loss, weighted):
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 5), torch.randint(0, 3, (64,))
+    if getattr(loss, "ignore_index", 255) == 255:
+        y[::7], y[16:32] = 255, 255  # all of one batch
+    weight = torch.rand(64) if weighted else None
+
+    def run(k):
+        torch.manual_seed(0)
+        net = ml.mlp(5, [16], 3)
+        train(
+            net,
+            x,
+            y,
+            loss=loss,
+            optimizer=lambda p: torch.optim.SGD(p, 0.1),
+            epochs=1,
+            batch_size=64 // k,
+            accumulate=k,
+            shuffle=False,
+            sample_weight=weight,
+            engine=engine,
+        )
+        return net[0].weight.detach()
+
+    torch.testing.assert_close(run(4), run(1), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_a_batch_of_ignored_rows_has_no_loss_and_changes_nothing_as_in_pytorch(engine):
+    torch.manual_seed(0)
+    net, x, y = ml.mlp(5, [8], 3), torch.randn(32, 5), torch.randint(0, 3, (32,))
+    y[8:16] = -100
+    options = {"loss": "cross_entropy", "shuffle": False, "batch_size": 8, "engine": engine}
+    history = train(net, x, y, optimizer=OPTIMIZERS["sgd"], epochs=3, **options)
+    assert np.isnan(history.step_loss).tolist() == [False, True, False, False] * 3
+    assert np.isfinite(history.train_loss).all()
+    assert history.stopped == "all epochs done"
+    assert all(torch.isfinite(p).all() for p in net.parameters())
+    with pytest.raises(DataError, match="class codes must be from 0 to 2"):
+        train(net, x, y.clamp(min=3), **options)
+
+
+@pytest.mark.parametrize("answer", [True, np.True_, torch.tensor(True)])
+def test_any_true_stops(answer):
+    _, history = trained("autograd", callbacks=lambda progress: answer)
+    assert (history.epochs, history.stopped) == (1, "a callback asked to stop")
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 1, 0.5, np.float64(1), torch.tensor(1.0), torch.ones(2) > 0, "yes", False]
+)
+def test_anything_else_does_not_stop(answer):
+    assert trained("autograd", callbacks=[lambda progress: answer])[1].epochs == 4
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_a_validation_loss_that_is_never_finite_is_told_and_the_last_weights_stay(engine, caplog):
+    def fails_on_validation(out, target):
+        return (out - target).square().mean() * (1 if len(out) <= 12 else float("nan"))
+
+    x = torch.randn(20, 3)
+    net, history = trained(engine, loss=fails_on_validation, validation=(x, x[:, :1]))
+    untrained, _ = trained(engine, epochs=1, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
+    assert not torch.equal(net[0].weight, untrained[0].weight)
+    assert history.best_epoch == 4
+    assert history.stopped == (
+        "all epochs done; no epoch had a finite validation loss, so the last weights are kept"
+    )
+    assert "no epoch had a finite validation loss" in caplog.text
+
+
+def test_an_optimizer_holds_all_that_trains():
+    net, x, y = problem()
+    adam = torch.optim.Adam(net.parameters())
+    net.append(nn.Linear(1, 1))
+    with pytest.raises(ConfigError, match=r"does not hold 3.weight, 3.bias\. Was a layer added or replaced"):
+        train(net, x, y, loss="mse", optimizer=adam)
+    net[3] = nn.Identity()
+    net[2] = nn.Linear(net[2].in_features, 1)
+    with pytest.raises(
+        ConfigError, match=r"2.weight, 2.bias, and holds parameters that are not the network's"
+    ):
+        train(net, x, y, loss="mse", optimizer=adam)
+    net[2].requires_grad_(False)
+    train(net, x, y, loss="mse", optimizer=adam, epochs=1)
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_a_callback_may_add_what_the_optimizer_does_not_hold(engine, caplog):
+    net, x, y = problem()
+    sgd = OPTIMIZERS["sgd"](net[2].parameters())
+    before, at = net[0].weight.detach().clone(), {}
+
+    def add(progress):
+        at[progress.epoch] = net[0].weight.detach().clone()
+        if progress.epoch == 2:
+            sgd.add_param_group({"params": list(net[0].parameters())})
+
+    train(net, x, y, loss="mse", optimizer=sgd, epochs=4, callbacks=add, engine=engine)
+    assert torch.equal(at[2], before)
+    assert not torch.equal(at[3], before)
+    assert "does not hold 0.weight, 0.bias: these parameters stay" in caplog.text
+
+
+def test_what_the_kernels_cannot_go_on_with_goes_on_with_autograd(monkeypatch):
+    monkeypatch.setattr(loop, "FEW_STEPS", 0)
+    net, x, y = problem()
+
+    def hook(progress):
+        if progress.epoch == 2:
+            net[0].register_forward_hook(lambda module, args, out: out * 0.5)
+
+    history = train(net, x, y, loss="mse", epochs=4, callbacks=hook)
+    assert history.engine == (
+        "autograd from epoch 3 on, the kernels before: "
+        "layer Sequential.0 (Linear) has hooks, which the kernels would not call."
+    )
+    net[0]._forward_hooks.clear()
+    with pytest.raises(ConfigError, match=r"engine='kernels' cannot go on in epoch 3: layer Sequential\.0"):
+        train(net, x, y, loss="mse", epochs=4, callbacks=hook, engine="kernels")
+
+
+class Stateful(nn.Linear):
+    """Counts calls in what is neither parameter nor buffer, and keeps a buffer out of `state_dict`."""
+
+    def __init__(self, d_in, d_out):
+        super().__init__(d_in, d_out)
+        self.calls = 0
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, x):
+        if self.training:
+            self.calls += 1
+            self.seen += 1
+        return super().forward(x)
+
+    def get_extra_state(self):
+        return {"calls": self.calls}
+
+    def set_extra_state(self, state):
+        self.calls = state["calls"]
+
+
+def test_extra_state_and_all_buffers_come_back_with_the_best_epoch():
+    net, x = nn.Sequential(Stateful(3, 1)), torch.randn(40, 3)
+    rate = iter([0.05, 1.0, 1.0])  # the first epoch is the best one
+    history = train(
+        net,
+        x,
+        x[:, :1],
+        loss="mse",
+        optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+        schedule=lambda progress: next(rate, 1.0) if progress else 0.05,
+        epochs=3,
+        validation=0.2,
+        batch_size=32,
+    )
+    assert history.best_epoch == net[0].calls == int(net[0].seen)
+
+
+def test_lbfgs_trains_by_its_closure():
+    net, x, y = problem()
+    linear = nn.Linear(x.shape[1], 1)
+    solution = torch.linalg.lstsq(torch.cat([x, torch.ones(len(x), 1)], 1), y).solution
+    history = train(
+        linear,
+        x,
+        y,
+        loss="mse",
+        optimizer=lambda p: torch.optim.LBFGS(p, max_iter=50),
+        epochs=3,
+        batch_size=len(x),
+    )
+    torch.testing.assert_close(linear.weight.detach().T, solution[:-1], rtol=1e-3, atol=1e-4)
+    assert history.engine == "autograd: the kernels do not know the optimiser LBFGS."
+    assert history.train_loss[0] > history.train_loss[-1]
+    accumulated = nn.Linear(x.shape[1], 1)
+    train(
+        accumulated,
+        x,
+        y,
+        loss="mse",
+        optimizer=lambda p: torch.optim.LBFGS(p, max_iter=50),
+        epochs=3,
+        batch_size=len(x) // 4,
+        accumulate=4,
+    )
+    torch.testing.assert_close(accumulated.weight, linear.weight, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ConfigError, match="computes them several times for an update"):
+        train(net, x, y, loss="mse", optimizer=torch.optim.LBFGS, accumulate="forever")
+
+
+def test_an_optimizer_without_a_rate():
+    class Fixed(torch.optim.Optimizer):
+        def __init__(self, parameters):
+            super().__init__(parameters, {"eta": 0.1})
+
+        def step(self, closure=None):
+            with torch.no_grad():
+                for p in self.param_groups[0]["params"]:
+                    p -= 0.1 * p.grad
+
+    _, history = trained("autograd", optimizer=Fixed)
+    assert history.train_loss[-1] < history.train_loss[0]
+    assert np.isnan(history.lr).all()
+    with pytest.raises(ConfigError, match="Fixed has no option lr"):
+        trained("autograd", optimizer=Fixed, schedule="cosine")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_networks_of_other_types_train_and_validate(dtype):
+    torch.manual_seed(0)
+    x = torch.randn(64, 5)
+    net, seen = ml.mlp(5, [8], 1).to(dtype), []
+    history = train(
+        net,
+        x,
+        x[:, :1],
+        loss="mse",
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.05),
+        epochs=3,
+        validation=0.2,
+        metrics={"mae": lambda out, y: float(np.abs(out - y).mean())},
+        callbacks=lambda progress: seen.append(progress.val_outputs[0].dtype) and None,
+    )
+    assert history.train_loss[-1] < history.train_loss[0]
+    assert len(history.metrics["mae"]) == 3
+    assert set(seen) == {np.dtype(np.float64 if dtype == torch.float64 else np.float32)}
+
+
+class Lookup(nn.Module):
+    """An embedding that is not the first layer of the module, beside numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.table = nn.Linear(6, 1), nn.Embedding(10, 4)
+
+    def forward(self, codes, numbers):
+        return self.head(torch.cat([self.table(codes), numbers], 1))
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_several_inputs_and_an_embedding_anywhere(as_dict):
+    torch.manual_seed(0)
+    codes, numbers = torch.randint(0, 10, (80,)), torch.randn(80, 2)
+    y = (codes.float() / 5 + numbers[:, 0])[:, None]
+    inputs = {"numbers": numbers, "codes": codes} if as_dict else (codes, numbers.numpy())
+    history = train(
+        Lookup(),
+        inputs,
+        y,
+        loss="mse",
+        optimizer=lambda p: torch.optim.Adam(p, 0.05),
+        epochs=30,
+        validation=0.25,
+    )
+    assert min(history.val_loss) < 0.1
+    assert history.engine.startswith("autograd")
+    with pytest.raises(DataError, match=r"it cannot take rows of shape \(5,\), \(2,\)"):
+        train(nn.Linear(5, 1), (torch.zeros(8, 5), torch.zeros(8, 2)), y[:8], loss="mse")
+
+
+def test_a_loss_of_several_targets():
+    x, near, far = torch.randn(40, 3), torch.randn(40, 2), torch.randn(40, 2) + 5
+    history = train(nn.Linear(3, 2), x, (near, far), loss=nn.TripletMarginLoss(), epochs=3, validation=0.2)
+    assert len(history.val_loss) == 3
+    gaussian = train(nn.Linear(3, 2), x, (near, torch.ones(40, 2)), loss=nn.GaussianNLLLoss(), epochs=2)
+    assert gaussian.engine.startswith("autograd")
+    with pytest.raises(
+        ConfigError, match=r"TripletMarginLoss\(anchor, positive, negative\) cannot be called"
+    ):
+        train(nn.Linear(3, 2), x, near, loss=nn.TripletMarginLoss())
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_weights_reach_a_loss_by_name_or_as_its_last_argument_and_no_option(engine):
+    torch.manual_seed(0)
+    x = torch.randn(64, 3)
+    y = x[:, :1].clone()
+    y[:32] += 100  # rows of weight 0 are rubbish
+    weight = torch.cat([torch.zeros(32), torch.ones(32)])
+
+    def by_name(out, target, beta=1.0, *, sample_weight=None):
+        return (
+            sample_weight * nn.functional.smooth_l1_loss(out, target, beta=beta, reduction="none")[:, 0]
+        ).mean()
+
+    def last(out, target, w):
+        return (w * (out - target)[:, 0].square()).mean()
+
+    options = {
+        "optimizer": lambda p: torch.optim.Adam(p, 0.05),
+        "epochs": 60,
+        "batch_size": 64,
+        "engine": engine,
+    }
+    for loss in (
+        by_name,
+        last,
+        nn.functional.huber_loss,
+        partial(nn.functional.huber_loss, delta=2.0),
+        "huber",
+    ):
+        net = nn.Linear(3, 1)
+        train(net, x, y, loss=loss, sample_weight=weight, **options)
+        assert net(x).mean().abs() < 1
+    for loss in (
+        lambda out, target, beta=1.0: (out - target).square().mean(),
+        lambda *parts: parts[0].mean(),
+        lambda out, target, **options: out.mean(),
+        nn.functional.cosine_embedding_loss,
+    ):
+        with pytest.raises(ConfigError, match="sample_weight"):
+            train(nn.Linear(3, 1), x, y, loss=loss, sample_weight=weight, **options)
+
+
+def test_kl_divergence_is_a_mean_over_the_batch():
+    torch.manual_seed(0)
+    x, p = torch.randn(60, 4), torch.softmax(torch.randn(60, 3), 1)
+
+    def run(k, weight=None):
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(1))
+        loss = nn.KLDivLoss(reduction="batchmean")
+        options = {"optimizer": OPTIMIZERS["sgd"], "shuffle": False, "sample_weight": weight}
+        history = train(net, x, p, loss=loss, epochs=1, batch_size=60 // k, accumulate=k, **options)
+        return net[0].weight.detach(), history.train_loss[0]
+
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(1))
+    assert run(1)[1] == pytest.approx(nn.functional.kl_div(net(x), p, reduction="batchmean").item(), rel=1e-5)
+    torch.testing.assert_close(run(3)[0], run(1)[0])
+    torch.testing.assert_close(run(1, torch.ones(60))[0], run(1)[0])
+
+
+@pytest.mark.parametrize("engine", ["kernels", "autograd"])
+def test_a_loss_must_depend_on_the_output(engine):
+    with pytest.raises(DataError, match="a loss must depend on the network's output"):
+        trained(engine, loss=lambda out, target: (out.detach() - target).square().mean())
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_trains_within_a_block_without_gradients(context):
+    net, x, y = problem()
+    with context():
+        history = train(net, x, y, loss="mse", epochs=2)
+    assert history.train_loss[1] < history.train_loss[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0; got 1.5"),
+        ({"seed": None}, "seed must be a whole number"),
+        ({"epochs": True}, "epochs must be a whole number of at least 1; got True"),
+        ({"steps": 0}, "steps must be a whole number of at least 1; got 0"),
+        ({"time_budget": float("nan")}, "time_budget must be positive; got nan"),
+        ({"clip_value": 0.0}, "clip_value must be positive; got 0.0"),
+        ({"callbacks": [None]}, "callbacks must be functions of a Progress; got None among them"),
+        ({"callbacks": 3}, "callbacks must be functions of a Progress, in a list; got 3"),
+        ({"metrics": [len]}, "metrics must be a dict from names to functions"),
+        ({"device": "cuda:99"}, "device must be one that PyTorch can use here"),
+        ({"device": "nowhere"}, "device must be one that PyTorch can use here, such as 'cpu'; got 'nowhere'"),
+        ({"threads": 0}, "threads must be a whole number of at least 1"),
+        ({"loss": nn.MSELoss}, "a torch.nn loss such as .*, or a function; got the class MSELoss"),
+        (
+            {"accumulate": "always"},
+            "accumulate must be a whole number of at least 1, or 'forever'; got 'always'",
+        ),
+    ],
+)
+def test_refuses_a_wrong_value_in_words(options, message):
+    net, x, y = problem()
+    with pytest.raises(ConfigError, match=message):
+        train(net, x, y, **{"loss": "mse", **options})

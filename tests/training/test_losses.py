@@ -99,15 +99,19 @@ def test_a_module_of_ones_own_may_take_weights():
     ("loss", "options", "message"),
     [
         ("mes", {}, r"unknown loss 'mes'; known: binary_cross_entropy, .*Did you mean 'mse'\?"),
-        (3, {}, "loss must be a name, a torch.nn loss or a callable; got int"),
+        (3, {}, "loss must be a name, a torch.nn loss such as nn.MSELoss\\(\\), or a function; got int"),
         ("mse", {"has_target": False}, "MSELoss compares output with target; got no target. Pass y"),
         (nn.MSELoss(reduction="none"), {}, "one number for a batch; MSELoss has reduction='none'"),
         (
             lambda out, y: out.sum(),
             {"has_weight": True},
-            "take the weights as last argument: .*out, target, weight",
+            r"as its last one, without a default: loss\(out, target, sample_weight\) -> scalar",
         ),
-        (lambda out: out.sum(), {"has_weight": True, "has_target": False}, r"loss\(out, weight\) -> scalar"),
+        (
+            lambda out: out.sum(),
+            {"has_weight": True, "has_target": False},
+            "reaches a loss of your own as an argument of that name",
+        ),
     ],
 )
 def test_refuses_a_loss(loss, options, message):

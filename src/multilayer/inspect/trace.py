@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from multilayer.errors import DataError, extra, nearest
-from multilayer.training.arrays import as_input
+from multilayer.training.arrays import Inputs, as_inputs, call, parts_of
+from multilayer.training.autograd import REFUSALS, first_that_fits, is_torchs
+from multilayer.training.random_state import RandomState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +136,7 @@ def trace(net: nn.Module, x: Any) -> Trace:
 
     Args:
         net: any module; its layers without children are recorded.
-        x: the batch (n_rows, ...): NumPy, tensor, DataFrame.
+        x: the batch (n_rows, ...): NumPy, tensor, DataFrame; or several, in a tuple or dict, as in `train`.
 
     Returns:
         the `Trace`, the batch itself as its first entry, "input".
@@ -150,8 +152,8 @@ def trace(net: nn.Module, x: Any) -> Trace:
     1      Flatten(start_dim=1, end_dim=-1)  2 x 2             1.2500  1.6394    50%
     0 trainable parameters; network in training mode
     """
-    batch = as_input(net, x)
-    layers = [_record("input", "batch", 0, batch)]
+    batch = _input(net, x)
+    layers = [_record(name, "batch", 0, part) for name, part in _named(batch)]
     seen: set[int] = set()
     running: list[str] = []
 
@@ -171,14 +173,15 @@ def trace(net: nn.Module, x: Any) -> Trace:
         handles.append(module.register_forward_hook(lambda m, _, out, name=name: after(name, m, out)))
     buffers = copy.deepcopy(list(net.buffers()))
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            net(batch)
+        with torch.no_grad(), RandomState(0, of_all=not is_torchs(net)).in_place():
+            call(net, batch)
     except DataError:
         raise
-    except (RuntimeError, ValueError, IndexError) as error:
+    except REFUSALS as error:
         at = f"layer {running[-1]}" if running else "the network"
+        shapes = ", ".join(str(tuple(part.shape)) for part in parts_of(batch))
         raise DataError(
-            f"{at} cannot take what comes to it: {error}. The batch has shape {tuple(batch.shape)}."
+            f"{at} cannot take what comes to it: {error}. The batch has shape {shapes}."
         ) from error
     finally:
         for handle in handles:
@@ -207,3 +210,24 @@ def _record(name: str, kind: str, n_parameters: int, output: Tensor) -> LayerTra
         std=float(values.std(correction=0)),
         zeros=float((values == 0).double().mean()),
     )
+
+
+def _input(net: nn.Module, x: Any) -> Inputs:
+    """The batch as the network can take it; as numbers where it can take it in no way, to see where it
+    fails.
+    """
+    candidates = as_inputs(net, x)
+    if len(candidates) == 1:
+        return candidates[0]
+    try:
+        return first_that_fits(net, candidates)[0]
+    except REFUSALS:
+        return candidates[0]
+
+
+def _named(batch: Inputs) -> list[tuple[str, Tensor]]:
+    """The parts of a batch, with names for the record."""
+    if isinstance(batch, Tensor):
+        return [("input", batch)]
+    parts = batch.items() if isinstance(batch, dict) else enumerate(batch)
+    return [(f"input {key}", part) for key, part in parts]

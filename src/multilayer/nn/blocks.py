@@ -1,5 +1,6 @@
 """The building blocks of a multilayer perceptron, all of them plain `torch.nn` modules."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, nearest
 
-Activation = str | Callable[[], nn.Module]
+Activation = str | nn.Module | Callable[[], nn.Module]
 
 
 class Residual(nn.Module):
@@ -86,7 +87,8 @@ def mlp(
         d_in: features that come in.
         hidden: width of each hidden layer; () makes a linear model.
         d_out: outputs: 1 for one number, the number of classes for logits.
-        activation: one for all hidden layers, or one for each (names of `ACTIVATIONS`, or makers of modules).
+        activation: one for all hidden layers, or one for each (names of `ACTIVATIONS`, makers of modules,
+            or modules, of which each layer gets a copy).
         norm: "batch", "layer" or None, after each activation.
         dropout: share of outputs set to zero in training; one for all hidden layers, or one for each.
         residual: go around each hidden layer whose width equals its input's (`Residual`).
@@ -132,13 +134,15 @@ def check_norm(norm: str | None) -> None:
 
 
 def make_activation(activation: Activation, d: int = 1) -> nn.Module:
-    """A new activation module from its name in `ACTIVATIONS` or from a maker such as `nn.ReLU`.
+    """A new activation module from its name in `ACTIVATIONS`, a maker such as `nn.ReLU`, or a module to copy.
 
     "prelu" has a slope for each of d units, for what is below 0; they start at 0, as a ReLU.
 
     >>> make_activation("gelu")
     GELU(approximate='none')
     """
+    if isinstance(activation, nn.Module):
+        return copy.deepcopy(activation)
     if not isinstance(activation, str):
         return activation()
     if activation not in ACTIVATIONS:

@@ -14,6 +14,7 @@ from multilayer.recipe.config import Config, Whole
 from multilayer.recipe.data import Data, require
 from multilayer.table.encode import Batch, Encoder, most_varied
 from multilayer.table.schema import Schema
+from multilayer.training.random_state import RandomState
 from multilayer.training.task import Task
 
 MOST_PERIODIC = 128  # numbers with a periodic embedding: those with the most distinct values
@@ -97,8 +98,7 @@ def _monotone_inputs(encoder: Encoder, directions: Mapping[str, int]) -> dict[st
 
 def build(network: NetworkConfig, seed: int, start: Callable[[Any], None] | None = None) -> Any:
     """A new network whose weights follow from the seed; start: what sets them further."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with RandomState(seed, of_all=False).in_place():
         net = network.build()
         if start is not None:
             start(net)

@@ -166,13 +166,16 @@ class KernelEngine:
     def run_epoch(self, order: Array, bounds: Array, learning_rate: float) -> float:
         """As `NumpyEngine.run_epoch`."""
         if self.settings.solver == "sgd" and learning_rate != self.rate:
-            self.kernels.moment1 *= self.rate / learning_rate  # scikit-learn's velocity has the rate in it
+            for state in self.torch_optimizer.state.values():  # scikit-learn's velocity has the rate in it
+                if "momentum_buffer" in state:
+                    state["momentum_buffer"] *= self.rate / learning_rate
             self.rate = learning_rate
         rate = self.settings.learning_rate_init if self.settings.solver == "adam" else learning_rate
         order = np.arange(len(order)) if len(bounds) == 2 else order
         total, before = 0.0, self._squares()
         for first, last, n in self._pieces(order, bounds):
             self.torch_optimizer.param_groups[0]["weight_decay"] = self.settings.alpha / n
+            self.kernels.read_optimizer()
             piece = bounds[first : last + 1]
             losses = self.kernels.run_epoch(order, piece, np.full(last - first, rate))
             after = self._squares()
@@ -287,7 +290,6 @@ def _as_torch(
 
 def _loss(out_activation: str, y: Array) -> tuple[Any, Array]:
     """A loss of the kernels whose mean over rows is summed over outputs, as in scikit-learn; and its y."""
-    import torch
     from torch import nn
 
     from multilayer.training.losses import Loss
@@ -299,11 +301,7 @@ def _loss(out_activation: str, y: Array) -> tuple[Any, Array]:
         "identity": lambda: nn.HuberLoss(delta=UNBOUNDED),
         "logistic": nn.BCEWithLogitsLoss,
     }
-    loss: Any = makers[out_activation]()
-    loss.weight = torch.full(
-        (y.shape[1],), float(y.shape[1])
-    )  # of each output: a mean over them becomes a sum
-    return Loss(loss, True), _single(y)
+    return Loss(makers[out_activation](), True, sums_outputs=True), _single(y)
 
 
 def _poisson_constants(y: Array) -> Array:

@@ -1,8 +1,8 @@
 """The autograd engine: any module, any loss, any `torch.optim` optimiser, any device, one step at a time."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -10,13 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from multilayer.errors import DataError
+from multilayer.errors import ConfigError, DataError
 from multilayer.nn.monotone import keep_signs
+from multilayer.training.arrays import Inputs, Target, batches_of, call, n_rows_of, parts_of, taken
 from multilayer.training.losses import Loss
+from multilayer.training.random_state import RandomState
 
 
 class AutogradEngine:
     """Trains a module by PyTorch's autograd. The kernel engine follows the same contract.
+
+    Every module trains in the mode that it is in: one in `eval()` stays there.
 
     Args:
         net: the module; its parameters are trained in place.
@@ -24,9 +28,13 @@ class AutogradEngine:
         loss: gives one number for a batch.
         optimizer: holds the module's parameters.
         clip_norm: largest norm of all gradients together, or None.
+        clip_value: largest gradient of any one number, or None.
         accumulate: batches for one update, or "forever": an update each batch, and gradients never cleared.
-        seed: of dropout.
+        seed: of dropout, and of whatever network and loss draw.
         threads: for PyTorch's operations; None leaves its setting.
+
+    Raises:
+        ConfigError: gradients that are never cleared, with an optimiser that computes them several times.
     """
 
     name = "autograd"
@@ -34,30 +42,47 @@ class AutogradEngine:
     def __init__(
         self,
         net: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
+        x: Inputs,
+        y: Target,
         weight: Tensor | None,
         *,
         loss: Loss,
         optimizer: torch.optim.Optimizer,
         clip_norm: float | None,
         accumulate: int | Literal["forever"],
+        clip_value: float | None = None,
         seed: int = 0,
         threads: int | None = 1,
     ) -> None:
         self.net = net
         self.use(x, y, weight)
         self.loss, self.optimizer = loss, optimizer
-        self.clip_norm, self.accumulate = clip_norm, accumulate
-        self.seed, self.threads = seed, threads
-        self.random_state: list[Tensor] | None = None
-        self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        optimizer.zero_grad(set_to_none=True)
+        self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
+        self.threads = threads
+        self.random = RandomState(seed, parts_of(x)[0].device, of_all=not is_torchs(net, loss.module))
+        self.needs_closure = needs_closure(optimizer)
+        if self.needs_closure and accumulate == "forever":
+            raise ConfigError(
+                f"accumulate='forever' never clears gradients; {type(optimizer).__name__} computes them "
+                "several "
+                "times for an update. Leave accumulate at 1."
+            )
+        clear_gradients(optimizer)
 
-    def use(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
+    def use(self, x: Inputs, y: Target, weight: Tensor | None) -> None:
         """Train on these rows from now on."""
         self.x, self.y, self.weight = x, y, weight
+
+    def refresh(self) -> None:
+        """Nothing: each step looks at network, loss and optimiser anew."""
+
+    def read_optimizer(self) -> None:
+        """Nothing, likewise."""
+
+    def masses(self) -> NDArray[np.float32]:
+        """What each row counts in the mean that the loss is."""
+        mass = self.loss.mass(self.y, self.weight)
+        return np.ones(n_rows_of(self.x), np.float32) if mass is None else mass.float().cpu().numpy()
 
     def run_epoch(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]
@@ -66,45 +91,43 @@ class AutogradEngine:
 
         Returns:
             the loss of every step, before its update.
-        """
-        rows = torch.from_numpy(order[bounds[0] : bounds[-1]]).to(self.x.device)
-        x, y, weight = self.x[rows], _take(self.y, rows), _take(self.weight, rows)
-        losses, starts, n_steps = [], (bounds - bounds[0]).tolist(), len(lr_factors)
-        shares = self._shares(starts, weight)
-        self.net.train()
-        with self._own_state():
-            for step in range(n_steps):
-                batch = slice(starts[step], starts[step + 1])
-                value = self.loss(
-                    self.net(x[batch]),
-                    None if y is None else y[batch],
-                    None if weight is None else weight[batch],
-                )
-                _check_scalar(value)
-                (value * shares[step]).backward()
-                if self._ends_group(step, n_steps):
-                    self._update(float(lr_factors[step]))
-                losses.append(value.detach())
-        return torch.stack(losses).double().cpu().numpy()
 
-    def predict(self, x: Tensor) -> Tensor:
+        Raises:
+            DataError: a loss that is no scalar or does not depend on the network, BatchNorm with one row.
+        """
+        rows = torch.from_numpy(order[bounds[0] : bounds[-1]])
+        sizes = np.diff(bounds).tolist()
+        n_steps, k = len(lr_factors), 1 if self.accumulate == "forever" else int(self.accumulate)
+        losses: list[Tensor] = []
+        with self._own_state():
+            batches = batches_of(self.x, self.y, self.weight, rows, sizes)
+            shares = self.loss.shares(batches, k)
+            if self.accumulate != "forever":
+                clear_gradients(self.optimizer)
+            for first in range(0, n_steps, k):
+                update = range(first, min(first + k, n_steps))
+                parts = [(*batches[step], shares[step]) for step in update]
+                losses += self._update(parts, float(lr_factors[update[-1]]))
+            return torch.stack(losses).double().cpu().numpy()
+
+    def predict(self, x: Inputs) -> Tensor:
         """Outputs in evaluation mode, in bounded memory."""
-        with torch_threads(self.threads):
+        with self._own_state():
             return forward_in_chunks(self.net, x)
 
     @contextmanager
     def _own_state(self) -> Iterator[None]:
-        """PyTorch's random state, threads and denormals as this engine wants them; restored afterwards."""
-        cuda = [self.x.device] if self.x.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda), denormals_flushed(), torch_threads(self.threads):
-            if self.random_state is None:
-                torch.manual_seed(self.seed)
-            else:
-                torch.set_rng_state(self.random_state[0])
-                for device, state in zip(cuda, self.random_state[1:], strict=True):
-                    torch.cuda.set_rng_state(state, device)
+        """PyTorch's random state, threads, modes and denormals as this engine wants them; restored
+        afterwards.
+        """
+        with (
+            self.random.in_place(),
+            denormals_flushed(),
+            torch_threads(self.threads),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             yield
-            self.random_state = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, cuda)]
 
     def load(self) -> None:
         """Nothing: there is nothing to load."""
@@ -119,7 +142,7 @@ class AutogradEngine:
 
     def running_bytes(self, batch_size: int) -> int:
         """Memory of one batch of rows; what PyTorch keeps for the way back is not counted."""
-        return batch_size * self.x[:1].numel() * self.x.element_size()
+        return batch_size * sum(part[:1].numel() * part.element_size() for part in parts_of(self.x))
 
     @property
     def is_finite(self) -> bool:
@@ -129,48 +152,132 @@ class AutogradEngine:
     def close(self) -> None:
         """Nothing to give back: module and optimiser own their numbers all the time."""
 
-    def _ends_group(self, step: int, n_steps: int) -> bool:
-        return self.accumulate == "forever" or (step + 1) % self.accumulate == 0 or step + 1 == n_steps
+    def _update(self, parts: Sequence[tuple[Any, ...]], lr_factor: float) -> list[Tensor]:
+        """One update from some batches, each (x, y, weight, share); their losses before it."""
+        first: list[Tensor] = []
 
-    def _shares(self, starts: list[int], weight: Tensor | None) -> list[float]:
-        """Each batch's share in its update: for a mean loss its rows (or their weights) among all of them."""
-        n_steps, k = len(starts) - 1, self.accumulate
-        if k == "forever" or k == 1 or not self.loss.is_mean:
-            return [1.0] * n_steps
-        sizes = [b - a if weight is None else float(weight[a:b].sum()) for a, b in pairwise(starts)]
-        groups = [sum(sizes[first : first + k]) for first in range(0, n_steps, k)]
-        return [size / groups[step // k] if size else 0.0 for step, size in enumerate(sizes)]
+        def closure() -> Tensor:
+            """Gradients anew, for optimisers that ask several times for one update."""
+            if first:
+                clear_gradients(self.optimizer)
+            losses = self._gradients(parts)
+            if not first:
+                first.extend(losses)
+            return torch.stack([loss * part[3] for loss, part in zip(losses, parts, strict=True)]).sum()
 
-    def _update(self, lr_factor: float) -> None:
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
-        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = lr * lr_factor
-        try:
-            self.optimizer.step()
-        finally:
-            for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-                group["lr"] = lr
+        if not self.needs_closure:
+            closure()  # before the factor is on: the loss may set the rate itself
+        with self._rates(lr_factor):
+            if self.needs_closure:
+                self.optimizer.step(closure)  # type: ignore[arg-type]
+            else:
+                self.optimizer.step()
         keep_signs(self.net)
         if self.accumulate != "forever":
-            self.optimizer.zero_grad(set_to_none=True)
+            clear_gradients(self.optimizer)
+        return first
+
+    def _gradients(self, parts: Sequence[tuple[Any, ...]]) -> list[Tensor]:
+        losses = []
+        for x, y, weight, share in parts:
+            value = check_scalar(self.loss(_forward(self.net, x), y, weight))
+            losses.append(value.detach())
+            if share == 0:
+                continue  # none of its rows counts
+            if not value.requires_grad:
+                raise DataError(NO_GRADIENT)
+            (value if share == 1 else value * share).backward()
+        held = (p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None)
+        if self.clip_value is not None:
+            nn.utils.clip_grad_value_(held, self.clip_value)
+        elif self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(held, self.clip_norm)
+        return losses
+
+    @contextmanager
+    def _rates(self, factor: float) -> Iterator[None]:
+        """Every group's learning rate times a factor, for one update."""
+        if factor == 1:
+            yield  # and what the optimiser makes of its own rate stays
+            return
+        groups = [group for group in self.optimizer.param_groups if "lr" in group]
+        given = [group["lr"] for group in groups]
+        for group, lr in zip(groups, given, strict=True):
+            group["lr"] = lr * factor
+        try:
+            yield
+        finally:
+            for group, lr in zip(groups, given, strict=True):
+                group["lr"] = lr
 
 
-def _check_scalar(value: Any) -> None:
+def clear_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """`zero_grad()`, without importing PyTorch's compiler, as PyTorch's own does: 2 s of a small run."""
+    is_own = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad and "zero_grad" not in vars(
+        optimizer
+    )
+    if not is_own:
+        optimizer.zero_grad(set_to_none=True)
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimiser computes gradients itself, several times for an update, as LBFGS does.
+
+    >>> p = [nn.Parameter(torch.zeros(1))]
+    >>> needs_closure(torch.optim.LBFGS(p)), needs_closure(torch.optim.SGD(p))
+    (True, False)
+    """
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def is_torchs(*modules: nn.Module | None) -> bool:
+    """Whether all are PyTorch's modules, or ours, throughout: they draw from PyTorch's generator alone."""
+    inner = [part for module in modules if module is not None for part in module.modules()]
+    known = ("torch.nn.", "multilayer.")
+    return None not in modules and all(type(part).__module__.startswith(known) for part in inner)
+
+
+def check_scalar(value: Any) -> Tensor:
+    """The loss of a batch, if it is one number.
+
+    Raises:
+        DataError: it is not.
+    """
     if not isinstance(value, Tensor):
         raise DataError(f"a loss must give a tensor of one number for a batch; got {type(value).__name__}.")
     if value.ndim:
         raise DataError(
             f"a loss must give one number for a batch; got shape {tuple(value.shape)}. Take its mean."
         )
+    return value
 
 
-def _take(values: Tensor | None, rows: Tensor) -> Tensor | None:
-    return None if values is None else values[rows]
+def _forward(net: nn.Module, x: Inputs) -> Any:
+    try:
+        return call(net, x)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise DataError(ONE_ROW) from error
 
 
-def _output(net: nn.Module, x: Tensor) -> Tensor:
-    out = net(x)
+NO_GRADIENT = (
+    "a loss must depend on the network's output, for gradients to follow from it; it does not. "
+    "Leave out detach(), item(), argmax() and NumPy in the loss."
+)
+ONE_ROW = (
+    "BatchNorm needs at least 2 rows in a batch to have a variance; got a batch of 1. "
+    "Change batch_size so that every batch has more rows."
+)
+
+
+def _output(net: nn.Module, x: Inputs) -> Tensor:
+    out = call(net, x)
     if not isinstance(out, Tensor):
         raise DataError(
             f"a network must give one tensor, with a row for each row of x; got {type(out).__name__}. "
@@ -180,7 +287,7 @@ def _output(net: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def forward_in_chunks(net: nn.Module, x: Tensor, chunk: int | None = None) -> Tensor:
+def forward_in_chunks(net: nn.Module, x: Inputs, chunk: int | None = None) -> Tensor:
     """Outputs of a module in evaluation mode, in bounded memory; its mode is as before afterwards.
 
     chunk: rows at once; None is what the module says as `rows_at_once`, else 8,192.
@@ -188,11 +295,47 @@ def forward_in_chunks(net: nn.Module, x: Tensor, chunk: int | None = None) -> Te
     Raises:
         DataError: the module gives something else than a tensor.
     """
+    size: Any = getattr(net, "rows_at_once", 8192) if chunk is None else chunk
+    starts = range(0, max(n_rows_of(x), 1), size)
+    with evaluating(net):
+        return torch.cat([_output(net, taken(x, slice(start, start + size))) for start in starts])
+
+
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # of a network that cannot take its input
+
+
+def first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Inputs, Tensor]:
+    """The first of these inputs that the network can take, and what it makes of the first two rows.
+
+    Nothing of the network, and no generator, changes.
+
+    Raises:
+        DataError: the network gives something else than a tensor.
+        RuntimeError, ValueError, IndexError, TypeError: of the first, where it can take none.
+
+    >>> x, out = first_that_fits(nn.Embedding(3, 2), [torch.tensor([1, 2]), torch.tensor([1.0, 2.0])])
+    >>> x.dtype, out.shape
+    (torch.int64, torch.Size([2, 2]))
+    """
+    problems = []
+    for x in candidates:
+        try:
+            with RandomState(0, parts_of(x)[0].device, of_all=not is_torchs(net)).in_place():
+                return x, forward_in_chunks(net, taken(x, slice(0, 2)))
+        except DataError:
+            raise
+        except REFUSALS as error:
+            problems.append(error)
+    raise problems[0]
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Every module in `eval()`; afterwards each is in the mode in which it was."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
-    size: Any = getattr(net, "rows_at_once", 8192) if chunk is None else chunk
     try:
-        return torch.cat([_output(net, x[start : start + size]) for start in range(0, max(len(x), 1), size)])
+        yield
     finally:
         for module, mode in modes:
             module.training = mode

@@ -51,6 +51,8 @@ class Snapshots:
     [3, 3]
     """
 
+    changes = "nothing"  # of what the kernels have read; see pack.py
+
     def __init__(self, most: int, keep: Keep | None = None) -> None:
         self.most = most
         self.keep = keep or _as_they_are
@@ -92,6 +94,8 @@ class LastBest:
     >>> kept.of[0][0].epoch
     5
     """
+
+    changes = "nothing"
 
     def __init__(self, error: Callable[[NDArray[np.float32]], float], keep: Keep | None = None) -> None:
         self.error = error

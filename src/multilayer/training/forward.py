@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from multilayer.errors import DataError
@@ -19,41 +18,49 @@ CHUNK_FLOATS = 1 << 20  # values of one forward pass: 4 MB, half of a common las
 _COMPILING = threading.Lock()
 
 
-class FlatWeights:
-    """One buffer that holds every tensor of a module; the tensors are views of it.
+class Located:
+    """A plan's layers with the addresses of their kernels and of the module's tensors.
+
+    Tensors stay where they are: whoever else looks at their memory (a NumPy array, a flat vector, another
+    process) sees what is trained, and the kernels see what is written there. That memory is kept alive.
 
     Args:
         plan: of the module.
+        n_threads: for each matrix product.
 
     Attributes:
-        array: float32 (flat_size,), what the kernels read and write.
-        ints: int64, counters and column numbers.
+        ops: int64 (n_ops, N_FIELDS).
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, n_threads: int = 1) -> None:
         self.plan = plan
-        self.array = floats(plan.flat_size)
-        self.array[plan.ones : 2 * plan.ones] = 1
-        self.ints = plan.ints.copy()
-        self.tensor = torch.from_numpy(self.array)
-        base = self.tensor.data_ptr()
-        self._places = [(slot.tensor, base + 4 * slot.start) for slot in plan.slots]
-        self.attach()
+        self._constants = floats(2 * plan.ones)
+        self._constants[plan.ones :] = 1
+        self._memory = [slot.tensor.detach() for slot in plan.slots]
+        self._counters = [counter.detach() for counter, _ in plan.counters]
+        self._addresses = _addresses_of(plan)
+        at = {slot.start: address for slot, address in zip(plan.slots, self._addresses, strict=False)}
+        at |= {0: self._constants.ctypes.data, plan.ones: self._constants[plan.ones :].ctypes.data}
+        self.ops = compiled_ops(plan, n_threads)
+        for place, address in _TENSORS:
+            self.ops[:, address] = [at[start] for start in self.ops[:, place].tolist()]
+        for counter, row in plan.counters:
+            self.ops[row, k.AUX2] = counter.data_ptr()
 
     @property
-    def is_attached(self) -> bool:
-        """Whether every tensor of the module still is a view of the buffer."""
-        return all(tensor.data_ptr() == place for tensor, place in self._places)
+    def is_current(self) -> bool:
+        """Whether every tensor of the module still is where it was found."""
+        return _addresses_of(self.plan) == self._addresses
 
-    def attach(self) -> None:
-        """Make every tensor a view of the buffer, where it is not (any more)."""
-        for slot, (tensor, place) in zip(self.plan.slots, self._places, strict=True):
-            if tensor.data_ptr() != place:
-                view = self.tensor[slot.start : slot.stop].view(tensor.shape)
-                view.copy_(tensor.detach())
-                tensor.data = view
-        for counter, place in self.plan.counters:
-            self.ints[place] = int(counter)
+
+_TENSORS = ((k.P0, k.P0_AT), (k.P1, k.P1_AT), (k.B0, k.B0_AT), (k.B1, k.B1_AT))
+
+
+def _addresses_of(plan: Plan) -> list[int]:
+    """Of every tensor of the module, then of its counters."""
+    return [slot.tensor.data_ptr() for slot in plan.slots] + [
+        tensor.data_ptr() for tensor, _ in plan.counters
+    ]
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,7 @@ class Forward:
     Buffers are kept from call to call, a set for each thread that was in a call at the same time.
 
     Args:
-        plan: of the network.
-        ops: its layers with the addresses of their kernels, from `compiled_ops`.
-        weights: where the kernels find the weights.
+        located: the network's layers and where its tensors are.
 
     >>> from torch import nn
     >>> from multilayer.training.plan import read_plan
@@ -81,9 +86,9 @@ class Forward:
     (5, 3)
     """
 
-    def __init__(self, plan: Plan, ops: NDArray[np.int64], weights: FlatWeights) -> None:
-        self.plan, self.ops, self.weights = plan, ops, weights
-        self.chunk = chunk_of(plan)
+    def __init__(self, located: Located) -> None:
+        self.located, self.plan = located, located.plan
+        self.chunk = chunk_of(self.plan)
         self._free: list[_Buffers] = []
 
     def __call__(self, rows: Any) -> NDArray[np.float32]:
@@ -117,10 +122,9 @@ class Forward:
         plan = self.plan
         values = floats(plan.value_width * cap)
         given = arguments(
-            ops=self.ops,
+            ops=self.located.ops,
             reals=plan.reals,
-            ints=self.weights.ints,
-            P=self.weights.array,
+            ints=plan.ints,
             A=values,
             S=floats(plan.stat_size + 1),
             order=np.arange(cap),
@@ -137,8 +141,8 @@ class Forward:
 
 
 def forward_of(plan: Plan) -> Forward:
-    """The forward pass of a module, by its plan; the module's tensors become views of one buffer."""
-    return Forward(plan, compiled_ops(plan), FlatWeights(plan))
+    """The forward pass of a module, by its plan."""
+    return Forward(Located(plan))
 
 
 def compiled_ops(plan: Plan, n_threads: int = 1) -> NDArray[np.int64]:
@@ -204,18 +208,19 @@ _BLANKS: dict[str, NDArray[Any]] = {
     "ops": np.zeros((0, k.N_FIELDS), np.int64),
     "reals": np.zeros((0, k.N_REALS), np.float32),
     "ints": _INTS,
-    **dict.fromkeys(("P", "G", "total", "M", "V", "A", "D", "S"), _FLOATS),
-    "segments": np.zeros((0, 2), np.int64),
+    **dict.fromkeys(("G", "extra", "total", "A", "D", "S"), _FLOATS),
+    "segments": np.zeros((0, k.N_PLACES), np.int64),
     "hyper": np.zeros((0, k.N_HYPER)),
     "x": np.zeros((1, 1), np.float32),
     "labels": _INTS,
     "target": np.zeros((1, 1), np.float32),
     "weight": _FLOATS,
+    "mass": _FLOATS,
     "order": _INTS,
     "bounds": _INTS,
     "lr_factors": _REALS,
     "loss_ints": np.zeros(2, np.int64),
-    "loss_reals": np.zeros(2),
+    "loss_reals": np.zeros(3),
     "columns": _FLOATS,
     "factors": _FLOATS,
     "sizes": np.zeros(10, np.int64),

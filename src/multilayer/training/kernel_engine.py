@@ -15,69 +15,98 @@ from torch import Tensor, nn
 from multilayer.errors import ConfigError, DataError
 from multilayer.training import kernels as k
 from multilayer.training import loss_kernels, update_kernels
-from multilayer.training.autograd import denormals_flushed
+from multilayer.training.autograd import (
+    NO_GRADIENT,
+    ONE_ROW,
+    AutogradEngine,
+    check_scalar,
+    clear_gradients,
+    denormals_flushed,
+)
 from multilayer.training.blas import blas_threads, product_for, product_threads
 from multilayer.training.forward import (
-    FlatWeights,
     Forward,
+    Located,
     arguments,
     as_rows,
     chunk_of,
-    compiled_ops,
     floats,
     round_up,
 )
 from multilayer.training.layer_kernels import LAYERS
 from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
-from multilayer.training.optim import EarlyEpsilonAdam, LeanAdamW, LeanSGD, Muon, lr_scale
-from multilayer.training.plan import Plan, UnknownToKernels, read_plan
+from multilayer.training.plain import (
+    foreign_to_module,
+    foreign_to_optimizer,
+    foreign_to_process,
+    foreign_to_tensor,
+)
+from multilayer.training.plan import Plan, Slot, UnknownToKernels, read_plan
+from multilayer.training.random_state import RandomState
+from multilayer.training.update_rules import UpdateRule, rule_of
 
 logger = logging.getLogger("multilayer")
 
 
 def why_not(
-    net: nn.Module, loss: Loss | Callable[..., Tensor], optimizer: torch.optim.Optimizer, x: Any = None
+    net: nn.Module,
+    loss: Loss | Callable[..., Tensor],
+    optimizer: torch.optim.Optimizer,
+    x: Any = None,
+    y: Any = None,
 ) -> str | None:
     """Why the kernels cannot train this, in a sentence; None when they can.
 
-    x: the rows, where known: their shape is looked at as well.
+    x, y: the rows, where known: their shapes are looked at as well.
 
     >>> net = nn.Sequential(nn.Linear(4, 4), nn.Softmax(dim=1))
     >>> why_not(net, nn.MSELoss(), torch.optim.Adam(net.parameters()))
     'the kernels do not know the layer Sequential.1 (Softmax).'
     """
     try:
-        plan = read_plan(net)
-        _check_optimizer(optimizer, plan)
-        if x is not None:
-            _check_columns(net, plan, tuple(x.shape))
+        _read(net, optimizer, x, y)
     except UnknownToKernels as reason:
         return str(reason)
     return None
 
 
-class KernelEngine:
-    """Trains a module by compiled kernels. The module's parameters and buffers are the trained weights at
-    every moment.
+def _read(net: nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any) -> Plan:
+    """The plan of what is to be trained.
 
-    Its tensors become views of one flat buffer; frozen parameters (`requires_grad=False`) stay as they are.
-    The moments
-    of Adam, SGD and Muon are kept in `optimizer.state`, as PyTorch does, so that another run goes on where
-    this one ended.
+    Raises:
+        UnknownToKernels: the kernels cannot train it.
+    """
+    if x is not None and not hasattr(x, "shape"):
+        raise UnknownToKernels("the network takes several inputs; the kernels know one array.")
+    if isinstance(y, tuple):
+        raise UnknownToKernels("the loss takes several targets; the kernels know one array.")
+    plan = read_plan(net)
+    _check_optimizer(optimizer, plan)
+    if x is not None:
+        _check_columns(net, plan, tuple(x.shape))
+    return plan
+
+
+class KernelEngine:
+    """Trains a module by compiled kernels, where its parameters, buffers and the optimiser's state are.
+
+    Frozen parameters (`requires_grad=False`) and modules in `eval()` stay as they are. The moments of Adam,
+    SGD and Muon are kept in `optimizer.state`, as PyTorch does, so that another run goes on where this one
+    ended. A loss that the kernels do not know is differentiated by autograd, with respect to the output, and
+    to whatever parameters it reaches otherwise.
 
     Args:
         net: the module; its parameters are trained in place.
         x: float32 (n_rows, ...), all training rows.
         y: targets (n_rows, ...), or None for a loss of the output alone.
         weight: float32 (n_rows,), or None.
-        loss: a torch.nn loss, a `Loss`, or a callable of output, or output and target. Losses that the
-        kernels do not know
-            are differentiated by autograd, with respect to the output only.
+        loss: a torch.nn loss, a `Loss`, or a callable of output, or of output and target.
         optimizer: holds the module's parameters.
         clip_norm: largest norm of all gradients together, or None.
+        clip_value: largest gradient of any one number, or None.
         accumulate: batches for one update, or "forever": an update each batch, and gradients that are never
-        cleared.
-        seed: of dropout.
+            cleared.
+        seed: of dropout, and of what a loss draws.
         threads: of one matrix product.
 
     Raises:
@@ -99,42 +128,85 @@ class KernelEngine:
         clip_norm: float | None,
         accumulate: int | Literal["forever"],
         seed: int,
+        clip_value: float | None = None,
         threads: int = 1,
     ) -> None:
+        self.net, self.optimizer, self.threads = net, optimizer, threads
+        self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
+        self.seed, self.random = seed, RandomState(seed)
+        self.changes_output = False  # whether a loss of the user's own changes the output in place
+        self.loss = loss if isinstance(loss, Loss) else Loss(loss, y is not None, False)
+        self.sizes = np.zeros(10, np.int64)
+        self.grad = self.extra = self.total = floats(0)
+        _announce_compilation()
         try:
-            self.plan = read_plan(net)
-            _check_optimizer(optimizer, self.plan)
-            _check_columns(net, self.plan, tuple(x.shape))
+            self._adopt(_read(net, optimizer, x, y))
         except UnknownToKernels as reason:
             raise ConfigError(
                 f"the kernel engine cannot train this: {reason} Use the autograd engine."
             ) from None
-        self.net, self.optimizer, self.threads = net, optimizer, threads
-        self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
-        self.loss = loss if isinstance(loss, Loss) else Loss(loss, y is not None, False)
-        self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.use(x, y, weight)
         if self.row_weights is not None and self.loss.module is None and not self.loss.takes_weight:
-            raise ConfigError(
-                "sample_weight with a loss of your own needs it to take the weights as last argument."
-            )
-        self._flatten()
-        self.sizes = np.zeros(10, np.int64)
-        _announce_compilation()
-        self.ops = compiled_ops(self.plan, threads)
-        self.ops_to_predict = compiled_ops(self.plan)
-        self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
+            raise ConfigError("sample_weight with a loss of your own needs it to take the weights.")
+        clear_gradients(optimizer)
         self.release()
-        self.accumulates = accumulate != 1
-        self.total = floats(self.plan.flat_size if self.accumulates else 1)
 
     def use(self, x: Any, y: Any, weight: Any) -> None:
         """Train on these rows from now on."""
+        self.rows = (x, y, weight)
         self.x = as_rows(x, self.plan)
         self.y = None if y is None else np.ascontiguousarray(y)
-        self.row_weights = None if weight is None else np.ascontiguousarray(weight, np.float32)
+        self.row_weights: NDArray[np.float32] | None = (
+            None if weight is None else np.ascontiguousarray(weight, np.float32)
+        )
         self.weight = _ones(len(self.x)) if self.row_weights is None else self.row_weights
-        self.spec = _loss_spec(self.loss, self.plan.d_out, self.y, len(self.x))
+        self._read_loss()
+
+    def refresh(self) -> str | None:
+        """Look at network, loss and optimiser anew, as code of a user's may have changed them.
+
+        Returns:
+            in a sentence why the kernels cannot go on; None where they can.
+        """
+        try:
+            plan = _read(self.net, self.optimizer, self.rows[0], self.rows[1])
+        except UnknownToKernels as reason:
+            return str(reason)
+        self._adopt(plan)
+        self._read_loss()
+        return None
+
+    def read_optimizer(self) -> str | None:
+        """As `refresh`, but of the optimiser's settings and state alone."""
+        try:
+            _check_optimizer(self.optimizer, self.plan)
+        except UnknownToKernels as reason:
+            return str(reason)
+        self.trained = _Trained.read(self.optimizer, self.plan, self.threads)
+        return None
+
+    def hand_over(self) -> AutogradEngine:
+        """The autograd engine, going on with the same network, rows and settings."""
+        weight = self.rows[2]
+        engine = AutogradEngine(
+            self.net,
+            *self.rows[:2],
+            None if weight is None else torch.as_tensor(weight),
+            loss=self.loss,
+            optimizer=self.optimizer,
+            clip_norm=self.clip_norm,
+            clip_value=self.clip_value,
+            accumulate=self.accumulate,
+            seed=self.seed,
+            threads=self.threads,
+        )
+        engine.random = self.random
+        if self.accumulate == "forever":
+            for slot in self.plan.slots:
+                if slot.trainable and self.sizes[7]:
+                    total = self.total[slot.start : slot.stop].reshape(slot.tensor.shape)
+                    slot.tensor.grad = torch.from_numpy(total.copy())
+        return engine
 
     def run_epoch(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]
@@ -149,21 +221,22 @@ class KernelEngine:
         """
         rows = np.diff(bounds)
         if self.plan.mixes_rows != "never" and len(rows) and rows.min() < 2:
-            raise DataError(
-                "BatchNorm1d needs at least 2 rows in a batch to have a variance; got a batch of 1. "
-                "Change batch_size so that the last batch has more rows."
-            )
+            raise DataError(ONE_ROW)
+        self._follow()
         self._reserve(int(rows.max(initial=1)))
-        self.weights.attach()
         args = self._arguments(order, bounds, lr_factors)
         has_own_loss = self.spec is None  # which may call BLAS itself
         limit = blas_threads if has_own_loss else product_threads
-        with limit(self.threads), denormals_flushed():
-            losses = self._run(args)
-        for counter, place in self.plan.counters:
-            counter.fill_(int(self.weights.ints[place]))
-        self._publish_state()
-        return losses
+        try:
+            with limit(self.threads), denormals_flushed():
+                return self._run(args)
+        finally:
+            self.trained.publish(self.optimizer)
+
+    def _follow(self) -> None:
+        """Look at the network anew, if a tensor of it has been put somewhere else."""
+        if not self.located.is_current and (reason := self.refresh()) is not None:
+            raise ConfigError(f"the network was changed, and the kernels cannot go on: {reason}")
 
     def load(self) -> None:
         """Load the compiled loop, once in a process, so that no step is measured to take that long."""
@@ -183,76 +256,48 @@ class KernelEngine:
         """Memory of the buffers while a batch, or a chunk of a prediction, goes through."""
         plan = self.plan
         way_back = (2 * plan.width + plan.skip_width) * round_up(batch_size)
-        batch = plan.value_width * round_up(batch_size) + max(way_back, _update_scratch(self.optimizer))
+        batch = plan.value_width * round_up(batch_size) + max(way_back, self.trained.scratch)
         return 4 * max(batch, plan.value_width * chunk_of(plan))
 
     def predict(self, x: Any) -> NDArray[np.float32]:
         """Outputs in evaluation mode, in bounded memory: (n_rows, d_out), or (n_rows,) behind
         nn.Flatten(0).
         """
-        self.weights.attach()
-        return Forward(self.plan, self.ops_to_predict, self.weights)(x)
+        self._follow()
+        return Forward(self.located if self.threads == 1 else Located(self.plan))(x)
 
     @property
     def is_finite(self) -> bool:
         """Whether every parameter is; running statistics do not count."""
-        weights = (slot for slot in self.plan.slots if isinstance(slot.tensor, nn.Parameter))
-        return all(np.isfinite(self.weights.array[slot.start : slot.stop]).all() for slot in weights)
+        return all(
+            np.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())
+            for values in self.parameters
+        )
 
     def close(self) -> None:
-        """Give every tensor memory of its own, so that saving one does not carry the whole buffer."""
-        for slot in self.plan.slots:
-            slot.tensor.data = slot.tensor.detach().clone()
-        for parameter, state in self.optimizer.state.items():
-            own = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
-            self.optimizer.state[parameter] = state | own
+        """Nothing to give back: module and optimiser own their numbers all the time."""
 
-    def _flatten(self) -> None:
-        size = self.plan.flat_size
-        self.weights = FlatWeights(self.plan)
-        self.grad, self.moment1, self.moment2 = floats(size), floats(size), floats(size)
-        self._adopt_state()
-        self.moments = self._own_moments()
+    def masses(self) -> NDArray[np.float32]:
+        """What each row counts in the mean that the loss is."""
+        y = None if self.y is None else torch.from_numpy(self.y)
+        weight = None if self.row_weights is None else torch.from_numpy(self.row_weights)
+        mass = self.loss.mass(y, weight)
+        return _ones(len(self.x)) if mass is None else np.ascontiguousarray(mass, np.float32)
 
-    def _moments_of(self, slot_start: int, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        stop = slot_start + tensor.numel()
-        first, second = torch.from_numpy(self.moment1), torch.from_numpy(self.moment2)
-        return first[slot_start:stop].view(tensor.shape), second[slot_start:stop].view(tensor.shape)
+    def _adopt(self, plan: Plan) -> None:
+        """Train by this plan from now on."""
+        if plan.flat_size != len(self.grad):
+            self.grad, self.extra = floats(plan.flat_size), floats(1)
+            self.total = floats(plan.flat_size if self.accumulate != 1 else 1)
+        self.plan: Plan = plan
+        self.located = Located(plan, self.threads)
+        self.parameters = [slot.tensor.detach().numpy().ravel() for slot in plan.slots if slot.is_parameter]
+        self.trained = _Trained.read(self.optimizer, plan, self.threads)
 
-    def _adopt_state(self) -> None:
-        """Go on from moments that the optimiser has already, and keep them there from now on."""
-        self.updates = 0
-        for slot in self.plan.slots:
-            state = self.optimizer.state.get(slot.tensor)
-            if not state:
-                continue
-            first, second = self._moments_of(slot.start, slot.tensor)
-            if state.get("momentum_buffer") is not None:
-                first.copy_(state["momentum_buffer"])
-                self.updates = max(self.updates, 1)
-            if "exp_avg" in state:
-                first.copy_(state["exp_avg"])
-                second.copy_(state["exp_avg_sq"])
-                self.updates = max(self.updates, int(state["step"]))
-
-    def _own_moments(self) -> list[tuple[dict[str, Any], Tensor, Tensor, Tensor]]:
-        """Of each parameter that trains: its group, itself, and views of its moments."""
-        starts = {id(slot.tensor): slot.start for slot in self.plan.slots if slot.trainable}
-        return [
-            (group, parameter, *self._moments_of(starts[id(parameter)], parameter))
-            for group in self.optimizer.param_groups
-            for parameter in group["params"]
-            if id(parameter) in starts
-        ]
-
-    def _publish_state(self) -> None:
-        updates = float(self.sizes[8])
-        for group, parameter, first, second in self.moments:
-            if "betas" in group:
-                state = {"step": torch.tensor(updates), "exp_avg": first, "exp_avg_sq": second}
-                self.optimizer.state[parameter] = state
-            elif group["momentum"]:  # SGD's or Muon's
-                self.optimizer.state[parameter] = {"momentum_buffer": first}
+    def _read_loss(self) -> None:
+        self.spec = _loss_spec(self.loss, self.plan.d_out, self.y, len(self.x), self.row_weights is not None)
+        self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
+        self.mass = self.weight if self.accumulate in (1, "forever") else self.masses()
 
     def _reserve(self, rows: int) -> None:
         """Room for batches of so many rows."""
@@ -262,15 +307,13 @@ class KernelEngine:
         self.cap = round_up(rows)
         self.values = floats(plan.value_width * self.cap)
         on_the_way_back = (2 * plan.width + plan.skip_width) * self.cap
-        self.gradients = floats(max(on_the_way_back, _update_scratch(self.optimizer)))
+        self.gradients = floats(max(on_the_way_back, self.trained.scratch))
         self.stats = floats(plan.stat_size + 1)
 
     def _arguments(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]
     ) -> dict[str, Any]:
         accumulate = 0 if self.accumulate == "forever" else int(self.accumulate)
-        batches = self.sizes[7]
-        updates = self.sizes[8] if batches else self.updates
         self.sizes[:] = (
             self.cap,
             self.plan.width,
@@ -279,45 +322,38 @@ class KernelEngine:
             accumulate,
             self.seed,
             self.plan.d_out,
-            batches,
-            updates,
+            self.sizes[7],
+            0,
             self.loss_at,
         )
-        segments, hyper = _groups(self.optimizer, self.plan, self.base_lrs)
-        if (is_muon := hyper[:, k.ROWS] > 0).any():
-            hyper[is_muon, k.MUON_PRODUCT_AT] = k.product_address(product_for(self.threads))
-            hyper[is_muon, k.MUON_GRAM_AT] = k.product_address(product_for(self.threads, symmetric=True))
         return {
             "order": np.ascontiguousarray(order, np.int64),
             "bounds": np.ascontiguousarray(bounds, np.int64),
             "lr_factors": np.ascontiguousarray(lr_factors, np.float64),
-            "segments": segments,
-            "hyper": hyper,
+            "segments": self.trained.segments,
+            "hyper": self.trained.hyper,
         }
 
     def _run(self, args: dict[str, Any]) -> NDArray[np.float64]:
         losses = np.empty(len(args["lr_factors"]))
-        run = self._runner(args, losses)
         if self.spec is None:
-            self._run_custom(run, args["order"], args["bounds"], losses)
+            self._run_custom(args, losses)
         else:
-            run(k.TRAIN)
+            self._runner(args, losses)(k.TRAIN)
         return losses
 
     def _runner(self, args: dict[str, Any], losses: NDArray[np.float64]) -> Callable[[int], None]:
         """`kernels.run` over these batches, waiting for its mode only."""
         spec = self.spec or _NO_LOSS
         loss_ints = np.array([self.loss.is_mean, *spec.ints], np.int64)
-        loss_reals = np.array([spec.real, self.clip_norm or 0.0])
+        loss_reals = np.array([spec.real, self.clip_norm or 0.0, self.clip_value or 0.0])
         arrays = arguments(
-            ops=self.ops,
+            ops=self.located.ops,
             reals=self.plan.reals,
-            ints=self.weights.ints,
-            P=self.weights.array,
+            ints=self.plan.ints,
             G=self.grad,
+            extra=self.extra,
             total=self.total,
-            M=self.moment1,
-            V=self.moment2,
             A=self.values,
             D=self.gradients,
             S=self.stats,
@@ -325,6 +361,7 @@ class KernelEngine:
             labels=spec.labels,
             target=spec.target,
             weight=self.weight,
+            mass=self.mass,
             loss_ints=loss_ints,
             loss_reals=loss_reals,
             columns=spec.columns,
@@ -336,32 +373,71 @@ class KernelEngine:
         in_order = tuple(arrays.values())
         return lambda mode: k.run(mode, *in_order)
 
-    def _run_custom(
-        self,
-        run: Callable[[int], None],
-        order: NDArray[np.int64],
-        bounds: NDArray[np.int64],
-        losses: NDArray[np.float64],
-    ) -> None:
+    def _run_custom(self, args: dict[str, Any], losses: NDArray[np.float64]) -> None:
         """Kernels forward and backward; the loss, and its derivative by the output, through autograd.
 
         Rows of y and weights are taken once for all batches, and one call goes from the gradient of a batch
         to the output of the next.
         """
+        order, bounds = args["order"], args["bounds"]
         rows, sizes = torch.from_numpy(order[bounds[0] : bounds[-1]]), np.diff(bounds).tolist()
         targets, weights = _split(self.y, rows, sizes), _split(self.row_weights, rows, sizes)
         places = {n: self._outputs_of(n) for n in set(sizes)}
+        leaves = [slot for slot in self.plan.slots if slot.trainable]
+        if len(self.extra) != len(self.grad):
+            self.extra = floats(len(self.grad))
+        run, rates = self._runner(args, losses), self._rates()
         self.sizes[3] = 0
-        run(k.FORWARD)
-        with torch.enable_grad():
+        with self.random.in_place() as state, torch.inference_mode(False), torch.enable_grad():
+            _unlocked(run, k.FORWARD, state)
             for step, (n, target, weight) in enumerate(zip(sizes, targets, weights, strict=True)):
                 outputs, gradients = places[n]
-                out = outputs.clone().requires_grad_()
-                value = self._loss_of(out, target, weight)
-                gradients.copy_(_derivative(value, out))
-                losses[step] = float(value.detach())
+                value, derivative = self._differentiated(outputs, target, weight)
+                gradients.copy_(derivative)
+                losses[step] = value
                 self.sizes[3] = step
-                run(k.BACKWARD)
+                if self._rates() != rates:  # set by the loss, as by a scheduler that it steps
+                    rates = self._follow_rates()
+                self.sizes[8] = self._take_extra(leaves)
+                _unlocked(run, k.BACKWARD, state)
+
+    def _differentiated(
+        self, outputs: Tensor, target: Tensor | None, weight: Tensor | None
+    ) -> tuple[float, Tensor]:
+        """The loss of a batch, and its gradient by the outputs.
+
+        A leaf is quickest, but may not be changed in place: a loss that does gets a copy that may be.
+        """
+        leaf = outputs.clone().requires_grad_()
+        try:
+            value = check_scalar(self.loss(leaf.clone() if self.changes_output else leaf, target, weight))
+        except RuntimeError as error:
+            if self.changes_output or "leaf Variable" not in str(error):
+                raise
+            self.changes_output = True
+            return self._differentiated(outputs, target, weight)
+        return float(value.detach()), _derivative(value, leaf)
+
+    def _rates(self) -> list[Any]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _follow_rates(self) -> list[Any]:
+        """Tell the kernels, in the middle of an epoch, what the optimiser's settings are now."""
+        self.trained.hyper[:] = _Trained.read(self.optimizer, self.plan, self.threads).hyper
+        return self._rates()
+
+    def _take_extra(self, leaves: Sequence[Slot]) -> bool:
+        """Gradients that the loss gave parameters otherwise than through the output; whether there are
+        any.
+        """
+        if all(slot.tensor.grad is None for slot in leaves):
+            return False
+        self.extra[:] = 0
+        for slot in leaves:
+            if slot.tensor.grad is not None:
+                self.extra[slot.start : slot.stop] = slot.tensor.grad.reshape(-1).numpy()
+                slot.tensor.grad = None
+        return True
 
     def _outputs_of(self, n: int) -> tuple[Tensor, Tensor]:
         """Where the outputs of n rows stand, and where their gradient is to go."""
@@ -371,22 +447,33 @@ class KernelEngine:
         outputs, gradients = self.values[start : start + size], self.gradients[:size]
         return torch.from_numpy(outputs).view(shape), torch.from_numpy(gradients).view(shape)
 
-    def _loss_of(self, out: Tensor, target: Tensor | None, weight: Tensor | None) -> Tensor:
-        value = self.loss(out, target, weight)
-        if not isinstance(value, Tensor) or value.ndim:
-            came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise DataError(f"a loss must give one number for a batch; got {came}. Take its mean.")
-        return value
+
+def _unlocked(run: Callable[[int], None], mode: int, state: RandomState) -> None:
+    """Run kernels, which draw nothing of PyTorch's, and let another thread draw meanwhile if it waits to."""
+    if state.is_awaited:
+        with state.set_aside():
+            run(mode)
+    else:
+        run(mode)
 
 
 _ONE = torch.ones(())
 
 
 def _derivative(value: Tensor, out: Tensor) -> Tensor:
-    """What `torch.autograd.grad(value, out)` gives, without 60 to 100 microseconds of checks in Python."""
+    """The gradient of a loss by the output; what else it reaches gets its own, as by `value.backward()`.
+
+    That without 60 to 100 microseconds of checks in Python.
+
+    Raises:
+        DataError: the loss does not depend on the output.
+    """
+    if not value.requires_grad:
+        raise DataError(NO_GRADIENT)
     engine: Any = torch.autograd.Variable._execution_engine
-    (derivative,) = engine.run_backward((value,), (_ONE,), False, False, (out,), False, accumulate_grad=False)
-    return derivative
+    one = _ONE if value.dtype == _ONE.dtype else torch.ones_like(value)
+    engine.run_backward((value,), (one,), False, False, (), False, accumulate_grad=True)
+    return torch.zeros_like(out) if out.grad is None else out.grad
 
 
 _ONES: WeakValueDictionary[int, NDArray[np.float32]] = WeakValueDictionary()
@@ -442,109 +529,139 @@ def warm_up() -> None:
     engine.run_epoch(np.arange(2), np.array([0, 2]), np.ones(1))
 
 
-_REFUSED_OPTIONS = ("amsgrad", "maximize", "differentiable")
-_KNOWN_OPTIMIZERS = (
-    torch.optim.SGD,
-    torch.optim.Adam,
-    torch.optim.AdamW,
-    torch.optim.Muon,
-    EarlyEpsilonAdam,
-    LeanAdamW,
-    LeanSGD,
-    Muon,
-)
-_NOT_DECOUPLED = (torch.optim.Adam, EarlyEpsilonAdam)
-
-
 def _check_optimizer(optimizer: torch.optim.Optimizer, plan: Plan) -> None:
-    if type(optimizer) not in _KNOWN_OPTIMIZERS:
-        raise UnknownToKernels(f"the kernels do not know the optimiser {type(optimizer).__name__}.")
-    if getattr(optimizer, "_optimizer_step_pre_hooks", None) or getattr(
-        optimizer, "_optimizer_step_post_hooks", None
-    ):
-        raise UnknownToKernels("the optimiser has step hooks, which the kernels would not call.")
-    known = {id(slot.tensor) for slot in plan.slots}
     for group in optimizer.param_groups:
-        for option in _REFUSED_OPTIONS:
-            if group.get(option):
-                raise UnknownToKernels(
-                    f"the kernels do not know {option}=True of {type(optimizer).__name__}."
-                )
-        if plan.signs and ("betas" not in group or _uses_muon(group)):
+        rule = rule_of(optimizer, group)
+        if isinstance(rule, str):
+            raise UnknownToKernels(rule)
+        for parameter in group["params"]:
+            for name in rule.moments:
+                moment = optimizer.state.get(parameter, {}).get(name)
+                if moment is not None and not _is_like(moment, parameter):
+                    raise UnknownToKernels(
+                        f"the optimiser's {name} of a parameter is not like the parameter."
+                    )
+        if plan.signs and rule.keeps_signs is None:
             raise UnknownToKernels(
                 f"the kernels keep signs of weights with Adam and AdamW, not with {type(optimizer).__name__}."
             )
-        if any(id(parameter) not in known for parameter in group["params"]):
-            raise UnknownToKernels("the optimiser holds parameters that are not the network's.")
+    if (reason := foreign_to_optimizer(optimizer)) is not None:
+        raise UnknownToKernels(reason)
+    known = {id(slot.tensor) for slot in plan.slots}
+    if any(id(parameter) not in known for group in optimizer.param_groups for parameter in group["params"]):
+        raise UnknownToKernels("the optimiser holds parameters that are not the network's.")
 
 
-def _groups(
-    optimizer: torch.optim.Optimizer, plan: Plan, base_lrs: list[float]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Stretches of the flat buffer that train (start, stop), and the settings of each."""
-    group_of = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
-    segments: list[list[int]] = []
-    hyper: list[NDArray[np.float64]] = []
-    last = -1
-    for slot in plan.slots:
-        if not slot.trainable or id(slot.tensor) not in group_of:
-            continue
-        group = group_of[id(slot.tensor)]
-        options = optimizer.param_groups[group]
-        if slot.start in plan.signs:
-            segments.append([slot.start, slot.stop])
-            hyper.append(_hyper(optimizer, options, base_lrs[group], slot.tensor))
-            hyper[-1][k.UPDATE_AT] = k.update_address(update_kernels.signed_adam)
-            hyper[-1][k.SIGNS_AT] = plan.signs[slot.start] - slot.start
-            last = -1
-            continue
-        if segments and last == group and slot.start - segments[-1][1] < 16 and not _uses_muon(options):
-            segments[-1][1] = slot.stop  # neighbours, but for padding, which stays zero
-        else:
-            segments.append([slot.start, slot.stop])
-            hyper.append(_hyper(optimizer, options, base_lrs[group], slot.tensor))
-        last = group
-    return np.array(segments, np.int64).reshape(-1, 2), np.array(hyper).reshape(-1, k.N_HYPER)
+def _is_like(moment: Any, parameter: Tensor) -> bool:
+    """Whether the kernels can work on it beside the parameter."""
+    is_tensor = isinstance(moment, Tensor) and moment.dtype == parameter.dtype
+    return is_tensor and moment.shape == parameter.shape and foreign_to_tensor(moment) is None
 
 
-def _uses_muon(options: dict[str, Any]) -> bool:
-    return "ns_steps" in options
+@dataclass(frozen=True)
+class _Moments:
+    """What an optimiser keeps of one parameter.
+
+    tensors: by their names in `optimizer.state`; row: the parameter's among segments
+    """
+
+    parameter: Tensor
+    tensors: dict[str, Tensor]
+    counts: bool
+    row: int
 
 
-def _update_scratch(optimizer: torch.optim.Optimizer) -> int:
-    """Floats that an update needs beside parameters and moments."""
-    matrices = [p for group in optimizer.param_groups if _uses_muon(group) for p in group["params"]]
-    return max((update_kernels.muon_scratch(*matrix.shape) for matrix in matrices), default=0)
+@dataclass(frozen=True)
+class _Trained:
+    """The parameters that an optimiser trains, as the kernels see them.
+
+    segments: int64 (n, N_PLACES); hyper: float64 (n, N_HYPER); scratch: floats that an update needs at most
+    """
+
+    segments: NDArray[np.int64]
+    hyper: NDArray[np.float64]
+    moments: tuple[_Moments, ...]
+    scratch: int
+
+    @classmethod
+    def read(cls, optimizer: torch.optim.Optimizer, plan: Plan, threads: int) -> "_Trained":
+        """From the optimiser's groups and its state of now."""
+        group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        segments: list[list[int]] = []
+        hyper: list[NDArray[np.float64]] = []
+        moments: list[_Moments] = []
+        scratch = 0
+        for slot in plan.slots:
+            if not slot.trainable or id(slot.tensor) not in group_of:
+                continue
+            group = group_of[id(slot.tensor)]
+            rule = rule_of(optimizer, group)
+            assert isinstance(rule, UpdateRule)  # _check_optimizer has seen to that
+            kept = _moments_of(optimizer, rule, group, slot.tensor, len(segments))
+            at = [tensor.data_ptr() for tensor in kept.tensors.values()]
+            updates = _updates_of(optimizer, kept)
+            segments.append([slot.start, slot.stop, slot.tensor.data_ptr(), *[*at, 0, 0][:2], updates])
+            hyper.append(_hyper(rule, group, slot, plan, threads))
+            moments.append(kept)
+            scratch = max(scratch, rule.scratch(tuple(slot.tensor.shape)))
+        return cls(
+            np.array(segments, np.int64).reshape(-1, k.N_PLACES),
+            np.array(hyper).reshape(-1, k.N_HYPER),
+            tuple(moments),
+            scratch,
+        )
+
+    def publish(self, optimizer: torch.optim.Optimizer) -> None:
+        """Put moments and counts where PyTorch has them, and say that the optimiser has stepped."""
+        for kept, updates in zip(self.moments, self.segments[:, k.UPDATES].tolist(), strict=True):
+            if not updates or not kept.tensors:
+                continue
+            state = optimizer.state[kept.parameter]
+            for name, tensor in kept.tensors.items():
+                state[name] = tensor
+            if kept.counts and isinstance(state.get("step"), Tensor):
+                state["step"].fill_(updates)
+            elif kept.counts:
+                state["step"] = torch.tensor(float(updates))
+        vars(optimizer)["_opt_called"] = True  # what a scheduler of PyTorch asks for
+
+
+def _moments_of(
+    optimizer: torch.optim.Optimizer, rule: UpdateRule, group: dict[str, Any], parameter: Tensor, row: int
+) -> _Moments:
+    """The moments that the optimiser has already, where the kernels can work on them; else new ones."""
+    state = optimizer.state.get(parameter, {})
+    names = [name for name in rule.moments if name is not None] if rule.has_moments(group) else []
+    tensors = {}
+    for name in names:
+        given = state.get(name)
+        tensors[name] = torch.zeros_like(parameter) if given is None else given
+    return _Moments(parameter, tensors, rule.counts, row)
+
+
+def _updates_of(optimizer: torch.optim.Optimizer, kept: _Moments) -> int:
+    """How often a parameter was updated; for SGD, whether."""
+    state = optimizer.state.get(kept.parameter, {})
+    if kept.counts:
+        return int(state.get("step", 0))
+    return int(any(state.get(name) is not None for name in kept.tensors))
 
 
 def _hyper(
-    optimizer: torch.optim.Optimizer, options: dict[str, Any], lr: float, tensor: Tensor
+    rule: UpdateRule, group: dict[str, Any], slot: Slot, plan: Plan, threads: int
 ) -> NDArray[np.float64]:
-    """A group's settings as the kernels want them; Muon's hold for one matrix, the tensor."""
+    """A group's settings as the kernels want them, for one parameter."""
     row = np.zeros(k.N_HYPER)
-    row[[k.LR, k.WEIGHT_DECAY]] = lr, float(options["weight_decay"])
-    if _uses_muon(options):
-        row[k.UPDATE_AT] = k.update_address(update_kernels.muon)
-        row[[k.BETA1, k.EPS, k.NESTEROV]] = options["momentum"], options["eps"], options["nesterov"]
-        row[[k.NS_A, k.NS_B, k.NS_C]] = options["ns_coefficients"]
-        d_out, d_in = tensor.shape
-        row[[k.ROWS, k.COLUMNS, k.NS_STEPS]] = d_out, d_in, options["ns_steps"]
-        row[k.SCALE] = lr_scale((d_out, d_in), options["adjust_lr_fn"])
-    elif "betas" in options:
-        row[k.UPDATE_AT] = k.update_address(update_kernels.adam)
-        row[[k.BETA1, k.BETA2]] = [float(beta) for beta in options["betas"]]
-        row[k.EPS] = options["eps"]
-        row[k.DECOUPLED] = type(optimizer) not in _NOT_DECOUPLED or options.get(
-            "decoupled_weight_decay", False
-        )
-        row[k.NESTEROV] = isinstance(optimizer, EarlyEpsilonAdam)
-    else:
-        row[k.UPDATE_AT] = k.update_address(update_kernels.sgd)
-        row[[k.BETA1, k.BETA2, k.NESTEROV]] = (
-            options["momentum"],
-            options["dampening"],
-            options["nesterov"],
-        )
+    row[k.LR] = float(group["lr"])
+    for column, value in rule.hyper(group, slot.tensor).items():
+        row[column] = float(value)
+    row[k.UPDATE_AT] = k.update_address(rule.kernel)
+    if row[k.ROWS]:
+        row[k.MUON_PRODUCT_AT] = k.product_address(product_for(threads))
+        row[k.MUON_GRAM_AT] = k.product_address(product_for(threads, symmetric=True))
+    if slot.start in plan.signs and rule.keeps_signs is not None:
+        row[k.UPDATE_AT] = k.update_address(rule.keeps_signs)
+        row[k.SIGNS_AT] = plan.signs[slot.start].data_ptr()
     return row
 
 
@@ -563,7 +680,9 @@ class _LossSpec:
     real: float = 0.0
 
 
-def _loss_spec(loss: Loss, d_out: int, y: NDArray[Any] | None, n_rows: int) -> _LossSpec | None:
+def _loss_spec(
+    loss: Loss, d_out: int, y: NDArray[Any] | None, n_rows: int, is_weighted: bool
+) -> _LossSpec | None:
     """None: autograd differentiates the loss."""
     module: Any = loss.module
     if module is None or y is None or not loss.takes_target or loss.takes_weight:
@@ -571,9 +690,13 @@ def _loss_spec(loss: Loss, d_out: int, y: NDArray[Any] | None, n_rows: int) -> _
     kind = type(module)
     if kind not in _KNOWN_LOSSES or module.reduction not in ("mean", "sum"):
         return None
+    if foreign_to_process() is not None or foreign_to_module(module) is not None:
+        return None
+    if any(tensor.requires_grad or foreign_to_tensor(tensor) for tensor in module.buffers()):
+        return None
     ones = np.ones(d_out, np.float32)
     if kind is nn.CrossEntropyLoss:
-        return _cross_entropy_spec(module, d_out, y)
+        return _cross_entropy_spec(module, d_out, y, is_weighted)
     if kind is QuantileLoss:
         return _quantile_spec(module, d_out, y, n_rows)
     code, real = _KNOWN_LOSSES[kind](module)
@@ -584,11 +707,14 @@ def _loss_spec(loss: Loss, d_out: int, y: NDArray[Any] | None, n_rows: int) -> _
         raise DataError(
             f"output and target must have the same shape; got {d_out} outputs a row and y {y.shape}."
         )
-    columns = _per_column(getattr(module, "pos_weight", None), d_out)
-    factors = _per_column(getattr(module, "weight", None), d_out)
+    has_weights = kind is nn.BCEWithLogitsLoss
+    columns = _per_column(module.pos_weight if has_weights else None, d_out)
+    factors = _per_column(module.weight if has_weights else None, d_out)
     if columns is None or factors is None:
         return None
     target = target.reshape(n_rows, d_out)
+    if loss.sums_outputs:
+        factors = factors * np.float32(d_out)
     return _LossSpec(
         loss_kernels.pointwise, (code,), _NO_LABELS, target, columns * ones, factors * ones, real
     )
@@ -602,7 +728,7 @@ def _per_column(values: Tensor | None, d_out: int) -> NDArray[np.float32] | None
     return values.detach().reshape(-1).numpy().astype(np.float32)
 
 
-def _cross_entropy_spec(module: Any, d_out: int, y: NDArray[Any]) -> _LossSpec | None:
+def _cross_entropy_spec(module: Any, d_out: int, y: NDArray[Any], is_weighted: bool) -> _LossSpec | None:
     factors = np.ones(d_out, np.float32) if module.weight is None else _per_column(module.weight, d_out)
     if factors is None or len(factors) != d_out:
         raise DataError(
@@ -616,7 +742,13 @@ def _cross_entropy_spec(module: Any, d_out: int, y: NDArray[Any]) -> _LossSpec |
             )
         target = np.ascontiguousarray(y, np.float32)
         return _LossSpec(
-            loss_kernels.cross_entropy, (-100, 1), _NO_LABELS, target, _NO_TARGET[0], factors, smoothing
+            loss_kernels.cross_entropy,
+            (-100, 1, is_weighted),
+            _NO_LABELS,
+            target,
+            _NO_TARGET[0],
+            factors,
+            smoothing,
         )
     labels = np.ascontiguousarray(y, np.int64).reshape(-1)
     counted = labels[labels != module.ignore_index]
@@ -625,7 +757,7 @@ def _cross_entropy_spec(module: Any, d_out: int, y: NDArray[Any]) -> _LossSpec |
             f"class codes must be from 0 to {d_out - 1}, one for each of the network's {d_out} outputs; "
             f"got {counted.min()} to {counted.max()}. Code the classes 0, 1, 2, ..."
         )
-    options = (int(module.ignore_index), 0)
+    options = (int(module.ignore_index), 0, is_weighted)
     return _LossSpec(
         loss_kernels.cross_entropy, options, labels, _NO_TARGET, _NO_TARGET[0], factors, smoothing
     )

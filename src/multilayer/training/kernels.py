@@ -5,11 +5,13 @@ Every kind of layer is a pair of C functions of one signature, `layer` (forward 
 holds their addresses, and `run`, compiled once for all architectures, calls them. Nothing is compiled at
 import; a step allocates nothing but a panel for a matrix product.
 
-P, G, M, V: float32, all parameters and running statistics in one row (see `plan.py`), their gradient and the
-            optimiser's two moments, at the same places
+Parameters, running statistics and the optimiser's moments stay where PyTorch has them: the kernels are told
+their addresses.
+
+G:          float32, the gradients of all parameters in one row (see `plan.py`)
 A:          float32, every layer's output for one batch; a matrix (cap, d) stands at offset * cap
 D:          float32, two matrices for the gradient on its way back, at `here` and `there`, then one for each
-residual block; afterwards scratch of the update
+            residual block; afterwards scratch of the update
 S:          float32, what normalisation learnt from this batch, for the way back
 op, real:   one row of the plan a layer, columns as named below
 """
@@ -19,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
 from multilayer.training.compiler import c_function, jit
@@ -27,17 +29,24 @@ from multilayer.training.vector_math import ONE, ZERO, f32
 
 # Columns of ops. What p0, p1, b0, b1, aux... hold depends on the layer: see plan.py, which writes them.
 # SWAPS: its way back writes to the other gradient matrix. FORWARD_AT, BACKWARD_AT, PRODUCT_AT (of the matrix
-# product): addresses, which the engine writes.
+# product), P0_AT to B1_AT (of the tensors whose gradients stand at p0 to b1): addresses, which forward.py
+# writes.
 SWAPS, D_IN, D_OUT, V_IN, V_OUT, P0, P1, B0, B1, STAT, NEEDS, AUX, AUX2, AUX3 = range(14)
 FORWARD_AT, BACKWARD_AT, PRODUCT_AT = range(14, 17)
-N_FIELDS = 17
+P0_AT, P1_AT, B0_AT, B1_AT = range(17, 21)
+N_FIELDS = 21
 N_REALS = 2
 NEEDS_WEIGHT, NEEDS_INPUT = 1, 2  # bits of NEEDS: gradients that somebody asks for
+
+# Columns of segments: one row a parameter that trains. START, STOP: its gradient in G; PARAMETER_AT,
+# MOMENT1_AT, MOMENT2_AT: addresses; UPDATES: how often it was updated.
+START, STOP, PARAMETER_AT, MOMENT1_AT, MOMENT2_AT, UPDATES = range(6)
+N_PLACES = 6
 
 # Columns of hyper: one row a segment. BETA1: momentum of SGD and Muon; ROWS to SCALE: Muon's
 LR, WEIGHT_DECAY, BETA1, BETA2, EPS, NESTEROV, DECOUPLED, UPDATE_AT = range(8)
 ROWS, COLUMNS, NS_A, NS_B, NS_C, NS_STEPS, SCALE = range(8, 15)
-SIGNS_AT = 15  # of a weight that keeps signs: where these stand, in floats behind it
+SIGNS_AT = 15  # of a weight that keeps signs: their address
 MUON_PRODUCT_AT, MUON_GRAM_AT = 16, 17  # addresses of the matrix product, and of one that is symmetric
 N_HYPER = 18
 
@@ -51,7 +60,7 @@ _FASTMATH = {"contract", "reassoc", "nsz"}
 
 _int, _real = types.int64, types.float64
 _ints, _floats, _reals = types.CPointer(_int), types.CPointer(types.float32), types.CPointer(_real)
-_LAYER = types.void(_ints, _floats, _ints, *[_floats] * 5, *[_int] * 8)
+_LAYER = types.void(_ints, _floats, _ints, *[_floats] * 4, *[_int] * 8)
 _LOSS = types.float64(*[_floats] * 2, _ints, _int, _int, _ints, *[_floats] * 4, _ints, _reals)
 _UPDATE = types.void(*[_floats] * 5, _int, _reals, _real, _int)
 _PRODUCT = types.void(*[_int] * 3, *[_floats, _int, _int] * 2, _floats, _int)
@@ -104,9 +113,10 @@ def product_address(function: Callable[..., Any]) -> int:
 def _caller(kinds: str, returns: Any) -> Any:
     """An intrinsic that calls an address.
 
-    kinds, a letter an argument: a array (its first element), o array and offset, i int64, d float64.
+    kinds, a letter an argument: a array (its first element), o array and offset, p address of a float32,
+    i int64, d float64.
     """
-    width = {"a": 1, "o": 2, "i": 1, "d": 1}
+    width = {"a": 1, "o": 2, "p": 1, "i": 1, "d": 1}
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         values, at = [], 0
@@ -117,6 +127,8 @@ def _caller(kinds: str, returns: Any) -> Any:
                 value = context.make_array(signature.args[1][at])(context, builder, value).data
                 if kind == "o":
                     value = builder.gep(value, [items[at + 1]])
+            elif kind == "p":
+                value = builder.inttoptr(value, ir.FloatType().as_pointer())
             values.append(value)
             at += width[kind]
         function = ir.FunctionType(returns, [value.type for value in values])
@@ -140,8 +152,8 @@ def _procedure(kinds: str) -> Any:
     return procedure
 
 
-_call_layer = _procedure("ooaaaaaaiiiiiiii")
-_call_update = _procedure("ooooaiodi")
+_call_layer = _procedure("ooaaaaaiiiiiiii")
+_call_update = _procedure("poppaiodi")
 # out = left right, of (rows, depth) and (depth, columns): rows, columns, depth; of left and right: array,
 # place, step from row to row, from column to column; of out: array, place, step from row to row
 product = _procedure("iiioiioiioi")
@@ -151,6 +163,41 @@ _call_loss_at = _caller("ooaiiaaaaaaa", ir.DoubleType())
 @intrinsic
 def _call_loss(typing_context, address, args):
     return types.float64(types.int64, args), _call_loss_at
+
+
+def _pointer_to(kind: Any, element: Any) -> Any:
+    """An intrinsic that makes an address a pointer."""
+
+    @intrinsic
+    def pointer(typing_context, address):
+        def generate(context, builder, signature, args):
+            return builder.inttoptr(args[0], element.as_pointer())
+
+        return types.CPointer(kind)(types.int64), generate
+
+    return pointer
+
+
+_float_pointer = _pointer_to(types.float32, ir.FloatType())
+_int_pointer = _pointer_to(types.int64, ir.IntType(64))
+
+
+@kernel
+def floats_at(address, n):
+    """float32 (n,), at an address."""
+    return carray(_float_pointer(address), n)
+
+
+@kernel
+def matrix_at(address, rows, columns):
+    """float32 (rows, columns), at an address."""
+    return floats_at(address, rows * columns).reshape((rows, columns))
+
+
+@kernel
+def int_at(address):
+    """int64 (1,), at an address."""
+    return carray(_int_pointer(address), 1)
 
 
 @kernel
@@ -183,11 +230,24 @@ def add(x, y):
 
 
 @kernel
-def _clip(G, segments, limit):
+def _clip_values(G, segments, limit):
+    """Hold every gradient between -limit and limit."""
+    limit = f32(limit)
+    for s in range(segments.shape[0]):
+        g = G[segments[s, START] : segments[s, STOP]]
+        for i in range(g.shape[0]):
+            if g[i] > limit:
+                g[i] = limit
+            elif g[i] < -limit:
+                g[i] = -limit
+
+
+@kernel
+def _clip_norm(G, segments, limit):
     """Scale all gradients so that their norm is at most limit."""
     squares = 0.0
     for s in range(segments.shape[0]):
-        g = G[segments[s, 0] : segments[s, 1]]
+        g = G[segments[s, START] : segments[s, STOP]]
         part = ZERO
         for i in range(g.shape[0]):
             part += g[i] * g[i]
@@ -196,7 +256,7 @@ def _clip(G, segments, limit):
     scale = ONE if scale > ONE else scale
     if scale != ONE:
         for s in range(segments.shape[0]):
-            g = G[segments[s, 0] : segments[s, 1]]
+            g = G[segments[s, START] : segments[s, STOP]]
             for i in range(g.shape[0]):
                 g[i] *= scale
 
@@ -213,15 +273,15 @@ def _accumulate(total, G, share, first):
 
 
 @kernel
-def _share(order, weight, bounds, s, accumulate, mean):
-    """A batch's share in its update, for a mean loss: the weight of its rows among all of the update's."""
+def _share(order, mass, bounds, s, accumulate, mean):
+    """A batch's share in its update, for a mean loss: what its rows count among all of the update's."""
     if accumulate <= 1 or not mean:
         return 1.0
     first = s - s % accumulate
     last = min(first + accumulate, bounds.shape[0] - 1)
     own, total = 0.0, 0.0
     for i in range(bounds[first], bounds[last]):
-        w = weight[order[i]]
+        w = mass[order[i]]
         total += w
         if bounds[s] <= i < bounds[s + 1]:
             own += w
@@ -244,11 +304,9 @@ def run(
     ops,
     reals,
     ints,
-    P,
     G,
+    extra,
     total,
-    M,
-    V,
     A,
     D,
     S,
@@ -258,6 +316,7 @@ def run(
     labels,
     target,
     weight,
+    mass,
     order,
     bounds,
     lr_factors,
@@ -276,10 +335,13 @@ def run(
     BACKWARD: from the gradient in D through the update, for batch sizes[3] of bounds; then FORWARD of the
               next, if there is one.
 
+    extra:      gradients that the loss gave parameters otherwise than through the output; sizes[8] says
+                whether there are any
+    mass:       of each row, what it counts in the mean that the loss is
     sizes:      cap, width, output's place among the values, batch, accumulate (0: an update each batch and
-    gradients that
-                are never cleared), seed, d_out, batches so far, updates so far, address of the loss
-    loss_reals: option of the loss, norm to clip at or 0
+                gradients that are never cleared), seed, d_out, batches so far, extra gradients, address of
+                the loss
+    loss_reals: option of the loss, norm to clip at or 0, value to clip at or 0
     """
     cap, width, accumulate, seed, c = sizes[0], sizes[1], sizes[4], sizes[5], sizes[6]
     zero, n_ops = np.int64(0), ops.shape[0]
@@ -301,7 +363,6 @@ def run(
                         reals,
                         k * N_REALS,
                         ints,
-                        P,
                         G,
                         A,
                         D,
@@ -349,7 +410,6 @@ def run(
                     reals,
                     k * N_REALS,
                     ints,
-                    P,
                     G,
                     A,
                     D,
@@ -366,39 +426,39 @@ def run(
             )
             if ops[k, SWAPS] == 1 and ops[k, NEEDS] & NEEDS_INPUT:
                 here, there = there, here
+        if sizes[8] == 1:
+            add(extra, G)
         g = G
         if accumulate != 1:
             _accumulate(
                 total,
                 G,
-                _share(order, weight, bounds, s, accumulate, loss_ints[0] == 1),
+                _share(order, mass, bounds, s, accumulate, loss_ints[0] == 1),
                 accumulate > 0 and s % accumulate == 0,
             )
             g = total
             if accumulate > 1 and (s + 1) % accumulate != 0 and s + 2 < bounds.shape[0]:
                 continue
+        if loss_reals[2] > 0:
+            _clip_values(g, segments, loss_reals[2])
         if loss_reals[1] > 0:
-            _clip(g, segments, loss_reals[1])
-        sizes[8] += 1
+            _clip_norm(g, segments, loss_reals[1])
         for i in range(segments.shape[0]):
-            start = segments[i, 0]
+            segments[i, UPDATES] += 1
             _call_update(
                 np.int64(hyper[i, UPDATE_AT]),
                 (
-                    P,
-                    start,
+                    segments[i, PARAMETER_AT],
                     g,
-                    start,
-                    M,
-                    start,
-                    V,
-                    start,
+                    segments[i, START],
+                    segments[i, MOMENT1_AT],
+                    segments[i, MOMENT2_AT],
                     D,
-                    segments[i, 1] - start,
+                    segments[i, STOP] - segments[i, START],
                     hyper,
                     i * N_HYPER,
                     hyper[i, LR] * lr_factors[s],
-                    sizes[8],
+                    segments[i, UPDATES],
                 ),
             )
 

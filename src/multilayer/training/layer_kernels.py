@@ -1,6 +1,7 @@
 """The layers, forward and backward, each a C function of the one signature that `kernels.run` calls (see
 there).
 
+p0_at, p1_at, b0_at, b1_at: where a layer's tensors are; their gradients go to G at p0, p1, b0, b1.
 Backward: the gradient of the output stands in D at `here` and becomes that of the input, in place (`linear`:
 at `there`).
 """
@@ -14,7 +15,9 @@ from multilayer.training.kernels import (
     AUX2,
     AUX3,
     B0,
+    B0_AT,
     B1,
+    B1_AT,
     D_IN,
     D_OUT,
     N_FIELDS,
@@ -22,7 +25,9 @@ from multilayer.training.kernels import (
     NEEDS_INPUT,
     NEEDS_WEIGHT,
     P0,
+    P0_AT,
     P1,
+    P1_AT,
     PRODUCT_AT,
     STAT,
     V_IN,
@@ -30,8 +35,11 @@ from multilayer.training.kernels import (
     add,
     copy,
     fill,
+    floats_at,
+    int_at,
     kernel,
     matrix,
+    matrix_at,
     product,
     row,
 )
@@ -75,27 +83,27 @@ def _in_and_out(op, A, cap, rows):
     return row(A, op[V_IN] * cap, rows * op[D_IN]), row(A, op[V_OUT] * cap, rows * op[D_IN])
 
 
-def relu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def relu(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     for i in range(x.shape[0]):
         y[i] = ZERO if x[i] <= ZERO else x[i]
 
 
-def relu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def relu_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     for i in range(x.shape[0]):
         d[i] = ZERO if y[i] <= ZERO else d[i]
 
 
-def leaky_relu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def leaky_relu(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     alpha = real[0]
     for i in range(x.shape[0]):
         y[i] = x[i] if x[i] > ZERO else alpha * x[i]
 
 
-def leaky_relu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def leaky_relu_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     alpha = real[0]
@@ -120,32 +128,32 @@ def _prelu_back(x, d_y, slope, d_slope):
             d_y[i, j] = g if x[i, j] > ZERO else slope[j] * g
 
 
-def prelu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def prelu(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """aux: 1 where each column has a slope of its own, 0 where one serves all; p0: the first."""
     x, y = _values(op, A, cap, rows)
-    op, P = carray(op, N_FIELDS), carray(P, ANY)
+    op = carray(op, N_FIELDS)
     if op[AUX] == 0:
         x, y = x.reshape((x.size, 1)), y.reshape((x.size, 1))
-    _prelu(x, y, row(P, op[P0], x.shape[1]))
+    _prelu(x, y, floats_at(op[P0_AT], x.shape[1]))
 
 
-def prelu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def prelu_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _values(op, A, cap, rows)
-    op, P, G = carray(op, N_FIELDS), carray(P, ANY), carray(G, ANY)
+    op, G = carray(op, N_FIELDS), carray(G, ANY)
     d_y = matrix(carray(D, ANY), here, rows, x.shape[1])
     if op[AUX] == 0:
         x, d_y = x.reshape((x.size, 1)), d_y.reshape((x.size, 1))
-    _prelu_back(x, d_y, row(P, op[P0], x.shape[1]), row(G, op[P0], x.shape[1]))
+    _prelu_back(x, d_y, floats_at(op[P0_AT], x.shape[1]), row(G, op[P0], x.shape[1]))
 
 
-def elu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def elu(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     alpha = real[0]
     for i in range(x.shape[0]):
         y[i] = x[i] if x[i] > ZERO else alpha * expm1(x[i])
 
 
-def elu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def elu_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     alpha = real[0]
@@ -153,26 +161,26 @@ def elu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, train
         d[i] = d[i] * (ONE if x[i] > ZERO else y[i] + alpha)
 
 
-def selu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def selu(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     for i in range(x.shape[0]):
         y[i] = SELU_SCALE * (x[i] if x[i] > ZERO else SELU_ALPHA * expm1(x[i]))
 
 
-def selu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def selu_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     for i in range(x.shape[0]):
         d[i] = d[i] * (SELU_SCALE if x[i] > ZERO else y[i] + SELU_SCALE * SELU_ALPHA)
 
 
-def gelu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def gelu(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     for i in range(x.shape[0]):
         y[i] = x[i] * normal(x[i])[0]
 
 
-def gelu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def gelu_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     for i in range(x.shape[0]):
@@ -180,14 +188,14 @@ def gelu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, trai
         d[i] = d[i] * (below + x[i] * density)
 
 
-def gelu_tanh(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def gelu_tanh(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     for i in range(x.shape[0]):
         z = x[i]
         y[i] = z * _sigmoid(TWO * TANH_SCALE * (z + TANH_CUBE * z * z * z))
 
 
-def gelu_tanh_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def gelu_tanh_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     for i in range(x.shape[0]):
@@ -197,13 +205,13 @@ def gelu_tanh_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width,
         d[i] = d[i] * (s + z * s * (ONE - s) * slope)
 
 
-def silu(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def silu(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     for i in range(x.shape[0]):
         y[i] = x[i] * _sigmoid(x[i])
 
 
-def silu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def silu_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     for i in range(x.shape[0]):
@@ -211,13 +219,13 @@ def silu_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, trai
         d[i] = d[i] * s * (ONE + x[i] * (ONE - s))
 
 
-def mish(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def mish(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     for i in range(x.shape[0]):
         y[i] = x[i] * _tanh(_softplus(x[i]))
 
 
-def mish_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def mish_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     for i in range(x.shape[0]):
@@ -225,40 +233,40 @@ def mish_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, trai
         d[i] = d[i] * (t + x[i] * (ONE - t * t) * _sigmoid(x[i]))
 
 
-def tanh(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def tanh(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     for i in range(x.shape[0]):
         y[i] = _tanh(x[i])
 
 
-def tanh_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def tanh_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     for i in range(x.shape[0]):
         d[i] = d[i] * (ONE - y[i] * y[i])
 
 
-def sigmoid(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def sigmoid(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     for i in range(x.shape[0]):
         y[i] = _sigmoid(x[i])
 
 
-def sigmoid_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def sigmoid_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     for i in range(x.shape[0]):
         d[i] = d[i] * y[i] * (ONE - y[i])
 
 
-def softplus(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def softplus(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     alpha, beta = real[0], real[1]
     for i in range(x.shape[0]):
         y[i] = x[i] if alpha * x[i] > beta else _softplus(alpha * x[i]) / alpha
 
 
-def softplus_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def softplus_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _in_and_out(op, A, cap, rows)
     d = row(carray(D, ANY), here, x.shape[0])
     alpha, beta = real[0], real[1]
@@ -274,10 +282,17 @@ def _values(op, A, cap, rows):
 
 
 @kernel
-def _weights(op, P):
-    """A layer's weight and bias, or of G their gradient; each as long as its output."""
-    op, P = carray(op, N_FIELDS), carray(P, ANY)
-    return row(P, op[P0], op[D_OUT]), row(P, op[P1], op[D_OUT])
+def _weights(op):
+    """A layer's weight and bias; each as long as its output."""
+    op = carray(op, N_FIELDS)
+    return floats_at(op[P0_AT], op[D_OUT]), floats_at(op[P1_AT], op[D_OUT])
+
+
+@kernel
+def _weight_gradients(op, G):
+    """Where the gradients of `_weights` go."""
+    op, G = carray(op, N_FIELDS), carray(G, ANY)
+    return row(G, op[P0], op[D_OUT]), row(G, op[P1], op[D_OUT])
 
 
 @kernel
@@ -311,18 +326,18 @@ def _add_bias_back(y, d_y, d_bias, relu):
                 d_bias[j] += d_y[i, j]
 
 
-def linear(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def linear(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Linear map y = x W^T + b, and max(y, 0) where aux is 1; without bias and ReLU aux is -1."""
-    op, A, P = carray(op, N_FIELDS), carray(A, ANY), carray(P, ANY)
+    op, A = carray(op, N_FIELDS), carray(A, ANY)
     d_in, d_out, x_at, y_at = op[D_IN], op[D_OUT], op[V_IN] * cap, op[V_OUT] * cap
-    one = np.int64(1)
-    product(op[PRODUCT_AT], (rows, d_out, d_in, A, x_at, d_in, one, P, op[P0], one, d_in, A, y_at, d_out))
+    zero, one, weight = np.int64(0), np.int64(1), floats_at(op[P0_AT], ANY)
+    product(op[PRODUCT_AT], (rows, d_out, d_in, A, x_at, d_in, one, weight, zero, one, d_in, A, y_at, d_out))
     if op[AUX] >= 0:
-        _add_bias(matrix(A, y_at, rows, d_out), row(P, op[P1], d_out), op[AUX] == 1)
+        _add_bias(matrix(A, y_at, rows, d_out), floats_at(op[P1_AT], d_out), op[AUX] == 1)
 
 
-def linear_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
-    op, A, P, G, D = carray(op, N_FIELDS), carray(A, ANY), carray(P, ANY), carray(G, ANY), carray(D, ANY)
+def linear_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    op, A, G, D = carray(op, N_FIELDS), carray(A, ANY), carray(G, ANY), carray(D, ANY)
     d_in, d_out, x_at, one = op[D_IN], op[D_OUT], op[V_IN] * cap, np.int64(1)
     if op[AUX] >= 0:
         y, d_y = matrix(A, op[V_OUT] * cap, rows, d_out), matrix(D, here, rows, d_out)
@@ -330,8 +345,9 @@ def linear_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, tr
     if op[NEEDS] & NEEDS_WEIGHT:
         product(op[PRODUCT_AT], (d_out, d_in, rows, D, here, one, d_out, A, x_at, d_in, one, G, op[P0], d_in))
     if op[NEEDS] & NEEDS_INPUT:
+        zero, weight = np.int64(0), floats_at(op[P0_AT], ANY)
         product(
-            op[PRODUCT_AT], (rows, d_in, d_out, D, here, d_out, one, P, op[P0], d_in, one, D, there, d_in)
+            op[PRODUCT_AT], (rows, d_in, d_out, D, here, d_out, one, weight, zero, d_in, one, D, there, d_in)
         )
 
 
@@ -347,14 +363,14 @@ def _drop(y, p, seed, step, op):
         y[i] = y[i] * scale if random24(i, key0, key1) >= limit else ZERO
 
 
-def dropout(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def dropout(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, y = _in_and_out(op, A, cap, rows)
     copy(x, y)
     if training:
         _drop(y, real[0], seed, step, op)
 
 
-def dropout_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def dropout_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _in_and_out(op, A, cap, rows)
     _drop(row(carray(D, ANY), here, x.shape[0]), real[0], seed, step, op)
 
@@ -403,7 +419,8 @@ def _batch_norm(x, y, mean, var, eps, weight, bias):
 
 
 @kernel
-def _batch_norm_back(x, d_y, mean, inv_std, weight, d_weight, d_bias):
+def _batch_norm_back(x, d_y, mean, inv_std, weight, d_weight, d_bias, share):
+    """share: of each row in the mean and the variance; 0 where these are frozen."""
     rows, d = x.shape
     fill(d_weight, ZERO)
     fill(d_bias, ZERO)
@@ -411,45 +428,46 @@ def _batch_norm_back(x, d_y, mean, inv_std, weight, d_weight, d_bias):
         for j in range(d):
             d_bias[j] += d_y[i, j]
             d_weight[j] += d_y[i, j] * ((x[i, j] - mean[j]) * inv_std[j])
-    share = ONE / f32(rows)
     for i in range(rows):
         for j in range(d):
             hat = (x[i, j] - mean[j]) * inv_std[j]
             d_y[i, j] = weight[j] * inv_std[j] * (d_y[i, j] - share * (d_bias[j] + hat * d_weight[j]))
 
 
-def batch_norm(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
-    """aux: where the count of batches stands, -1 without running statistics. real: eps, momentum (-1: a
-    plain mean).
+def batch_norm(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """aux: 1 with running statistics, and aux2: address of the count of batches; aux3: 1 where they are
+    frozen (`eval()`). real: eps, momentum (-1: a plain mean).
     """
     x, y = _values(op, A, cap, rows)
-    S, P, d, counter = carray(S, ANY), carray(P, ANY), op[D_IN], op[AUX]
+    S, d, has_running = carray(S, ANY), op[D_IN], op[AUX] == 1
     mean, var = row(S, op[STAT], d), row(S, op[STAT] + d, d)
-    running_mean, running_var = row(P, op[B0], d), row(P, op[B1], d)
-    if training or counter < 0:
+    learns = training == 1 and op[AUX3] == 0
+    if learns or not has_running:
         _batch_statistics(x, mean, var)
     else:
-        copy(running_mean, mean)
-        copy(running_var, var)
-    if training and counter >= 0:
-        ints[counter] += 1
-        momentum = real[1] if real[1] >= ZERO else f32(1.0 / ints[counter])
-        _track(running_mean, running_var, mean, var, rows, momentum)
-    _batch_norm(x, y, mean, var, real[0], row(P, op[P0], d), row(P, op[P1], d))
+        copy(floats_at(op[B0_AT], d), mean)
+        copy(floats_at(op[B1_AT], d), var)
+    if learns and has_running:
+        counter = int_at(op[AUX2])
+        counter[0] += 1
+        momentum = real[1] if real[1] >= ZERO else f32(1.0 / counter[0])
+        _track(floats_at(op[B0_AT], d), floats_at(op[B1_AT], d), mean, var, rows, momentum)
+    _batch_norm(x, y, mean, var, real[0], floats_at(op[P0_AT], d), floats_at(op[P1_AT], d))
 
 
-def batch_norm_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def batch_norm_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _values(op, A, cap, rows)
-    S, G, P, d = carray(S, ANY), carray(G, ANY), carray(P, ANY), op[D_IN]
-    mean, inv_std = row(S, op[STAT], d), row(S, op[STAT] + d, d)
+    S, G, d = carray(S, ANY), carray(G, ANY), op[D_IN]
+    mean, inv_std, weight = row(S, op[STAT], d), row(S, op[STAT] + d, d), floats_at(op[P0_AT], d)
     d_y = matrix(carray(D, ANY), here, rows, d)
-    _batch_norm_back(x, d_y, mean, inv_std, row(P, op[P0], d), row(G, op[P0], d), row(G, op[P1], d))
+    share = ZERO if op[AUX3] == 1 else ONE / f32(rows)
+    _batch_norm_back(x, d_y, mean, inv_std, weight, row(G, op[P0], d), row(G, op[P1], d), share)
 
 
-def layer_norm(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def layer_norm(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Normalise each row. stat (rows, 2), among the values: mean and 1 / sqrt(var + eps) of each row."""
     x, y = _values(op, A, cap, rows)
-    weight, bias = _weights(op, P)
+    weight, bias = _weights(op)
     stat, eps = matrix(carray(A, ANY), op[STAT] * cap, rows, np.int64(2)), real[0]
     rows, d = x.shape
     share = ONE / f32(d)
@@ -468,10 +486,10 @@ def layer_norm(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, tra
             y[i, j] = (x[i, j] - mean) * inv_std * weight[j] + bias[j]
 
 
-def layer_norm_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def layer_norm_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _values(op, A, cap, rows)
-    weight, _bias = _weights(op, P)
-    d_weight, d_bias = _weights(op, G)
+    weight, _bias = _weights(op)
+    d_weight, d_bias = _weight_gradients(op, G)
     stat = matrix(carray(A, ANY), op[STAT] * cap, rows, np.int64(2))
     d_y = matrix(carray(D, ANY), here, rows, op[D_IN])
     rows, d = x.shape
@@ -494,33 +512,33 @@ def layer_norm_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width
             d_y[i, j] = inv_std * (d_y[i, j] * weight[j] - share * (total + hat * along))
 
 
-def fork(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def fork(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """In front of a residual block; its input stays where it is."""
 
 
-def fork_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def fork_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     D, n = carray(D, ANY), rows * op[D_IN]
     add(row(D, (2 * width + op[AUX]) * cap, n), row(D, here, n))
 
 
-def join(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def join(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Behind a residual block: its output plus its input, which stands at aux2."""
     x, y = _in_and_out(op, A, cap, rows)
     copy(x, y)
     add(row(carray(A, ANY), op[AUX2] * cap, x.shape[0]), y)
 
 
-def join_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def join_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """A copy of the gradient waits for the fork."""
     D, n = carray(D, ANY), rows * op[D_IN]
     copy(row(D, here, n), row(D, (2 * width + op[AUX]) * cap, n))
 
 
-def nothing_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def nothing_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Of a first layer without parameters."""
 
 
-def select(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def select(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """aux columns as they are: the first ones, or those whose numbers stand among ints from aux2 on."""
     x, y = _values(op, A, cap, rows)
     if op[AUX2] < 0:
@@ -534,26 +552,26 @@ def select(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, trainin
             y[i, j] = x[i, columns[j]]
 
 
-def one_hot(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
-    """aux: column of codes, aux2: number of codes, b1: first column to write."""
+def one_hot(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """aux: column of codes, aux2: number of codes, stat: first column to write."""
     x, y = _values(op, A, cap, rows)
     for i in range(rows):
         for j in range(op[AUX2]):
-            y[i, op[B1] + j] = ZERO
-        y[i, op[B1] + np.int64(x[i, op[AUX]])] = ONE
+            y[i, op[STAT] + j] = ZERO
+        y[i, op[STAT] + np.int64(x[i, op[AUX]])] = ONE
 
 
-def look_up(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
-    """aux, aux2, b1 as for `one_hot`; aux3: length of a vector, p0: the table."""
+def look_up(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+    """aux, aux2, stat as for `one_hot`; aux3: length of a vector, p0: the table."""
     x, y = _values(op, A, cap, rows)
-    table = matrix(carray(P, ANY), op[P0], op[AUX2], op[AUX3])
+    table = floats_at(op[P0_AT], op[AUX2] * op[AUX3]).reshape((op[AUX2], op[AUX3]))
     for i in range(rows):
         code = np.int64(x[i, op[AUX]])
         for j in range(op[AUX3]):
-            y[i, op[B1] + j] = table[code, j]
+            y[i, op[STAT] + j] = table[code, j]
 
 
-def look_up_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def look_up_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _values(op, A, cap, rows)
     d_y = matrix(carray(D, ANY), here, rows, op[D_OUT])
     G = carray(G, ANY)
@@ -562,7 +580,7 @@ def look_up_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, t
     for i in range(rows):
         code = np.int64(x[i, op[AUX]])
         for j in range(op[AUX3]):
-            d_table[code, j] += d_y[i, op[B1] + j]
+            d_table[code, j] += d_y[i, op[STAT] + j]
 
 
 @kernel
@@ -596,15 +614,16 @@ def _mix_four_back(mixed, cap, wave, d_wave, weight, d_weight):
     d_weight[0], d_weight[1], d_weight[2], d_weight[3] = t0, t1, t2, t3
 
 
-def periodic(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def periodic(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Cosines and their mix, feature by feature; the inner loops run over rows.
 
     aux: where features, frequencies, outputs a feature, first output column and the columns stand among ints.
     stat: scratch among the values: waves, x, gradient of a wave, outputs.
     """
     x, y = _values(op, A, cap, rows)
-    scratch, spec, P = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :], carray(P, ANY)
-    frequency, phase, weight = P[op[P0] :], P[op[P1] :], P[op[B0] :]
+    scratch, spec = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :]
+    frequency, phase = floats_at(op[P0_AT], ANY), floats_at(op[P1_AT], ANY)
+    weight = floats_at(op[B0_AT], ANY)
     n_features, n_frequencies, d = spec[0], spec[1], spec[2]
     xf = row(scratch, n_features * n_frequencies * cap, rows)
     mixed = scratch[(n_features * n_frequencies + 2) * cap :]
@@ -631,15 +650,11 @@ def periodic(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, train
                 y[i, spec[3] + f * d + e] = to[i]
 
 
-def periodic_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def periodic_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     x, _y = _values(op, A, cap, rows)
-    scratch, spec, P, G = (
-        carray(A, ANY)[op[STAT] * cap :],
-        carray(ints, ANY)[op[AUX] :],
-        carray(P, ANY),
-        carray(G, ANY),
-    )
-    frequency, phase, weight = P[op[P0] :], P[op[P1] :], P[op[B0] :]
+    scratch, spec, G = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :], carray(G, ANY)
+    frequency, phase = floats_at(op[P0_AT], ANY), floats_at(op[P1_AT], ANY)
+    weight = floats_at(op[B0_AT], ANY)
     d_frequency, d_phase, d_weight = G[op[P0] :], G[op[P1] :], G[op[B0] :]
     d_y = matrix(carray(D, ANY), here, rows, op[D_OUT])
     n_features, n_frequencies, d = spec[0], spec[1], spec[2]
@@ -722,7 +737,7 @@ def _bin_of(edges, n_bins, bins_a_unit, x):
     return low, (x - edges[low]) / (edges[low + 1] - edges[low])
 
 
-def piecewise(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def piecewise(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Piecewise-linear embeddings, feature by feature: of all bins only the one that x is in costs anything.
 
     What the bins below it add is a running sum of weights. p0: edges, p1: slopes, b0: biases, b1: weights.
@@ -730,13 +745,15 @@ def piecewise(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, trai
     stat: scratch among the values: of each feature bin and share of each row, then the running sums.
     """
     x, y = _values(op, A, cap, rows)
-    scratch, spec, P = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :], carray(P, ANY)
+    scratch, spec = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :]
     n_features, n_bins, d = spec[0], spec[1], spec[2]
+    all_edges = matrix_at(op[P0_AT], n_features, n_bins + 1)
+    slopes, biases = matrix_at(op[P1_AT], n_features, d), matrix_at(op[B0_AT], n_features, d)
+    weights = matrix_at(op[B1_AT], n_features * n_bins, d)
     below = matrix(scratch, 2 * n_features * cap, n_bins, d)
     for f in range(n_features):
-        edges = row(P, op[P0] + f * (n_bins + 1), n_bins + 1)
-        slope, bias = row(P, op[P1] + f * d, d), row(P, op[B0] + f * d, d)
-        weight = matrix(P, op[B1] + f * n_bins * d, n_bins, d)
+        edges, slope, bias = all_edges[f], slopes[f], biases[f]
+        weight = weights[f * n_bins : (f + 1) * n_bins]
         bins, shares = row(scratch, 2 * f * cap, rows), row(scratch, (2 * f + 1) * cap, rows)
         for e in range(d):
             below[0, e] = bias[e]
@@ -753,7 +770,7 @@ def piecewise(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, trai
                 y[i, first + e] = (below[t, e] + z * slope[e]) + share * weight[t, e]
 
 
-def piecewise_back(op, real, ints, P, G, A, D, S, cap, rows, here, there, width, training, seed, step):
+def piecewise_back(op, real, ints, G, A, D, S, cap, rows, here, there, width, training, seed, step):
     """Each row's gradient goes to its own bin, and from there, once for all rows, to the bins below it."""
     x, _y = _values(op, A, cap, rows)
     scratch, spec, G = carray(A, ANY)[op[STAT] * cap :], carray(ints, ANY)[op[AUX] :], carray(G, ANY)

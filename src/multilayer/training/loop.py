@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.training.autograd import AutogradEngine
+from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.history import History
 from multilayer.training.kernel_engine import KernelEngine, why_not
 from multilayer.training.kernels import is_compiled
 from multilayer.training.losses import LossLike
-from multilayer.training.optim import Muon, Schedule, make_schedule
+from multilayer.training.optim import Muon, Schedule, Stepped, ask, constant, make_schedule, make_stepped
 from multilayer.training.pack import (
     Callback,
     Clock,
@@ -30,6 +32,7 @@ from multilayer.training.pack import (
     pack_bytes,
     run_pack,
 )
+from multilayer.training.random_state import is_drawing
 from multilayer.training.rows import Rows, hold_out
 
 logger = logging.getLogger("multilayer")
@@ -53,52 +56,66 @@ def train(
     steps: int | None = None,
     batch_size: int | None = None,
     shuffle: bool = True,
-    validation: float | Sequence[Any] | None = None,
-    schedule: str | Schedule | None = None,
+    validation: Any = None,
+    schedule: Any = None,
+    schedule_every: str | None = None,
     clip_norm: float | None = None,
-    accumulate: int | Literal["forever"] = 1,
+    clip_value: float | None = None,
+    accumulate: Any = 1,
     sample_weight: Any = None,
     patience: int | None = None,
-    metrics: Mapping[str, Callable[..., float]] | None = None,
+    metrics: Any = None,
     time_budget: float | None = None,
-    seed: int = 0,
+    seed: Any = 0,
     device: str | torch.device | None = None,
     engine: str = "auto",
     threads: int | None = 1,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Any = (),
 ) -> History:
     """Train any `nn.Module` in place, on any loss, with any `torch.optim` optimiser.
 
     Gradients are cleared for each update. With validation rows the weights of the best epoch are restored at
     the end. A last batch of a single row joins the one before it, so that BatchNorm never sees one row.
     Ctrl-C ends the run and leaves what was reached; so does a loss that is no longer finite, from before the
-    epoch in which it happened. Nothing global changes: neither torch's seed nor its threads.
+    epoch in which it happened. Nothing global changes: neither the generators of PyTorch, NumPy and Python,
+    nor PyTorch's threads. Every module trains in the mode that it is in, and is in that mode afterwards: a
+    BatchNorm in `eval()` keeps its statistics, and dropout in `eval()` drops nothing. What a callback changes
+    between epochs (learning rate, frozen parameters, modes, groups of the optimiser) counts from then on.
 
     Args:
-        net: the module; its parameters and buffers are trained in place.
-        x: inputs (n_rows, ...): NumPy, tensor, DataFrame. Cast to the type of the module's parameters.
-        y: targets (n_rows, ...), or None for a loss of the output alone.
+        net: the module; its parameters and buffers are trained in place, in the memory that they have.
+        x: inputs (n_rows, ...): NumPy, tensor, DataFrame. Cast to the type of the module's parameters; whole
+            numbers stay whole where an `nn.Embedding` takes them. A tuple of arrays is called as `net(*x)`, a
+            dict as `net(**x)`. Or a Dataset or DataLoader of PyTorch, which holds the targets, too.
+        y: targets (n_rows, ...), or None for a loss of the output alone; a tuple for a loss of several.
         loss: a name ("mse", "mae", "huber", "quantile" (the median), "poisson", "gamma", "tweedie" (these on
             the logarithm of the mean), "cross_entropy", "binary_cross_entropy" (on logits)), a torch.nn loss,
             or a callable of output, or of output and target, that gives a scalar.
-        optimizer: an instance that holds the module's parameters, or a maker called with them; None is Adam
-            at 1e-3.
+        optimizer: an instance that holds the module's parameters, or a maker called with those that are not
+            frozen; None is Adam at 1e-3.
         epochs: passes over the rows; 10 where neither `epochs` nor `steps` is given.
         steps: batches in all, instead of epochs.
         batch_size: rows a step; None is all rows up to 256.
         shuffle: draw a new order of rows each epoch.
-        validation: (x, y) or, without y, (x,); or a share of the rows, drawn at random and held out.
+        validation: (x, y) or, without y, (x,); a Dataset or DataLoader; or a share of the rows, drawn at
+            random and held out.
         schedule: factor on the learning rate over the run: "cosine", "warmup_cosine", "linear", "constant",
-            or a function of progress from 0 to 1.
+            or a function of progress from 0 to 1. Or a scheduler of `torch.optim.lr_scheduler`, made of the
+            optimizer, or what makes one of it: `lambda optimizer: StepLR(optimizer, 10)`. ReduceLROnPlateau
+            goes by the validation loss.
+        schedule_every: when a scheduler steps: after each "step" (update) or "epoch"; None is "step" for
+            OneCycleLR and CyclicLR, "epoch" for the others.
         clip_norm: largest norm of all gradients together.
+        clip_value: largest gradient of any one number; not both.
         accumulate: batches for one update; "forever" never clears gradients (the loop of someone who forgot
             `zero_grad`).
         sample_weight: (n_rows,), not negative; with a mean loss a batch's loss is sum(w l) / sum(w). A
-            callable gets the weights as its last argument.
+            callable gets the weights as its argument of the name sample_weight, sample_weights, weight or
+            weights, or else as its last one, which then has no default.
         patience: stop after so many epochs without a better validation loss.
         metrics: name -> function(output, y) on NumPy arrays of the validation rows, after each epoch.
         time_budget: seconds; the schedule is squeezed into them.
-        seed: of shuffling, dropout and the validation share.
+        seed: of shuffling, dropout, the validation share, and what a loss, module or loader draws.
         device: where to train; the module is moved there. None is where it is.
         engine: "kernels", compiled loops for plain networks on the CPU, "autograd", or "auto": the kernels,
             where they know the network and the run has at least 1,000 steps. `History.engine` says which ran.
@@ -106,7 +123,7 @@ def train(
             up to some 500 units a layer, and on busy machines above it, where threads wait on each other
             more than they work, and gives the same bits whatever the number of cores. More multiply with
             PyTorch's or SciPy's library, whose last digits differ; None leaves PyTorch's setting.
-        callbacks: called with a `Progress` after each epoch; one that returns True ends the run.
+        callbacks: one or more, called with a `Progress` after each epoch; one that returns True ends the run.
 
     Returns:
         the `History`.
@@ -134,7 +151,9 @@ def train(
         shuffle=shuffle,
         validation=validation,
         schedule=schedule,
+        schedule_every=schedule_every,
         clip_norm=clip_norm,
+        clip_value=clip_value,
         accumulate=accumulate,
         sample_weight=sample_weight,
         patience=patience,
@@ -160,16 +179,18 @@ def train_pack(
     steps: int | None = None,
     batch_size: int | None = None,
     shuffle: bool = True,
-    validation: float | Sequence[Any] | None = None,
-    schedule: str | Schedule | None = None,
+    validation: Any = None,
+    schedule: Any = None,
+    schedule_every: str | None = None,
     clip_norm: float | None = None,
-    accumulate: int | Literal["forever"] = 1,
+    clip_value: float | None = None,
+    accumulate: Any = 1,
     sample_weight: Any = None,
     patience: int | None = None,
-    metrics: Mapping[str, Callable[..., float]] | None = None,
+    metrics: Any = None,
     time_budget: float | None = None,
     min_epochs: int | None = None,
-    seeds: Sequence[int] | None = None,
+    seeds: Sequence[Any] | None = None,
     rows: Sequence[Any] | None = None,
     validation_rows: Sequence[Any] | None = None,
     more_rows: Callable[[], Sequence[Any]] | None = None,
@@ -177,7 +198,7 @@ def train_pack(
     engine: str = "auto",
     threads: int | None = 1,
     n_threads: int | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Any = (),
 ) -> list[History]:
     """Train many networks at once on the same rows: a thread each, as many at a time as there are cores.
 
@@ -217,27 +238,58 @@ def train_pack(
     >>> [h.epochs for h in train_pack(nets, x, x.sum(1, keepdim=True), loss="mse", epochs=3)]
     [3, 3]
     """
+    if isinstance(accumulate, str) and accumulate != "forever":
+        raise ConfigError(
+            f"accumulate must be a whole number of at least 1, or 'forever'; got {accumulate!r}."
+        )
     nets = list(nets)
     if not nets:
         raise ConfigError("a pack needs at least one network; got none.")
     check_whole("min_epochs", min_epochs)
-    if device is not None:
-        for net in nets:
-            net.to(device)
+    check_whole("n_threads", n_threads)
+    check_whole("threads", threads)
+    callbacks = _as_callbacks(callbacks)
+    metrics = _as_metrics(metrics)
+    for net in nets:
+        _check_net(net)
+        if device is not None:
+            _move(net, device)
     optimizers = _one_each("optimizer", optimizer, len(nets))
+    schedules = _one_each("schedule", schedule, len(nets))
     seeds = list(range(len(nets))) if seeds is None else _one_each("seeds", list(seeds), len(nets))
-    data = Rows.make(nets[0], x, y, sample_weight, loss)
+    for seed in seeds:
+        check_whole("seed", -1 if seed is None else seed, least=0)
+    passes: Passes | None = None
+    bounds = None
+    if is_dataset(x):
+        if y is not None or sample_weight is not None or more_rows is not None:
+            raise ConfigError(
+                "a Dataset or DataLoader holds its targets, and gives its rows anew each epoch; got y, "
+                "sample_weight "
+                "or more_rows as well. Leave them out, or pass arrays."
+            )
+        found = as_arrays(x)
+        if found is None:
+            passes = Passes(x, batch_size, shuffle, seeds[0])
+            found = passes()
+        elif found.batch_size is not None and batch_size is not None:
+            raise ConfigError("a DataLoader makes its own batches; got batch_size as well. Leave it out.")
+        x, y, bounds = found.x, found.y, found.bounds
+        batch_size = batch_size if found.batch_size is None else found.batch_size
+        shuffle = shuffle if found.shuffle is None else found.shuffle
+    data = Rows.make(nets[0], x, y, sample_weight, loss, bounds)
     for net in nets[1:]:
         data.check(net)
     data, held_out = hold_out(data, nets[0], validation, seeds[0])
     next_rows = None
-    if more_rows is not None:
+    if more_rows is not None or passes is not None:
         if rows is not None or validation_rows is not None or isinstance(validation, float):
             raise ConfigError(
-                "more_rows replaces the rows that rows, validation_rows or a share count in; got both. "
-                "Pass validation=(x, y)."
+                "more_rows, or a DataLoader, replaces the rows that rows, validation_rows or a share count "
+                "in; got "
+                "both. Pass validation=(x, y)."
             )
-        next_rows = _rows_maker(more_rows, nets[0], data)
+        next_rows = _passes_maker(passes, nets[0], data) if passes else _rows_maker(more_rows, nets[0], data)
     subsets = (
         [None] * len(nets)
         if rows is None
@@ -245,23 +297,58 @@ def train_pack(
     )
     held_out_of = _held_out_of(held_out, validation_rows, data, len(nets))
     clock = Clock(math.inf if time_budget is None else time_budget)
-    made_schedule = make_schedule(schedule)
     members = []
-    for net, one, seed, subset, held_out in zip(nets, optimizers, seeds, subsets, held_out_of, strict=True):
+    for net, one, scheduled, seed, subset, held_out in zip(
+        nets, optimizers, schedules, seeds, subsets, held_out_of, strict=True
+    ):
         n_rows = data.n_rows if subset is None else len(subset)
         length = RunLength.make(
-            n_rows, epochs, steps, batch_size, accumulate, clip_norm, patience, time_budget, held_out
+            n_rows,
+            epochs,
+            steps,
+            batch_size,
+            accumulate,
+            clip_norm,
+            patience,
+            time_budget,
+            held_out,
+            clip_value=clip_value,
+            bounds=data.bounds,
         )
-        made = make_optimizer(one, net)
+        made = make_optimizer(one, net, may_be_given_more=bool(callbacks))
+        scheduled = ask(scheduled)
+        stepped = make_stepped(scheduled, made, schedule_every)
+        made_schedule = make_schedule(scheduled if stepped is None else None)
+        _check_schedule(made_schedule, stepped, made, length, accumulate, held_out)
         chosen, reason = make_engine(
-            engine, net, data, made, length, clip_norm, accumulate, seed, threads, len(nets)
+            engine,
+            net,
+            data,
+            made,
+            length,
+            clip_norm,
+            accumulate,
+            int(seed),
+            threads,
+            len(nets),
+            clip_value=clip_value,
         )
         member = Member(
-            chosen, length, made_schedule, held_out, metrics or {}, rows=subset, seed=seed, shuffle=shuffle
+            chosen,
+            length,
+            made_schedule,
+            held_out,
+            metrics,
+            rows=subset,
+            seed=int(seed),
+            shuffle=shuffle,
+            stepped=stepped,
+            bounds=data.bounds,
+            insists=engine == "kernels",
         )
         member.history.engine = f"{chosen.name}: {reason}" if reason else chosen.name
         members.append(member)
-    if any(isinstance(member.engine, AutogradEngine) for member in members):
+    if any(isinstance(member.engine, AutogradEngine) for member in members) or is_drawing():
         n_threads = 1  # PyTorch's random state and threads belong to the whole process
     n_threads = n_threads or n_cores()
     megabytes = pack_bytes(members, data, n_threads) / 1e6
@@ -275,11 +362,98 @@ def train_pack(
             member.engine.close()
 
 
-def _rows_maker(more_rows: Callable[[], Sequence[Any]], net: nn.Module, first: Rows) -> NextRows:
+def _check_net(net: Any) -> None:
+    if not isinstance(net, nn.Module):
+        raise ConfigError(
+            "train needs an nn.Module, such as nn.Sequential or multilayer.mlp(...); got "
+            f"{type(net).__name__}."
+        )
+    dropping = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+    if not net.training and any(isinstance(module, dropping) for module in net.modules()):
+        logger.warning(
+            "The network is in eval() and trains so: dropout drops nothing, and BatchNorm keeps its "
+            "statistics. "
+            "Call net.train() first if that is not meant."
+        )
+
+
+def _move(net: nn.Module, device: Any) -> None:
+    try:
+        net.to(device)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise ConfigError(
+            f"device must be one that PyTorch can use here, such as 'cpu'; got {device!r}: {error}"
+        ) from error
+
+
+def _as_callbacks(callbacks: Any) -> list[Callback]:
+    given = [callbacks] if callable(callbacks) else callbacks
+    if given is None or isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigError(f"callbacks must be functions of a Progress, in a list; got {callbacks!r}.")
+    made = list(given)
+    for one in made:
+        if not callable(one):
+            raise ConfigError(f"callbacks must be functions of a Progress; got {one!r} among them.")
+    return made
+
+
+def _as_metrics(metrics: Any) -> Mapping[str, Callable[..., float]]:
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping) or not all(map(callable, metrics.values())):
+        raise ConfigError(
+            f"metrics must be a dict from names to functions of output and target; got {metrics!r}."
+        )
+    return metrics
+
+
+def _check_schedule(
+    schedule: Schedule,
+    stepped: Stepped | None,
+    optimizer: torch.optim.Optimizer,
+    length: RunLength,
+    accumulate: int | Literal["forever"],
+    held_out: Rows | None,
+) -> None:
+    """Refuse what the optimiser or the run cannot follow."""
+    if schedule is not constant and any("lr" not in group for group in optimizer.param_groups):
+        raise ConfigError(
+            f"schedule changes the learning rate, and {type(optimizer).__name__} has no option lr. Leave it "
+            "out."
+        )
+    if stepped is None:
+        return
+    if stepped.wants_loss and (held_out is None or stepped.every == "step"):
+        raise ConfigError(
+            "ReduceLROnPlateau goes by the validation loss of each epoch; pass validation, and leave "
+            "schedule_every "
+            "at None or 'epoch'."
+        )
+    total = getattr(stepped.scheduler, "total_steps", None)
+    updates = length.n_steps if accumulate == "forever" else math.ceil(length.n_steps / accumulate)
+    asked = updates if stepped.every == "step" else length.epochs
+    if isinstance(total, int) and asked > total - stepped.scheduler.last_epoch:
+        raise ConfigError(
+            f"{type(stepped.scheduler).__name__} was made for {total} steps; this run takes {asked}. "
+            f"Make it with total_steps={asked}."
+        )
+
+
+def _passes_maker(passes: Passes, net: nn.Module, first: Rows) -> NextRows:
+    """What gives the rows of a loader's next pass, checked as those of the first were."""
+
+    def next_rows() -> Rows:
+        found = passes()
+        return Rows.make(net, found.x, found.y, None, first.loss.function, found.bounds)
+
+    return next_rows
+
+
+def _rows_maker(more_rows: Callable[[], Sequence[Any]] | None, net: nn.Module, first: Rows) -> NextRows:
     """What gives the rows of the next epoch, checked as those of the first were."""
 
     def next_rows() -> Rows:
-        x, y, weight = more_rows()
+        x, y, weight = more_rows()  # type: ignore[misc]
         made = Rows.make(net, x, y, weight, first.loss.function)
         if made.n_rows != first.n_rows or (made.weight is None) != (first.weight is None):
             raise DataError(
@@ -293,9 +467,9 @@ def _rows_maker(more_rows: Callable[[], Sequence[Any]], net: nn.Module, first: R
 
 def _one_each(name: str, value: Any, n: int) -> list[Any]:
     if not isinstance(value, list | tuple):
-        if isinstance(value, torch.optim.Optimizer) and n > 1:
+        if isinstance(value, torch.optim.Optimizer | LRScheduler) and n > 1:
             raise ConfigError(
-                f"one optimizer cannot serve {n} networks; pass a maker, or a list with one for each."
+                f"one {name} cannot serve {n} networks; pass a maker, or a list with one for each."
             )
         return [value] * n
     if len(value) != n:
@@ -338,6 +512,8 @@ def make_engine(
     seed: int,
     threads: int | None,
     n_nets: int,
+    *,
+    clip_value: float | None = None,
 ) -> tuple[Engine, str]:
     """The engine for a run of so many networks, and in words why it is not the kernels, where it is not.
 
@@ -349,9 +525,7 @@ def make_engine(
     rows = (net, data.x, data.y, data.weight)
     reason: str | None = "as asked"
     if wanted != "autograd":
-        reason = why_not(net, data.loss, optimizer, data.x)
-        if data.weight is not None and accumulate not in (1, "forever"):
-            reason = "the kernels do not accumulate batches with sample weights."
+        reason = why_not(net, data.loss, optimizer, data.x, data.y)
         if reason is None and wanted == "auto":
             reason = _why_not_worth_it(length, n_nets, optimizer)
         if reason is not None and wanted == "kernels":
@@ -362,6 +536,7 @@ def make_engine(
             loss=data.loss,
             optimizer=optimizer,
             clip_norm=clip_norm,
+            clip_value=clip_value,
             accumulate=accumulate,
             seed=seed,
             threads=threads or torch.get_num_threads(),
@@ -372,6 +547,7 @@ def make_engine(
         loss=data.loss,
         optimizer=optimizer,
         clip_norm=clip_norm,
+        clip_value=clip_value,
         accumulate=accumulate,
         seed=seed,
         threads=threads,
@@ -388,12 +564,17 @@ def _why_not_worth_it(length: RunLength, n_nets: int, optimizer: torch.optim.Opt
     return None
 
 
-def make_optimizer(optimizer: Any, net: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(
+    optimizer: Any, net: nn.Module, *, may_be_given_more: bool = False
+) -> torch.optim.Optimizer:
     """The instance itself, or what the maker makes of the module's trainable parameters.
 
+    may_be_given_more: whether a callback may add groups; parameters that are not held then are named in a
+        warning instead of an error
+
     Raises:
-        ConfigError: it holds none of the module's parameters (often: it was made for another copy of the
-            network); there are none to train; it needs a closure, as LBFGS does.
+        ConfigError: it does not hold all of the module's trainable parameters (often: it was made before a
+            layer was added or replaced, or for another copy of the network); there are none to train.
     """
     parameters = [p for p in net.parameters() if p.requires_grad]
     if not parameters:
@@ -409,12 +590,33 @@ def make_optimizer(optimizer: Any, net: nn.Module) -> torch.optim.Optimizer:
             "optimizer must be a torch.optim.Optimizer, or a maker of one such as torch.optim.Adam; "
             f"got {optimizer if isinstance(optimizer, str) else type(optimizer).__name__!r}."
         )
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise ConfigError("optimizer must update from one gradient; LBFGS asks for several. Use Adam or SGD.")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if not held & {id(p) for p in parameters}:
         raise ConfigError(
             "optimizer must hold the network's parameters; it holds none of them. Make it from this network: "
             "torch.optim.Adam(net.parameters())."
         )
+    missing = [name for name, p in net.named_parameters() if p.requires_grad and id(p) not in held]
+    strangers = held - {id(p) for p in net.parameters()}
+    if missing:
+        _say_missing(missing, bool(strangers), may_be_given_more=may_be_given_more and not strangers)
     return optimizer
+
+
+def _say_missing(missing: list[str], has_strangers: bool, *, may_be_given_more: bool) -> None:
+    names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    verb = "trains" if len(missing) == 1 else "train"
+    if may_be_given_more:
+        logger.warning(
+            "The optimizer does not hold %s: these parameters stay as they are until a callback adds them.",
+            names,
+        )
+        return
+    others = ", and holds parameters that are not the network's" if has_strangers else ""
+    raise ConfigError(
+        f"optimizer must hold every parameter that {verb}; it does not hold {names}{others}. Was a layer "
+        "added or "
+        "replaced after it was made? Make it anew: torch.optim.Adam(net.parameters()). What is to stay as it "
+        "is, "
+        "freeze: layer.requires_grad_(False)."
+    )

@@ -93,7 +93,8 @@ def cross_entropy(out, d_out, rows, n, c, labels, target, weight, columns, facto
     """Softmax cross-entropy. Mean: over sum of w * class weight (labels), over sum of w (probabilities), as
     PyTorch.
 
-    ints: mean, ignored label, uses probabilities. factors: class weights.
+    ints: mean, ignored label, uses probabilities, rows have weights. factors: class weights. Without weights
+    of rows, the mean over no row is NaN, as PyTorch's.
     """
     mean, ignored, uses_probs, smoothing, class_weight = (
         ints[0] == 1,
@@ -111,7 +112,8 @@ def cross_entropy(out, d_out, rows, n, c, labels, target, weight, columns, facto
                 norm += weight[r]
             elif labels[r] != ignored:
                 norm += weight[r] * class_weight[labels[r]]
-        norm = max(norm, _TINY)
+    nothing_counts = norm == 0.0
+    norm = max(norm, _TINY)
     total = 0.0
     spread = smoothing / f32(c)
     weighted = ZERO
@@ -160,4 +162,4 @@ def cross_entropy(out, d_out, rows, n, c, labels, target, weight, columns, facto
                     d_out[i * c + j] -= w * spread * class_weight[j]
             d_out[i * c + label] -= w * own
         total += np.float64(weight[r]) * np.float64(row_loss)
-    return total / norm
+    return np.nan if nothing_counts and ints[3] == 0 else total / norm

@@ -6,15 +6,24 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeGuard
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError, nearest
+from multilayer.training.arrays import Batch, Target, each, n_rows_of
 
 LossLike = str | nn.Module | Callable[..., Tensor]
+WEIGHT_NAMES = (
+    "sample_weight",
+    "sample_weights",
+    "weight",
+    "weights",
+)  # of a loss's argument for rows' weights
 
 
 class QuantileLoss(nn.Module):
@@ -202,18 +211,42 @@ BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
 CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 
+# Functions of torch.nn.functional, and the module that each is
+FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
+    F.binary_cross_entropy: nn.BCELoss,
+    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    F.cross_entropy: nn.CrossEntropyLoss,
+    F.hinge_embedding_loss: nn.HingeEmbeddingLoss,
+    F.huber_loss: nn.HuberLoss,
+    F.kl_div: nn.KLDivLoss,
+    F.l1_loss: nn.L1Loss,
+    F.mse_loss: nn.MSELoss,
+    F.multi_margin_loss: nn.MultiMarginLoss,
+    F.multilabel_margin_loss: nn.MultiLabelMarginLoss,
+    F.multilabel_soft_margin_loss: nn.MultiLabelSoftMarginLoss,
+    F.nll_loss: nn.NLLLoss,
+    F.poisson_nll_loss: nn.PoissonNLLLoss,
+    F.smooth_l1_loss: nn.SmoothL1Loss,
+    F.soft_margin_loss: nn.SoftMarginLoss,
+}
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss ready for training.
 
     function:     what the user passed, or the module of the name
-    takes_target: called as function(out, target), else function(out)
+    takes_target: called as function(out, target), or function(out, *target) with several, else function(out)
     takes_weight: called with a further argument, the rows' weights
+    weight_name:  the name of that argument; None passes it as the last one
+    sums_outputs: a row's loss is the sum over its outputs, where the function takes their mean
     """
 
     function: Callable[..., Tensor]
     takes_target: bool
     takes_weight: bool = False
+    weight_name: str | None = None
+    sums_outputs: bool = False
 
     @property
     def module(self) -> nn.Module | None:
@@ -225,39 +258,83 @@ class Loss:
         """Whether a batch's loss is a mean over its rows (as opposed to a sum)."""
         return getattr(self.function, "reduction", "mean") != "sum"
 
-    def __call__(self, out: Tensor, target: Tensor | None, weight: Tensor | None = None) -> Any:
+    def __call__(self, out: Tensor, target: Target, weight: Tensor | None = None) -> Any:
         """The loss of one batch: a scalar, unless the user's function gives something else.
 
         With weights and mean reduction: sum(w l) / sum(w).
         """
-        if weight is not None:
-            return self._weighted(out, target, weight)
-        return self.function(out, target) if self.takes_target else self.function(out)
+        if weight is None:
+            value = self.function(out, *self._targets(target))
+        else:
+            value = self._weighted(out, target, weight)
+        return value * out[0].numel() if self.sums_outputs else value
 
-    def _weighted(self, out: Tensor, target: Tensor | None, weight: Tensor) -> Any:
+    def mass(self, target: Target, weight: Tensor | None) -> Tensor | None:
+        """What each row counts in the mean that the loss is; None where all count alike.
+
+        Of classes with weights, a row counts as its class weighs, and an ignored one nothing.
+        """
+        module, counts = self.module, weight
+        if isinstance(module, CLASSES) and _are_codes(target):
+            of_class = _class_weight(module, target)
+            counts = of_class if weight is None else weight * of_class
+        return counts
+
+    def shares(self, batches: Sequence[Batch], k: int) -> list[float]:
+        """Each batch's share in its update, of k batches: what its rows count among all of the update's."""
+        if k == 1 or not self.is_mean:
+            return [1.0] * len(batches)
+        sizes = []
+        for x, target, weight in batches:
+            mass = self.mass(target, weight)
+            sizes.append(float(n_rows_of(x) if mass is None else mass.double().sum()))
+        totals = [sum(sizes[first : first + k]) for first in range(0, len(sizes), k)]
+        return [size / totals[step // k] if totals[step // k] else 1.0 for step, size in enumerate(sizes)]
+
+    def _targets(self, target: Target) -> tuple[Tensor, ...]:
+        if not self.takes_target or target is None:
+            return ()
+        return target if isinstance(target, tuple) else (target,)
+
+    def _weighted(self, out: Tensor, target: Target, weight: Tensor) -> Any:
+        targets = self._targets(target)
         if self.takes_weight:
-            return self.function(out, target, weight) if self.takes_target else self.function(out, weight)
+            if self.weight_name is not None:
+                return self.function(out, *targets, **{self.weight_name: weight})
+            return self.function(out, *targets, weight)
         module = self.module
         if module is None:  # make_loss refuses this
+            raise ConfigError(_NO_WEIGHTS)
+        per_row = _without_reduction(module)(out, *targets)
+        if per_row.ndim == 0 or len(per_row) != len(weight):
             raise ConfigError(
-                "sample_weight with a loss of your own needs it to take the weights as last argument."
+                f"sample_weight needs a loss of every row; {type(module).__name__} gives none. Leave the "
+                "weights "
+                "out, or pass a function loss(out, target, sample_weight) -> scalar."
             )
-        per_row = _without_reduction(module)(out, target)
         if per_row.ndim > 1:
-            per_row = per_row.flatten(1).mean(1) if self.is_mean else per_row.flatten(1).sum(1)
+            sums = not self.is_mean or getattr(module, "reduction", "mean") == "batchmean"
+            per_row = per_row.flatten(1).sum(1) if sums else per_row.flatten(1).mean(1)
         total = (per_row * weight).sum()
         if not self.is_mean:
             return total
-        if isinstance(module, CLASSES) and target is not None and target.ndim == 1:
-            weight = weight * _class_weight(module, target)
-        return total / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)  # a batch may weigh nothing
+        mass = self.mass(target, weight)
+        return total / mass.sum().clamp(min=torch.finfo(weight.dtype).tiny)  # type: ignore[union-attr]
 
 
-def make_loss(loss: Any, *, has_target: bool, has_weight: bool) -> Loss:
-    """A `Loss` from a name in `LOSSES`, a torch.nn module, or a callable of output, or of output and target.
+_NO_WEIGHTS = (
+    "sample_weight reaches a loss of your own as an argument of that name, or as its last one, without a "
+    "default: "
+    "loss(out, target, sample_weight) -> scalar."
+)
+
+
+def make_loss(loss: Any, *, has_target: bool, has_weight: bool, n_targets: int = 1) -> Loss:
+    """A `Loss` from a name in `LOSSES`, a torch.nn module or function, or a callable of output and targets.
 
     Raises:
-        ConfigError: the name is unknown; a known loss without a target; weights that the loss cannot take.
+        ConfigError: the name is unknown; a known loss without a target; a callable that does not take so many
+            targets; weights that the loss cannot take.
 
     >>> make_loss("mse", has_target=True, has_weight=False).module
     MSELoss()
@@ -268,32 +345,108 @@ def make_loss(loss: Any, *, has_target: bool, has_weight: bool) -> Loss:
                 f"unknown loss {loss!r}; known: {', '.join(sorted(LOSSES))}.{nearest(loss, LOSSES)}"
             )
         loss = LOSSES[loss]()
-    if not callable(loss):
-        raise ConfigError(f"loss must be a name, a torch.nn loss or a callable; got {type(loss).__name__}.")
+    if isinstance(loss, type) or not callable(loss):
+        came = f"the class {loss.__name__}" if isinstance(loss, type) else type(loss).__name__
+        raise ConfigError(
+            f"loss must be a name, a torch.nn loss such as nn.MSELoss(), or a function; got {came}."
+        )
+    loss = _as_module(loss)
     known = type(loss).__module__ == "torch.nn.modules.loss" or isinstance(loss, OWN)
     if known and not has_target:
         raise ConfigError(f"loss {type(loss).__name__} compares output with target; got no target. Pass y.")
-    if known and getattr(loss, "reduction", "mean") not in ("mean", "sum"):
+    means = ("mean", "sum", "batchmean") if isinstance(loss, nn.KLDivLoss) else ("mean", "sum")
+    if known and getattr(loss, "reduction", "mean") not in means:
         raise ConfigError(
             f"a loss must give one number for a batch; {type(loss).__name__} has "
             f"reduction={loss.reduction!r}. Make it with reduction='mean' or 'sum'."
         )
+    n_given = 1 + n_targets * has_target
     takes_weight = has_weight and not known
-    if takes_weight and not _accepts(loss, 3 if has_target else 2):
-        raise ConfigError(
-            "sample_weight with a loss of your own needs it to take the weights as last argument: "
-            f"loss({'out, target, weight' if has_target else 'out, weight'}) -> scalar."
-        )
-    return Loss(loss, has_target, takes_weight)
+    name = _weight_name(loss, n_given) if takes_weight else None
+    if not _accepts(loss, n_given, name, takes_weight):
+        raise ConfigError(_unaccepted(loss, n_given))
+    return Loss(loss, has_target, takes_weight, name)
 
 
-def _accepts(function: Callable[..., Tensor], n_arguments: int) -> bool:
-    target = function.forward if isinstance(function, nn.Module) else function
+def _as_module(loss: Any) -> Any:
+    """The module of a function of torch.nn.functional, also where options are filled in by `partial`."""
+    function, options = (loss.func, loss.keywords) if isinstance(loss, partial) else (loss, {})
+    kind = next((kind for known, kind in FUNCTIONS.items() if known is function), None)
+    if kind is None or (isinstance(loss, partial) and loss.args):
+        return loss
+    taken = inspect.signature(kind).parameters
+    return kind(**options) if options.keys() <= taken.keys() else loss
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """What a loss takes; None where it does not say, as of built-in functions."""
     try:
-        inspect.signature(target).bind(*[None] * n_arguments)
+        target = function.forward if isinstance(function, nn.Module) else function
+        return list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):
+        return None
+
+
+def _weight_name(loss: Callable[..., Any], n_given: int) -> str | None:
+    """The name of a loss's argument for weights of rows; None for a third one without a default.
+
+    Raises:
+        ConfigError: there is neither; an argument with a default is an option of the loss.
+    """
+    if getattr(loss, "__module__", None) in ("torch.nn.functional", "torch._C._nn"):
+        raise ConfigError(
+            f"sample_weight cannot be used with torch.nn.functional.{loss.__name__}, which has no module in "
+            f"torch.nn that would give a loss of every row. {_NO_WEIGHTS}"
+        )
+    parameters = _parameters(loss)
+    if parameters is None:
+        raise ConfigError(_NO_WEIGHTS)
+    for parameter in parameters:
+        if parameter.name in WEIGHT_NAMES and parameter.kind in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        ):
+            return parameter.name
+    by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(by_position) <= n_given or by_position[n_given].default is not inspect.Parameter.empty:
+        raise ConfigError(_NO_WEIGHTS)
+    return None
+
+
+def _accepts(loss: Callable[..., Any], n_given: int, weight_name: str | None, takes_weight: bool) -> bool:
+    """Whether a loss can be called as it will be."""
+    try:
+        signature = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
+    except (TypeError, ValueError):
+        return True  # it does not say
+    by_name = {} if weight_name is None else {weight_name: None}
+    by_position = n_given + (takes_weight and weight_name is None)
+    try:
+        signature.bind(*[None] * by_position, **by_name)
+    except TypeError:
         return False
     return True
+
+
+def _unaccepted(loss: Any, n_given: int) -> str:
+    name = getattr(loss, "__name__", type(loss).__name__)
+    names = ", ".join(parameter.name for parameter in _parameters(loss) or [])
+    given = (
+        ["the output", "the output and y"][n_given - 1]
+        if n_given < 3
+        else f"the output and {n_given - 1} targets"
+    )
+    return (
+        f"a loss is called with the output and with what y holds; {name}({names}) cannot be called with "
+        f"{given}. "
+        "Pass several targets as a tuple, y=(a, b), for loss(output, a, b); and no y for a loss of the "
+        "output alone."
+    )
+
+
+def _are_codes(target: Target) -> TypeGuard[Tensor]:
+    """Whether a target holds class codes, one a row."""
+    return isinstance(target, Tensor) and target.ndim == 1 and not target.is_floating_point()
 
 
 def _class_weight(module: nn.CrossEntropyLoss | nn.NLLLoss, codes: Tensor) -> Tensor:
@@ -308,13 +461,17 @@ def _without_reduction(module: nn.Module) -> nn.Module:
     return twin
 
 
-def as_loss_target(loss: Loss, y: Tensor, dtype: torch.dtype) -> Tensor:
+def as_loss_target(loss: Loss, y: Any, dtype: torch.dtype) -> Any:
     """The target in the type that the loss wants; wrong label coding is an error that says the coding.
+
+    Of several targets, those of fractions get the output's type, and whole numbers stay whole.
 
     Raises:
         DataError: class labels that are not whole, negative; binary targets outside 0 to 1; targets of a
             gamma or Tweedie loss that are not positive, or negative.
     """
+    if not isinstance(y, Tensor):
+        return each(lambda part: part.to(dtype) if part.is_floating_point() else part, y)
     module = loss.module
     if isinstance(module, CLASSES):
         return _class_target(y, dtype)
@@ -344,14 +501,14 @@ def _class_target(y: Tensor, dtype: torch.dtype) -> Tensor:
     return y.long()
 
 
-def check_shapes(loss: Loss, out: Tensor, target: Tensor | None) -> None:
+def check_shapes(loss: Loss, out: Tensor, target: Target) -> None:
     """Refuse output and target of the same rows that would broadcast into something nobody meant.
 
     Raises:
         DataError: (n, 1) against (n,) in either order; other shapes that a known loss would broadcast;
             target rows that differ from output rows.
     """
-    if target is None:
+    if not isinstance(target, Tensor):
         return
     if out.ndim == 0 or len(out) != len(target):
         raise DataError(
@@ -388,14 +545,16 @@ def _check_classes(out: Tensor, target: Tensor) -> None:
         )
 
 
-def check_class_codes(loss: Loss, y: Tensor | None, n_outputs: int) -> None:
+def check_class_codes(loss: Loss, y: Target, n_outputs: int) -> None:
     """Refuse class codes that the network has no output for (looks at all rows, once)."""
     module = loss.module
-    if y is None or not isinstance(module, CLASSES) or y.is_floating_point() or not len(y):
+    if not isinstance(module, CLASSES) or not _are_codes(y):
         return
-    low, high = int(y.min()), int(y.max())
-    ignored = module.ignore_index
-    if (low < 0 and low != ignored) or high >= n_outputs:
+    counted = y[y != module.ignore_index]
+    if not len(counted):
+        return
+    low, high = int(counted.min()), int(counted.max())
+    if low < 0 or high >= n_outputs:
         advice = "Code the classes 0, 1, 2, ... and give the network an output for each."
         if low == 1 and high == n_outputs:
             advice = "Subtract 1: codes start at 0."

@@ -4,11 +4,16 @@ Muon, an optimiser for hidden weight matrices.
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from multilayer.errors import ConfigError, nearest
 
@@ -74,6 +79,107 @@ def flat_cos(progress: float) -> float:
     (1.0, 0.5, 0.0)
     """
     return cosine(max(0.0, 2 * progress - 1))
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A scheduler of `torch.optim.lr_scheduler`, and when it steps: after every update, or every epoch."""
+
+    scheduler: LRScheduler
+    every: str
+
+    @property
+    def wants_loss(self) -> bool:
+        """Whether it steps by the validation loss."""
+        return isinstance(self.scheduler, ReduceLROnPlateau)
+
+
+def make_stepped(schedule: Any, optimizer: torch.optim.Optimizer, every: str | None = None) -> Stepped | None:
+    """A scheduler of PyTorch, from an instance of this optimiser, or from what makes one of it; else None.
+
+    every: "step" or "epoch"; None is "step" for OneCycleLR and CyclicLR, as PyTorch documents them, and
+        "epoch" for all others
+
+    Raises:
+        ConfigError: a scheduler of another optimiser; `every` is unknown, or given without a scheduler.
+
+    >>> sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    >>> make_stepped(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10), sgd).every
+    'epoch'
+    >>> make_stepped("cosine", sgd) is None
+    True
+    """
+    if every not in (None, "step", "epoch"):
+        raise ConfigError(f"schedule_every must be 'step' or 'epoch'; got {every!r}.")
+    scheduler = _scheduler(schedule, optimizer)
+    if scheduler is None:
+        if every is not None:
+            raise ConfigError(
+                "schedule_every says when a scheduler of torch.optim.lr_scheduler steps; schedule is none. "
+                "Leave it out: a schedule by name or function goes by progress, from step to step."
+            )
+        return None
+    if scheduler.optimizer is not optimizer:
+        raise ConfigError(
+            "schedule must be a scheduler of this run's optimizer; it was made for another one. Pass the "
+            "optimizer "
+            "itself as optimizer=, or as schedule= what makes the scheduler: lambda optimizer: "
+            "StepLR(optimizer, 10)."
+        )
+    by_step = isinstance(scheduler, lr_scheduler.OneCycleLR | lr_scheduler.CyclicLR)
+    return Stepped(scheduler, every or ("step" if by_step else "epoch"))
+
+
+def _scheduler(schedule: Any, optimizer: torch.optim.Optimizer) -> LRScheduler | None:
+    if isinstance(schedule, LRScheduler):
+        return schedule
+    if isinstance(schedule, str | Asked) or not callable(schedule):
+        return None
+    try:
+        made = schedule(optimizer)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            "schedule must be a function of progress (0 to 1), or make a scheduler of the optimizer; calling "
+            "it with "
+            f"the optimizer failed: {error}"
+        ) from error
+    if not isinstance(made, LRScheduler):
+        raise ConfigError(
+            "schedule must be a function of progress (0 to 1) that gives a factor, or make a scheduler of "
+            "the "
+            f"optimizer; it made {type(made).__name__}."
+        )
+    return made
+
+
+class Asked:
+    """A function of progress that was asked for its factor at 0 already, and is not asked a second time."""
+
+    def __init__(self, function: Schedule, at_0: float) -> None:
+        self.function, self.at_0 = function, [at_0]
+
+    def __call__(self, progress: float) -> float:
+        """The factor."""
+        return self.at_0.pop() if progress == 0 and self.at_0 else self.function(progress)
+
+
+def ask(schedule: Any) -> Any:
+    """A function of progress that someone passed, once it has answered at 0; what makes schedulers does not.
+
+    >>> ask(lambda progress: 1 - progress)(0.0), ask(lr_scheduler.StepLR) is lr_scheduler.StepLR
+    (1.0, True)
+    """
+    kind = schedule.func if isinstance(schedule, partial) else schedule
+    if not callable(schedule) or schedule in SCHEDULES.values() or isinstance(schedule, LRScheduler):
+        return schedule
+    if isinstance(kind, type) and issubclass(kind, LRScheduler):
+        return schedule
+    try:
+        value = schedule(0.0)
+    except (TypeError, AttributeError):  # as of makers: 0.0 is no optimiser
+        return schedule
+    is_factor = isinstance(value, int | float | np.number) or (isinstance(value, Tensor) and value.ndim == 0)
+    return Asked(schedule, float(value)) if is_factor else schedule
 
 
 def make_schedule(schedule: Any) -> Schedule:

@@ -4,6 +4,7 @@ One network is a pack of one: this is the one training loop. Engines run the ste
 rates; the pack keeps the clock, tells the callbacks and stops.
 """
 
+import copy
 import logging
 import math
 import os
@@ -22,10 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError
+from multilayer.training.arrays import as_numpy, parts_of
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.history import History
 from multilayer.training.kernel_engine import KernelEngine
-from multilayer.training.optim import Schedule
+from multilayer.training.optim import SCHEDULES, Schedule, Stepped, constant
 from multilayer.training.rows import Rows
 
 logger = logging.getLogger("multilayer")
@@ -50,7 +52,7 @@ class Progress:
     lr: float
     elapsed_s: float
     nets: tuple[nn.Module, ...] = field(repr=False)
-    val_outputs: tuple[NDArray[np.float32] | None, ...] = field(repr=False, default=())
+    val_outputs: tuple[NDArray[Any] | None, ...] = field(repr=False, default=())
     val_losses: tuple[float | None, ...] = field(repr=False, default=())
 
     @property
@@ -59,6 +61,9 @@ class Progress:
         return self.nets[0]
 
 
+# A callback may have an attribute `changes`, for those of ours that need not have networks and optimisers
+# read anew after each epoch: "nothing", or "settings" of optimisers that their rules know. Without it:
+# "anything".
 Callback = Callable[[Progress], Any]
 NextRows = Callable[[], Rows]  # gives the rows of the next epoch
 
@@ -69,6 +74,7 @@ class RunLength:
 
     n_rows, batch_size: of one member; epochs, steps: at most; patience: in epochs
     time_budget_s: of all members together
+    steps_per_epoch: of the first epoch; a loader may give others
     """
 
     n_rows: int
@@ -77,6 +83,7 @@ class RunLength:
     batch_size: int
     patience: int | None
     time_budget_s: float
+    steps_per_epoch: int
 
     @classmethod
     def make(
@@ -90,6 +97,9 @@ class RunLength:
         patience: int | None,
         time_budget: float | None,
         held_out: Rows | None,
+        *,
+        clip_value: float | None = None,
+        bounds: NDArray[np.int64] | None = None,
     ) -> "RunLength":
         """Check what the user asked for, and fill in what was left open.
 
@@ -103,27 +113,37 @@ class RunLength:
             sizes["accumulate"] = accumulate  # type: ignore[assignment]
         for name, value in sizes.items():
             check_whole(name, value)
-        for name, limit in {"clip_norm": clip_norm, "time_budget": time_budget}.items():
-            if limit is not None and not limit > 0:
-                raise ConfigError(f"{name} must be positive; got {limit!r}.")
+        limits = {"clip_norm": clip_norm, "clip_value": clip_value, "time_budget": time_budget}
+        for name, limit in limits.items():
+            check_positive(name, limit)
+        if clip_norm is not None and clip_value is not None:
+            raise ConfigError("give clip_norm or clip_value, not both.")
         if patience is not None and held_out is None:
             raise ConfigError("patience watches the validation loss; pass validation as well.")
-        size = min(batch_size or 256, n_rows)
-        per_epoch = len(batch_bounds(n_rows, size)) - 1
+        size = min(batch_size or 256, n_rows) if bounds is None else int(np.diff(bounds).max())
+        per_epoch = len(batch_bounds(n_rows, size) if bounds is None else bounds) - 1
         if epochs is None:
             epochs = 10 if steps is None else math.ceil(steps / per_epoch)
-        return cls(n_rows, epochs, steps, size, patience, time_budget or math.inf)
+        return cls(n_rows, epochs, steps, size, patience, time_budget or math.inf, per_epoch)
 
     @property
     def n_steps(self) -> int:
         """Steps of a run that is not stopped early."""
-        return self.steps or self.epochs * (len(batch_bounds(self.n_rows, self.batch_size)) - 1)
+        return self.steps or self.epochs * self.steps_per_epoch
 
 
-def check_whole(name: str, value: Any) -> None:
-    """Refuse a setting that is given and is no whole number of at least 1."""
-    if value is not None and (not isinstance(value, int | np.integer) or value < 1):
-        raise ConfigError(f"{name} must be a whole number of at least 1; got {value!r}.")
+def check_whole(name: str, value: Any, least: int = 1) -> None:
+    """Refuse a setting that is given and is no whole number of at least so much."""
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if value is not None and (not is_whole or value < least):
+        raise ConfigError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse a setting that is given and is no positive number."""
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if value is not None and (not is_number or not value > 0):
+        raise ConfigError(f"{name} must be positive; got {value!r}.")
 
 
 def batch_bounds(n_rows: int, batch_size: int) -> NDArray[np.int64]:
@@ -185,22 +205,28 @@ class Member:
         rows: NDArray[np.int64] | None,
         seed: int,
         shuffle: bool,
+        stepped: Stepped | None = None,
+        bounds: NDArray[np.int64] | None = None,
+        insists: bool = False,
     ) -> None:
+        """stepped: PyTorch's scheduler; bounds: of a loader's batches; insists: on the engine that it has."""
         self.engine, self.length, self.schedule, self.held_out = engine, length, schedule, held_out
         self.metrics, self.rows, self.shuffle = metrics, rows, shuffle
+        self.stepped, self.bounds, self.insists = stepped, bounds, insists
         self.rng = np.random.default_rng([seed, 0])
         self.history = History(metrics={name: [] for name in metrics})
         self.progress = 0.0  # of the whole run, 0 to 1
         self.step_s = 0.0  # seconds a step, measured
-        self.kept = weights_of(engine.net)
+        self.kept = Kept(engine.net)
         self.best = math.inf
         self.losses: list[float] = []  # of the newest epoch's steps
+        self.batches = (np.zeros(0, np.int64), np.zeros(1, np.int64))  # their rows, and where each starts
         self.out: Tensor | None = None  # of the validation rows, after the newest epoch
 
     @property
     def kept_bytes(self) -> int:
         """Memory for as long as the pack runs: of weights, gradient, moments and the best weights so far."""
-        return self.engine.kept_bytes + sum(v.numel() * v.element_size() for v in self.kept.values())
+        return self.engine.kept_bytes + self.kept.n_bytes
 
     @property
     def running_bytes(self) -> int:
@@ -208,24 +234,56 @@ class Member:
         return self.engine.running_bytes(self.length.batch_size) + 16 * self.length.n_rows
 
     @property
+    def runs_foreign_code(self) -> bool:
+        """Whether code of a user's runs in an epoch or after it, which may change network or optimiser."""
+        known = self.engine.loss.module is not None and self.schedule in SCHEDULES.values()
+        return not known or bool(self.metrics) or self.stepped is not None
+
+    @property
     def is_running(self) -> bool:
         """Whether another epoch is to come."""
         return not self.history.stopped
+
+    def use(self, rows: Rows) -> None:
+        """Train on these rows from now on."""
+        self.engine.use(rows.x, rows.y, rows.weight)
+        if rows.bounds is not None:
+            self.bounds = rows.bounds
+
+    def look_again(self) -> None:
+        """See what code of a user's has changed; where the kernels cannot go on, autograd does.
+
+        Raises:
+            ConfigError: the kernels were insisted on.
+        """
+        self.kept.look_again()
+        self._go_on(self.engine.refresh())
+
+    def _go_on(self, reason: str | None) -> None:
+        """With autograd, if there is a reason why the kernels cannot."""
+        if reason is None or isinstance(self.engine, AutogradEngine):
+            return
+        epoch = self.history.epochs + 1
+        if self.insists:
+            raise ConfigError(f"engine='kernels' cannot go on in epoch {epoch}: {reason} Use engine='auto'.")
+        self.engine = self.engine.hand_over()
+        self.history.engine = f"autograd from epoch {epoch} on, the kernels before: {reason}"
 
     def train_epoch(self, clock: Clock, epochs_left: int) -> None:
         """One epoch and the outputs on the validation rows: the long work, in the member's own thread."""
         history, started = self.history, time.perf_counter()
         bounds = self._bounds()
         share = (1 - self.progress) * (len(bounds) - 1) / self._steps_left(epochs_left)
-        losses, sizes, lr_factor = self._steps(clock, share, self._order(), bounds)
+        order = self._order()
+        losses, sizes, lr = self._steps(clock, share, order, bounds)
         self.engine.release()
         if not losses:
             history.stopped = "interrupted" if clock.stop.is_set() else "the time budget was used up"
             return
-        self.losses = losses
+        self.losses, self.batches = losses, (order, bounds)
         history.step_loss += losses
-        history.train_loss.append(float(np.average(losses, weights=sizes)))
-        history.lr.append(self.engine.base_lrs[0] * lr_factor)
+        history.train_loss.append(_mean(np.array(losses), sizes))
+        history.lr.append(lr)
         history.weight_decay.append(float(self.engine.optimizer.param_groups[0].get("weight_decay", 0.0)))
         if clock.stop.is_set():
             history.stopped = "interrupted"
@@ -233,41 +291,63 @@ class Member:
             self.out = torch.as_tensor(self.engine.predict(self.held_out.x))
         history.epoch_time_s.append(time.perf_counter() - started)
 
+    @property
+    def lr(self) -> float:
+        """Learning rate of the first group, without the schedule's factor."""
+        return float(self.engine.optimizer.param_groups[0].get("lr", math.nan))
+
     def _steps(
         self, clock: Clock, share: float, order: NDArray[np.int64], bounds: NDArray[np.int64]
     ) -> tuple[list[float], NDArray[np.int64], float]:
-        """The epoch's steps, piece by piece. share: of the whole run's progress that this epoch is worth."""
+        """The epoch's steps, piece by piece: losses, sizes of batches, the last rate.
+
+        share: of the whole run's progress that this epoch is worth
+        """
         n_steps, done, start = len(bounds) - 1, 0, self.progress
         losses: list[float] = []
-        lr_factor = 1.0
+        lr = self.lr
         is_first = not self.history.step_loss  # however small the budget, something is learnt
+        by_step = self.stepped if self.stepped is not None and self.stepped.every == "step" else None
         while done < n_steps and (not clock.is_over or (is_first and not done and not clock.stop.is_set())):
             piece_s = min(PIECE_S, clock.left_s)
             piece = min(n_steps - done, max(1, int(piece_s / self.step_s)) if self.step_s else 8)
+            piece = piece if by_step is None else 1
             piece = _whole_updates(piece, n_steps - done, self.engine.accumulate)
             at = start + share * np.arange(done, done + piece) / n_steps
-            factors = np.array([self.schedule(float(p)) for p in at])
+            factors = self._factors(at)
             begun = time.perf_counter()
             losses += self.engine.run_epoch(order, bounds[done : done + piece + 1], factors).tolist()
             self.step_s = (time.perf_counter() - begun) / piece
             done += piece
-            lr_factor = float(factors[-1])
+            lr = self.lr * float(factors[-1])
+            if by_step is not None:
+                by_step.scheduler.step()
+                self._go_on(self.engine.read_optimizer())
             self.progress = start + share * done / n_steps
-        return losses, np.diff(bounds)[:done], lr_factor
+        return losses, np.diff(bounds)[:done], lr
+
+    def _factors(self, progress: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.schedule is constant:
+            return np.ones(len(progress))
+        return np.array([self.schedule(float(p)) for p in progress])
 
     def _order(self) -> NDArray[np.int64]:
+        if self.bounds is not None:
+            return np.arange(self.bounds[-1])
         order = self.rng.permutation(self.length.n_rows) if self.shuffle else np.arange(self.length.n_rows)
         return order if self.rows is None else self.rows[order]
 
     def _bounds(self) -> NDArray[np.int64]:
-        bounds = batch_bounds(self.length.n_rows, self.length.batch_size)
+        bounds = self.bounds
+        if bounds is None:
+            bounds = batch_bounds(self.length.n_rows, self.length.batch_size)
         if self.length.steps is not None:
             bounds = bounds[: self.length.steps - len(self.history.step_loss) + 1]
         return bounds
 
     def _steps_left(self, epochs: int) -> int:
         """Steps in the epochs still to come, this one included."""
-        per_epoch = len(batch_bounds(self.length.n_rows, self.length.batch_size)) - 1
+        per_epoch = self.length.steps_per_epoch if self.bounds is None else len(self.bounds) - 1
         steps = self.length.steps
         left = epochs * per_epoch
         return left if steps is None else min(left, steps - len(self.history.step_loss))
@@ -277,26 +357,46 @@ class Member:
         history = self.history
         if history.stopped:
             return
-        if not all(map(math.isfinite, self.losses)) or not self.engine.is_finite:
+        if not self._is_healthy():
             history.stopped = self._diverged()
             return
         self._validate()
+        if self.stepped is not None and self.stepped.every == "epoch":
+            self._step_schedule(self.stepped)
         history.stopped = self._reason_to_stop(clock)
+
+    def _step_schedule(self, stepped: Stepped) -> None:
+        """A scheduler's step after an epoch."""
+        if stepped.wants_loss:
+            stepped.scheduler.step(self.history.val_loss[-1])  # type: ignore[arg-type]
+        else:
+            stepped.scheduler.step()
+
+    def _is_healthy(self) -> bool:
+        """Whether all losses and parameters are finite, but for the loss of a batch of which no row
+        counts.
+        """
+        bad = [step for step, loss in enumerate(self.losses) if not math.isfinite(loss)]
+        if bad:
+            masses, (order, bounds) = self.engine.masses(), self.batches
+            if any(masses[order[bounds[step] : bounds[step + 1]]].any() for step in bad):
+                return False
+        return self.engine.is_finite
 
     def _validate(self) -> None:
         history, held_out, out = self.history, self.held_out, self.out
         if held_out is None or out is None:
-            self.kept = weights_of(self.engine.net)
+            self.kept.take()
             return
-        with torch.no_grad():
+        with self.engine.random.in_place(), torch.no_grad():
             loss = float(held_out.loss(out, held_out.y, held_out.weight))
         history.val_loss.append(loss)
-        y = None if held_out.y is None else held_out.y.cpu().numpy()
         for name, metric in self.metrics.items():
-            history.metrics[name].append(float(metric(out.cpu().numpy(), y)))
-        if loss < self.best:
+            y = tuple(map(as_numpy, parts_of(held_out.y)))
+            history.metrics[name].append(float(metric(as_numpy(out), *(y or (None,)))))
+        if math.isfinite(loss) and loss < self.best:
             self.best, history.best_epoch = loss, history.epochs
-            self.kept = weights_of(self.engine.net)
+            self.kept.take()
 
     def _reason_to_stop(self, clock: Clock) -> str:
         history, length = self.history, self.length
@@ -308,7 +408,7 @@ class Member:
 
     def _diverged(self) -> str:
         history = self.history
-        self.engine.net.load_state_dict(self.kept)
+        self.kept.put_back()
         epoch = history.epochs
         if self.held_out is None:
             history.best_epoch = epoch - 1
@@ -322,11 +422,15 @@ class Member:
 
     def finish(self) -> History:
         """Put the best weights back; the record of the run."""
-        if self.held_out is not None and self.history.val_loss:
-            self.engine.net.load_state_dict(self.kept)
-        elif not self.history.stopped.startswith("diverged"):
-            self.history.best_epoch = self.history.epochs
-        return self.history
+        history = self.history
+        if math.isfinite(self.best):
+            self.kept.put_back()
+        elif not history.stopped.startswith("diverged"):
+            history.best_epoch = history.epochs
+            if history.val_loss:
+                history.stopped += "; no epoch had a finite validation loss, so the last weights are kept"
+                logger.warning("Training ended with %s. Look at validation rows and loss.", history.stopped)
+        return history
 
 
 def pack_bytes(members: Sequence[Member], data: Rows, n_threads: int) -> int:
@@ -414,13 +518,22 @@ def _run_epochs(
     n_threads: int,
     min_epochs: int | None,
 ) -> None:
+    changes = {getattr(callback, "changes", "anything") for callback in callbacks}
+    if next_rows is not None or any(member.runs_foreign_code for member in members):
+        changes.add("anything")
     while running := [member for member in members if member.is_running]:
         done = max(member.history.epochs for member in running)
         left = clock.epochs_left(running[0].length.epochs, done)
         if done and next_rows is not None:
             rows = next_rows()
             for member in running:
-                member.engine.use(rows.x, rows.y, rows.weight)
+                member.use(rows)
+        if done and "anything" in changes:
+            for member in running:
+                member.look_again()
+        elif done and "settings" in changes:
+            for member in running:
+                member.engine.read_optimizer()
         tasks = [_task(member, clock, left) for member in running]
         if not done and min_epochs is not None:
             for place in range(n_threads, len(members)):
@@ -481,21 +594,91 @@ def _tell(
         lr=float(np.mean([history.lr[-1] for history in histories])),
         elapsed_s=clock.elapsed_s,
         nets=tuple(member.engine.net for member in members),
-        val_outputs=tuple(
-            m.out.cpu().numpy() if m in validated and m.out is not None else None for m in members
-        ),
+        val_outputs=tuple(as_numpy(m.out) if m in validated and m.out is not None else None for m in members),
         val_losses=tuple(m.history.val_loss[-1] if m in validated else None for m in members),
     )
-    wants_stop = [callback(progress) is True for callback in callbacks]
+    wants_stop = [_is_true(callback(progress)) for callback in callbacks]
     if any(wants_stop):
         for member in members:
             if member.is_running or member in healthy:
                 member.history.stopped = "a callback asked to stop"
 
 
-def weights_of(net: nn.Module) -> dict[str, Tensor]:
-    """A copy of all parameters and buffers."""
-    return {name: value.detach().clone() for name, value in net.state_dict().items()}
+def _is_true(answer: Any) -> bool:
+    """Whether a callback says stop: with True, also of NumPy or PyTorch; a number, such as a loss, is no
+    answer.
+    """
+    if isinstance(answer, Tensor):
+        return answer.dtype == torch.bool and answer.numel() == 1 and bool(answer)
+    return isinstance(answer, bool | np.bool_) and bool(answer)
+
+
+def _mean(losses: NDArray[np.float64], sizes: NDArray[np.int64]) -> float:
+    """Of an epoch's batches, each by its rows. A batch of which no row counts has no loss, and is left
+    out.
+    """
+    mean = float((losses * sizes).sum() / sizes.sum())
+    if math.isnan(mean) and not np.isnan(losses).all():
+        counted = ~np.isnan(losses)
+        return _mean(losses[counted], sizes[counted])
+    return mean
+
+
+class Kept:
+    """A copy of a network's parameters, buffers and extra state, to come back to.
+
+    >>> net = nn.Linear(1, 1)
+    >>> kept = Kept(net)
+    >>> before = net.weight.item()
+    >>> _ = nn.init.constant_(net.weight, 7.0)
+    >>> kept.put_back()
+    >>> net.weight.item() == before
+    True
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self.look_again()
+        self.take()
+
+    def look_again(self) -> None:
+        """Find the network's tensors anew, as it may have got others."""
+        self._found: dict[str, Tensor] | None = None
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Copy what the network is now."""
+        if self._found is None:
+            self._found = dict([*self.net.named_parameters(), *self.net.named_buffers()])
+            self.tensors = {name: tensor.detach().clone() for name, tensor in self._found.items()}
+        else:
+            for kept, tensor in zip(self.tensors.values(), self._found.values(), strict=True):
+                kept.copy_(tensor)
+        self.extra = {
+            name: copy.deepcopy(module.get_extra_state())
+            for name, module in self.net.named_modules()
+            if type(module).get_extra_state is not nn.Module.get_extra_state
+        }
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Make the network what it was, in its own memory."""
+        now = dict([*self.net.named_parameters(), *self.net.named_buffers()])
+        for name, kept in self.tensors.items():
+            if name in now and now[name].shape == kept.shape:
+                now[name].copy_(kept)
+            else:  # a callback has put another one there
+                owner, _, own_name = name.rpartition(".")
+                module = self.net.get_submodule(owner)
+                is_parameter = isinstance(getattr(module, own_name, None), nn.Parameter)
+                setattr(module, own_name, nn.Parameter(kept.clone()) if is_parameter else kept.clone())
+        for name, state in self.extra.items():
+            self.net.get_submodule(name).set_extra_state(copy.deepcopy(state))
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the copies."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
 
 def _whole_updates(piece: int, left: int, accumulate: int | str) -> int:

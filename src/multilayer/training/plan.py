@@ -1,13 +1,15 @@
 """Reads an `nn.Module` into a flat plan for the kernels, or says in words what it does not know.
 
 A plan is a table of layers (`ops`, `reals`: columns as in `kernels.py`) and a list of the module's tensors
-with the place
-of each in one flat buffer. To teach it a layer, write a function of (builder, module) and enter it in
-`READERS`.
+with the place of each one's gradient in one flat buffer. It says what `forward` runs at the moment, as every
+module
+is set: one in `eval()` is read as such. To teach it a layer, write a function of (builder, module) and enter
+it in `READERS`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.nn.blocks import Residual
-from multilayer.nn.embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, TableEmbedding
+from multilayer.nn.embeddings import (
+    CategoryEmbedding,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    TableEmbedding,
+)
 from multilayer.nn.monotone import SignedLinear
 from multilayer.nn.resnet import ResNet
 from multilayer.training import kernels as k
 from multilayer.training import layer_kernels as layers
+from multilayer.training.plain import foreign_to_module, foreign_to_process, foreign_to_tensor
 
 Kernels = tuple[Callable[..., Any], Callable[..., Any]]
 ALIGN = 16  # floats: 64 bytes, a cache line
@@ -32,11 +40,11 @@ class UnknownToKernels(Exception):
 
 @dataclass(frozen=True)
 class Slot:
-    """One float32 tensor of the module and its place in the flat buffer.
+    """One float32 tensor of the module, and where its gradient goes.
 
     name:      as in `net.named_parameters()`, for messages
-    tensor:    the parameter or buffer itself; the engine makes it a view of the flat buffer
-    start:     first float in the flat buffer
+    tensor:    the parameter or buffer itself
+    start:     first float of its gradient in the flat buffer
     trainable: a parameter that wants a gradient
     """
 
@@ -50,6 +58,11 @@ class Slot:
         """One past the last float."""
         return self.start + self.tensor.numel()
 
+    @property
+    def is_parameter(self) -> bool:
+        """Whether it is one, or a buffer."""
+        return isinstance(self.tensor, nn.Parameter)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -57,17 +70,18 @@ class Plan:
 
     ops, reals:  one row a layer: int64 (n_ops, N_FIELDS), float32 (n_ops, N_REALS)
     kernels:     forward and backward of each layer, not compiled yet
-    ints:        int64: batch counters of BatchNorm1d, column numbers of embeddings
-    slots:       the module's float32 tensors and where they go
-    counters:    the module's int64 scalars (batches tracked) and their place in ints
+    ints:        int64: column numbers of embeddings
+    slots:       the module's float32 tensors and where their gradients go
+    counters:    the module's int64 scalars (batches tracked) and the row of ops that counts there
     code_ranges: columns of x that hold codes -> number of codes
-    flat_size:   floats in the flat buffer; zeros for missing biases first, then ones for missing weights
+    flat_size:   floats in the flat buffer; places of zeros for missing biases first, then of ones for missing
+                 weights
     ones:        where the ones start; as many as zeros
     d_in, d_out: columns of input and output; v_out is the output's place among the values
     flattens:    the output has no second axis: (batch,)
     width:       widest gradient; value_width, skip_width, stat_size: floats a row, a row, and in all
     mixes_rows:  "never", "training" (BatchNorm1d) or "always" (BatchNorm1d without running statistics)
-    signs:       start of a weight whose entries keep signs (`SignedLinear`) -> where the signs start
+    signs:       start of a weight whose entries keep signs (`SignedLinear`) -> the signs
     """
 
     ops: NDArray[np.int64]
@@ -88,7 +102,7 @@ class Plan:
     skip_width: int
     stat_size: int
     mixes_rows: str
-    signs: dict[int, int]
+    signs: dict[int, Tensor]
 
 
 def read_plan(net: nn.Module) -> Plan:
@@ -101,7 +115,7 @@ def read_plan(net: nn.Module) -> Plan:
     >>> len(plan.ops), plan.d_in, plan.d_out
     (2, 5, 2)
     """
-    _check_tensors(net)
+    _check_plain(net)
     builder = PlanBuilder(_input_width(net), _widest(net))
     builder.read(net, type(net).__name__)
     return builder.finish()
@@ -128,7 +142,7 @@ class PlanBuilder:
         self.trainable_below = False
         self.flattens = False
         self.mixes_rows = "never"
-        self.signs: dict[int, int] = {}
+        self.signs: dict[int, Tensor] = {}
 
     def read(self, module: nn.Module, name: str) -> None:
         """Add a module and what it holds."""
@@ -137,12 +151,8 @@ class PlanBuilder:
             raise UnknownToKernels(
                 f"{name} stands behind nn.Flatten(0); the kernels know Flatten(0) as last layer only."
             )
-        if kind not in READERS or "forward" in vars(module):
+        if kind not in READERS:
             raise UnknownToKernels(f"the kernels do not know the layer {name} ({kind.__name__}).")
-        if _has_hooks(module):
-            raise UnknownToKernels(
-                f"layer {name} ({kind.__name__}) has hooks, which the kernels would not call."
-            )
         READERS[kind](self, module, name)
 
     def expect(self, d: int, name: str) -> None:
@@ -150,12 +160,14 @@ class PlanBuilder:
         if d != self.d:
             raise UnknownToKernels(f"layer {name} expects {d} inputs and gets {self.d}.")
 
-    def tensor(self, name: str, tensor: Tensor | None, if_missing: int = 0) -> tuple[int, bool]:
-        """The place of a tensor in the flat buffer, and whether it trains. A missing one stands at
-        if_missing.
-        """
+    def tensor(
+        self, name: str, tensor: Tensor | None, shape: tuple[int, ...], if_missing: int = 0
+    ) -> tuple[int, bool]:
+        """The place of a tensor of that shape, and whether it trains. A missing one stands at if_missing."""
         if tensor is None:
             return if_missing, False
+        if tuple(tensor.shape) != shape:
+            raise UnknownToKernels(f"{name} has shape {tuple(tensor.shape)} where its layer expects {shape}.")
         trainable = isinstance(tensor, nn.Parameter) and tensor.requires_grad
         self.slots.append(Slot(name, tensor, self.flat_size, trainable))
         start, self.flat_size = self.flat_size, self.flat_size + _aligned(tensor.numel())
@@ -234,21 +246,32 @@ def _aligned(n: int) -> int:
     return -(-n // ALIGN) * ALIGN
 
 
-def _check_tensors(net: nn.Module) -> None:
+def _check_plain(net: nn.Module) -> None:
+    """Refuse whatever would have PyTorch do something else than the known layers say."""
+    reason = foreign_to_process()
+    if reason is not None:
+        raise UnknownToKernels(reason)
+    for name, module in net.named_modules():
+        if type(module) in _KNOWN and (reason := foreign_to_module(module)) is not None:
+            whole = ".".join([type(net).__name__, *([name] if name else [])])
+            raise UnknownToKernels(f"layer {whole} ({type(module).__name__}) {reason}")
     seen: dict[int, str] = {}
-    for name, parameter in net.named_parameters(remove_duplicate=False):
-        if id(parameter) in seen:
-            raise UnknownToKernels(f"parameter {name} is shared with {seen[id(parameter)]}.")
-        seen[id(parameter)] = name
-    for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
-        if tensor.device.type != "cpu" or tensor.layout != torch.strided:
-            raise UnknownToKernels(f"{name} lies on {tensor.device}; the kernels work on the CPU.")
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
-            raise UnknownToKernels(
-                f"{name} is {str(tensor.dtype).removeprefix('torch.')}; the kernels work in float32."
-            )
-        if tensor.requires_grad and not tensor.is_leaf:
-            raise UnknownToKernels(f"{name} is computed from other tensors.")
+    places: list[tuple[int, int, str]] = []
+    for name, tensor in [
+        *net.named_parameters(remove_duplicate=False),
+        *net.named_buffers(remove_duplicate=False),
+    ]:
+        if id(tensor) in seen:
+            kind = "parameter" if isinstance(tensor, nn.Parameter) else "buffer"
+            raise UnknownToKernels(f"{kind} {name} is shared with {seen[id(tensor)]}.")
+        seen[id(tensor)] = name
+        if (reason := foreign_to_tensor(tensor)) is not None:
+            raise UnknownToKernels(f"{name} {reason}")
+        if tensor.numel():
+            places.append((tensor.data_ptr(), tensor.numel() * tensor.element_size(), name))
+    for (start, size, name), (next_start, _, next_name) in pairwise(sorted(places)):
+        if next_start < start + size:
+            raise UnknownToKernels(f"{name} and {next_name} share memory.")
 
 
 def _input_width(net: nn.Module) -> int:
@@ -274,13 +297,8 @@ def _any_norm_width(net: nn.Module) -> int:
     return max(widths)
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, name) for name in names)
-
-
 def _read_sequential(builder: PlanBuilder, module: Any, name: str) -> None:
-    for child, layer in module.named_children():
+    for child, layer in module._modules.items():  # named_children leaves out what comes a second time
         builder.read(layer, f"{name}.{child}")
 
 
@@ -297,14 +315,15 @@ def _read_relu(builder: PlanBuilder, module: Any, name: str) -> None:
 
 
 def _read_linear(builder: PlanBuilder, module: Any, name: str) -> None:
-    if not module.in_features or not module.out_features:
+    if module.weight.ndim != 2 or not module.weight.numel():
         raise UnknownToKernels(f"the kernels do not know a Linear without inputs or outputs; {name} is one.")
-    builder.expect(module.in_features, name)
-    weight, weight_trains = builder.tensor(f"{name}.weight", module.weight)
-    bias, bias_trains = builder.tensor(f"{name}.bias", module.bias)
+    d_out, d_in = module.weight.shape  # what forward goes by, whatever in_features says
+    builder.expect(d_in, name)
+    weight, weight_trains = builder.tensor(f"{name}.weight", module.weight, (d_out, d_in))
+    bias, bias_trains = builder.tensor(f"{name}.bias", module.bias, (d_out,))
     builder.add(
         layers.LINEAR,
-        d_out=module.out_features,
+        d_out=d_out,
         trains=weight_trains or bias_trains,
         p0=weight,
         p1=bias,
@@ -315,7 +334,8 @@ def _read_linear(builder: PlanBuilder, module: Any, name: str) -> None:
 def _read_signed_linear(builder: PlanBuilder, module: Any, name: str) -> None:
     weight = builder.flat_size
     _read_linear(builder, module, name)
-    builder.signs[weight], _ = builder.tensor(f"{name}.sign", module.sign)
+    builder.tensor(f"{name}.sign", module.sign, tuple(module.weight.shape))
+    builder.signs[weight] = module.sign
 
 
 def _reader_of_activation(kind: Kernels, *names: str) -> Callable[[PlanBuilder, Any, str], None]:
@@ -329,10 +349,11 @@ def _reader_of_activation(kind: Kernels, *names: str) -> Callable[[PlanBuilder, 
 
 
 def _read_prelu(builder: PlanBuilder, module: Any, name: str) -> None:
-    if module.num_parameters not in (1, builder.d):
-        raise UnknownToKernels(f"{name} has {module.num_parameters} slopes for {builder.d} columns.")
-    slope, trains = builder.tensor(f"{name}.weight", module.weight)
-    builder.add(layers.PRELU, trains=trains, p0=slope, aux=int(module.num_parameters > 1))
+    n_slopes = module.weight.numel()
+    if n_slopes not in (1, builder.d):
+        raise UnknownToKernels(f"{name} has {n_slopes} slopes for {builder.d} columns.")
+    slope, trains = builder.tensor(f"{name}.weight", module.weight, (n_slopes,))
+    builder.add(layers.PRELU, trains=trains, p0=slope, aux=int(n_slopes > 1))
 
 
 def _read_gelu(builder: PlanBuilder, module: Any, name: str) -> None:
@@ -353,24 +374,31 @@ def _read_flatten(builder: PlanBuilder, module: Any, name: str) -> None:
 
 
 def _read_dropout(builder: PlanBuilder, module: Any, name: str) -> None:
-    if module.p > 0:
+    if module.p > 0 and module.training:
         builder.add(layers.DROPOUT, reals=(float(module.p), 0.0))
 
 
 def _read_batch_norm(builder: PlanBuilder, module: Any, name: str) -> None:
     builder.expect(module.num_features, name)
-    weight, weight_trains = builder.tensor(f"{name}.weight", module.weight, builder.ones)
-    bias, bias_trains = builder.tensor(f"{name}.bias", module.bias)
-    mean, _ = builder.tensor(f"{name}.running_mean", module.running_mean)
-    var, _ = builder.tensor(f"{name}.running_var", module.running_var)
-    counter = -1
-    if module.running_mean is not None:
-        counter = len(builder.ints)
-        builder.ints.append(0)
-        builder.counters.append((module.num_batches_tracked, counter))
-        builder.mixes_rows = "always" if builder.mixes_rows == "always" else "training"
-    else:
+    d, has_running, counter = (
+        (module.num_features,),
+        module.running_mean is not None,
+        module.num_batches_tracked,
+    )
+    if has_running != bool(module.track_running_stats) or has_running != (module.running_var is not None):
+        raise UnknownToKernels(f"{name} has running statistics that it does not keep up to date.")
+    if has_running and (counter is None or counter.dtype != torch.int64 or counter.ndim):
+        raise UnknownToKernels(f"{name} does not count its batches.")
+    weight, weight_trains = builder.tensor(f"{name}.weight", module.weight, d, builder.ones)
+    bias, bias_trains = builder.tensor(f"{name}.bias", module.bias, d)
+    mean, _ = builder.tensor(f"{name}.running_mean", module.running_mean, d)
+    var, _ = builder.tensor(f"{name}.running_var", module.running_var, d)
+    if not has_running:
         builder.mixes_rows = "always"
+    else:
+        builder.counters.append((counter, len(builder.ops)))
+        if module.training and builder.mixes_rows == "never":
+            builder.mixes_rows = "training"
     builder.add(
         layers.BATCH_NORM,
         trains=weight_trains or bias_trains,
@@ -378,7 +406,8 @@ def _read_batch_norm(builder: PlanBuilder, module: Any, name: str) -> None:
         p1=bias,
         b0=mean,
         b1=var,
-        aux=counter,
+        aux=int(has_running),
+        aux3=int(has_running and not module.training),
         stat=builder.stat_size,
         reals=(float(module.eps), -1.0 if module.momentum is None else float(module.momentum)),
     )
@@ -391,8 +420,8 @@ def _read_layer_norm(builder: PlanBuilder, module: Any, name: str) -> None:
             f"{name} normalises over {len(module.normalized_shape)} axes; the kernels know one."
         )
     builder.expect(module.normalized_shape[0], name)
-    weight, weight_trains = builder.tensor(f"{name}.weight", module.weight, builder.ones)
-    bias, bias_trains = builder.tensor(f"{name}.bias", module.bias)
+    weight, weight_trains = builder.tensor(f"{name}.weight", module.weight, (builder.d,), builder.ones)
+    bias, bias_trains = builder.tensor(f"{name}.bias", module.bias, (builder.d,))
     builder.add(
         layers.LAYER_NORM,
         trains=weight_trains or bias_trains,
@@ -404,6 +433,10 @@ def _read_layer_norm(builder: PlanBuilder, module: Any, name: str) -> None:
 
 
 def _read_residual(builder: PlanBuilder, module: Any, name: str) -> None:
+    if any(getattr(inner, "inplace", False) for inner in module.inner.modules()):
+        raise UnknownToKernels(
+            f"{name} holds a layer with inplace=True, which may change what goes around it."
+        )
     source, d, skip = builder.value, builder.d, builder.skip_width
     builder.skip_width += d
     builder.add(layers.FORK, aux=skip, keep_value=True)
@@ -433,9 +466,10 @@ def _add_periodic(
     keep: bool,
 ) -> None:
     n_features, n_frequencies, d_embedding = module.weight.shape
-    frequency, a = builder.tensor(f"{name}.frequency", module.frequency)
-    phase, b = builder.tensor(f"{name}.phase", module.phase)
-    weight, c = builder.tensor(f"{name}.weight", module.weight)
+    waves = (n_features, n_frequencies)
+    frequency, a = builder.tensor(f"{name}.frequency", module.frequency, waves)
+    phase, b = builder.tensor(f"{name}.phase", module.phase, waves)
+    weight, c = builder.tensor(f"{name}.weight", module.weight, (*waves, d_embedding))
     scratch = builder.new_value(n_features * n_frequencies + 2 + d_embedding)
     start = len(builder.ints)
     builder.ints += [n_features, n_frequencies, d_embedding, first, *columns.tolist()]
@@ -464,10 +498,11 @@ def _add_piecewise(
     builder: PlanBuilder, module: Any, name: str, columns: NDArray[np.int64], d_out: int, first: int
 ) -> None:
     n_features, n_bins, d_embedding = module.weight.shape
-    edges, _ = builder.tensor(f"{name}.edges", module.edges)
-    slope, a = builder.tensor(f"{name}.slope", module.slope)
-    bias, b = builder.tensor(f"{name}.bias", module.bias)
-    weight, c = builder.tensor(f"{name}.weight", module.weight)
+    curves = (n_features, d_embedding)
+    edges, _ = builder.tensor(f"{name}.edges", module.edges, (n_features, n_bins + 1))
+    slope, a = builder.tensor(f"{name}.slope", module.slope, curves)
+    bias, b = builder.tensor(f"{name}.bias", module.bias, curves)
+    weight, c = builder.tensor(f"{name}.weight", module.weight, (n_features, n_bins, d_embedding))
     running_sums = -(-n_bins * d_embedding // ALIGN)  # a value has room for at least ALIGN rows
     start = len(builder.ints)
     builder.ints += [n_features, n_bins, d_embedding, first, *columns.tolist()]
@@ -488,9 +523,14 @@ def _read_table_embedding(builder: PlanBuilder, module: Any, name: str) -> None:
     """One op for each part, all writing to their columns of one output; those without parameters first."""
     _check_is_first(builder, name)
     builder.expect(module.n_columns, name)
-    if module.periodic is not None and type(module.periodic) is not PeriodicEmbedding:
-        kind = type(module.periodic).__name__
-        raise UnknownToKernels(f"the kernels do not know the layer {name}.periodic ({kind}).")
+    parts_of = {
+        "periodic": PeriodicEmbedding,
+        "piecewise": PiecewiseLinearEmbedding,
+        "category": CategoryEmbedding,
+    }
+    for part, kind in parts_of.items():
+        if (of := getattr(module, part)) is not None and type(of) is not kind:
+            raise UnknownToKernels(f"the kernels do not know the layer {name}.{part} ({type(of).__name__}).")
     out = builder.new_value(module.d_out)
     parts = _TableParts(builder, out, module.d_out)
     kept = module.kept_columns.tolist()
@@ -507,7 +547,7 @@ def _read_table_embedding(builder: PlanBuilder, module: Any, name: str) -> None:
         ):
             builder.code_ranges[module.n_num + i] = n_codes
             if hot:
-                parts.add(layers.ONE_HOT, aux=module.n_num + i, aux2=n_codes, b1=first)
+                parts.add(layers.ONE_HOT, aux=module.n_num + i, aux2=n_codes, stat=first)
                 first += n_codes
             else:
                 table = next(tables)
@@ -525,13 +565,15 @@ def _read_table_embedding(builder: PlanBuilder, module: Any, name: str) -> None:
         parts.after()
     for column, start, table in lookups:
         if (
-            table.max_norm is not None
+            type(table) is not nn.Embedding
+            or table.max_norm is not None
             or table.sparse
             or table.scale_grad_by_freq
             or table.padding_idx is not None
         ):
             raise UnknownToKernels(f"{name} has an nn.Embedding with options that the kernels do not know.")
-        weight, trains = builder.tensor(f"{name}.table_of_column_{column}", table.weight)
+        shape = (table.num_embeddings, table.embedding_dim)
+        weight, trains = builder.tensor(f"{name}.table_of_column_{column}", table.weight, shape)
         parts.add(
             layers.LOOK_UP,
             trains=trains,
@@ -539,7 +581,7 @@ def _read_table_embedding(builder: PlanBuilder, module: Any, name: str) -> None:
             aux=column,
             aux2=table.num_embeddings,
             aux3=table.embedding_dim,
-            b1=start,
+            stat=start,
         )
     builder.value, builder.d = out, module.d_out
 
@@ -570,8 +612,8 @@ def _check_is_first(builder: PlanBuilder, name: str) -> None:
 
 
 _WIDTHS: dict[type[nn.Module], Callable[[Any], int]] = {
-    nn.Linear: lambda m: m.in_features,
-    SignedLinear: lambda m: m.in_features,
+    nn.Linear: lambda m: m.weight.shape[-1],
+    SignedLinear: lambda m: m.weight.shape[-1],
     nn.BatchNorm1d: lambda m: m.num_features,
     nn.LayerNorm: lambda m: m.normalized_shape[-1],
     PeriodicEmbedding: lambda m: m.frequency.shape[0],
@@ -605,3 +647,6 @@ READERS: dict[type[nn.Module], Callable[[PlanBuilder, Any, str], None]] = {
     Residual: _read_residual,
     TableEmbedding: _read_table_embedding,
 }
+
+# What may stand in a network that the kernels know: `foreign_to_module` looks at all of it
+_KNOWN = {*READERS, CategoryEmbedding, nn.Embedding, nn.ModuleList}

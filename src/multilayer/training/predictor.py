@@ -35,7 +35,7 @@ class Predictor:
     cores, and come out to the last bit as on one; a row's prediction does not depend on the rows beside it
     either, if it is the kernels' or of PyTorch with MKL, as on x86.
 
-    Weights are read at every call, layers once: the parameters become views of one buffer a network.
+    Weights are read where they are at every call, layers once.
 
     Shape:   x: (n_rows, columns) -> whatever link gives, (n_rows, ...)
 
@@ -99,11 +99,9 @@ class Predictor:
     def _attached(self) -> "tuple[Forward, ...]":
         """The networks' forward passes, on their weights of now; none if the kernels do not know them all."""
         forwards = self._forwards
-        if forwards is None or not all(forward.weights.is_attached for forward in forwards):
-            with self._lock:  # none of PyTorch's forward passes is under way
-                forwards = self._forwards = _forwards(self.networks) if forwards is None else forwards
-                for forward in forwards:
-                    forward.weights.attach()
+        if forwards is None or not all(forward.located.is_current for forward in forwards):
+            with self._lock:
+                forwards = self._forwards = _forwards(self.networks)
         return forwards
 
     def _by_torch(self, net: nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:

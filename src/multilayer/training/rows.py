@@ -10,8 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.arrays import as_input, as_tensor, check_finite
-from multilayer.training.autograd import forward_in_chunks
+from multilayer.training.arrays import (
+    Inputs,
+    Target,
+    as_inputs,
+    as_parts,
+    as_tensor,
+    check_finite,
+    each,
+    n_rows_of,
+    parts_of,
+    taken,
+)
+from multilayer.training.autograd import REFUSALS, first_that_fits
+from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.losses import (
     Loss,
     LossLike,
@@ -26,85 +38,98 @@ from multilayer.training.losses import (
 class Rows:
     """Inputs, targets and weights of the same rows, and the loss that they are for.
 
-    x: (n_rows, ...); y: (n_rows, ...) or None; weight: (n_rows,) or None
+    x: (n_rows, ...), or several such; y: likewise, or None; weight: (n_rows,) or None
+    bounds: where batches start, and the end, if a loader made them: int64 (n_batches + 1,)
     """
 
-    x: Tensor
-    y: Tensor | None
+    x: Inputs
+    y: Target
     weight: Tensor | None
     loss: Loss
+    bounds: NDArray[np.int64] | None = None
 
     @property
     def n_rows(self) -> int:
         """Rows in all."""
-        return len(self.x)
+        return n_rows_of(self.x)
 
     @property
     def n_bytes(self) -> int:
         """Memory of all of it."""
-        parts = [part for part in (self.x, self.y, self.weight) if part is not None]
+        parts = [*parts_of(self.x), *parts_of(self.y), *parts_of(self.weight)]
         return sum(part.numel() * part.element_size() for part in parts)
 
     @classmethod
-    def make(cls, net: nn.Module, x: Any, y: Any, weight: Any, loss: LossLike) -> "Rows":
+    def make(
+        cls,
+        net: nn.Module,
+        x: Any,
+        y: Any,
+        weight: Any,
+        loss: LossLike,
+        bounds: NDArray[np.int64] | None = None,
+    ) -> "Rows":
         """Check and convert what the user passed, for this network.
 
         Raises:
             DataError, ConfigError: as `train` says.
         """
-        made = make_loss(loss, has_target=y is not None, has_weight=weight is not None)
-        x_all = as_input(net, x)
-        check_finite(x_all, "x")
-        out = _first_output(net, x_all)
-        y_all = None if y is None else as_tensor(y, "y").to(x_all.device)
+        given = None if y is None else as_parts(y, "y")
+        made = make_loss(
+            loss, has_target=y is not None, has_weight=weight is not None, n_targets=len(parts_of(given))
+        )
+        candidates = as_inputs(net, x)
+        for part in parts_of(candidates[0]):
+            check_finite(part, "x")
+        x_all, out = _first_that_fits(net, candidates)
+        device = parts_of(x_all)[0].device
+        y_all: Any = each(lambda part: part.to(device), given)
+        for part in parts_of(y_all):
+            check_finite(part, "y")
+            _check_rows("y", part, x_all)
         if y_all is not None:
-            check_finite(y_all, "y")
-            _check_rows("y", y_all, x_all)
             y_all = as_loss_target(made, y_all, out.dtype)
             _check_output(made, out, y_all)
         w_all = None if weight is None else _weights(weight, x_all, out.dtype)
-        return cls(x_all, y_all, w_all, made)
+        return cls(x_all, y_all, w_all, made, bounds)
 
     def check(self, net: nn.Module) -> None:
         """Refuse a further network whose inputs or outputs do not fit these rows."""
-        dtype = next(net.parameters(), self.x).dtype
-        if self.x.is_floating_point() and dtype != self.x.dtype:
-            raise ConfigError(f"all networks must have one type of numbers; got {self.x.dtype} and {dtype}.")
-        out = _first_output(net, self.x)
+        floats = next((part for part in parts_of(self.x) if part.is_floating_point()), None)
+        dtype = next(net.parameters(), torch.zeros(0)).dtype
+        if floats is not None and dtype != floats.dtype:
+            raise ConfigError(f"all networks must have one type of numbers; got {floats.dtype} and {dtype}.")
+        _, out = _first_that_fits(net, [self.x])
         if self.y is not None:
             _check_output(self.loss, out, self.y)
 
     def take(self, rows: NDArray[np.int64]) -> "Rows":
         """The rows of these numbers."""
-        index = torch.from_numpy(rows).to(self.x.device)
-        return Rows(
-            self.x[index],
-            None if self.y is None else self.y[index],
-            None if self.weight is None else self.weight[index],
-            self.loss,
-        )
+        index = torch.from_numpy(rows).to(parts_of(self.x)[0].device)
+        return Rows(taken(self.x, index), taken(self.y, index), taken(self.weight, index), self.loss)
 
 
-def _check_output(loss: Loss, out: Tensor, y: Tensor) -> None:
-    check_shapes(loss, out, y[:2])
+def _check_output(loss: Loss, out: Tensor, y: Target) -> None:
+    check_shapes(loss, out, taken(y, slice(0, 2)))
     check_class_codes(loss, y, out.shape[-1])
 
 
-def _first_output(net: nn.Module, x: Tensor) -> Tensor:
-    """What the network makes of the first two rows."""
+def _first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Inputs, Tensor]:
+    """As `first_that_fits`, with our error."""
     try:
-        return forward_in_chunks(net, x[:2])
+        return first_that_fits(net, candidates)
     except DataError:
         raise
-    except (RuntimeError, ValueError, IndexError) as error:
+    except REFUSALS as problem:
+        shapes = ", ".join(str(tuple(part.shape[1:])) for part in parts_of(candidates[0]))
         raise DataError(
-            f"x must fit the network; it cannot take rows of shape {tuple(x.shape[1:])}: {error}. "
+            f"x must fit the network; it cannot take rows of shape {shapes}: {problem}. "
             "multilayer.trace(net, x) names the layer."
-        ) from error
+        ) from problem
 
 
-def _weights(weight: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
-    w = as_tensor(weight, "sample_weight").to(x.device, dtype)
+def _weights(weight: Any, x: Inputs, dtype: torch.dtype) -> Tensor:
+    w = as_tensor(weight, "sample_weight").to(parts_of(x)[0].device, dtype)
     check_finite(w, "sample_weight")
     _check_rows("sample_weight", w, x)
     if w.ndim != 1 or bool((w < 0).any()) or not bool((w > 0).any()):
@@ -115,18 +140,26 @@ def _weights(weight: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
     return w
 
 
-def _check_rows(name: str, values: Tensor, x: Tensor) -> None:
-    if len(values) != len(x):
-        raise DataError(f"{name} must have as many rows as x; got {len(values)} and {len(x)}.")
+def _check_rows(name: str, values: Tensor, x: Inputs) -> None:
+    if len(values) != n_rows_of(x):
+        raise DataError(f"{name} must have as many rows as x; got {len(values)} and {n_rows_of(x)}.")
 
 
-def hold_out(
-    data: Rows, net: nn.Module, validation: float | Sequence[Any] | None, seed: int
-) -> tuple[Rows, Rows | None]:
-    """Training and validation rows: a share of data, drawn at random, or those given as (x, y)."""
+def hold_out(data: Rows, net: nn.Module, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
+    """Training and validation rows: a share of data, drawn at random, or those given as (x, y) or a
+    dataset.
+    """
     if validation is None:
         return data, None
+    if is_dataset(validation):
+        found = as_arrays(validation) or Passes(validation, None, False, seed)()
+        validation = (found.x,) if found.y is None else (found.x, found.y)
     if isinstance(validation, int | float):
+        if data.bounds is not None:
+            raise ConfigError(
+                "a share of the rows cannot be held out of a DataLoader's passes; got validation="
+                f"{validation!r}. Pass validation=(x, y), or a dataset of its own."
+            )
         if not 0 < validation < 1:
             raise ConfigError(f"validation must be (x, y), or a share between 0 and 1; got {validation!r}.")
         order = np.random.default_rng([seed, 1]).permutation(data.n_rows)
@@ -143,5 +176,5 @@ def hold_out(
         )
     x, y, weight = (*parts, None, None)[:3]
     if weight is None and data.weight is not None and data.loss.takes_weight:
-        weight = np.ones(len(x))
+        weight = np.ones(n_rows_of(as_parts(x, "x")))
     return data, Rows.make(net, x, y, weight, data.loss.function)

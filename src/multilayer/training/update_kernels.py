@@ -24,6 +24,7 @@ from multilayer.training.kernels import (
     SCALE,
     SIGNS_AT,
     WEIGHT_DECAY,
+    floats_at,
     kernel,
     product,
     row,
@@ -65,12 +66,10 @@ _adam = kernel(adam)
 def signed_adam(p, g, m, v, scratch, n, hyper, lr, t):
     """Adam, and `SignedLinear.project`."""
     _adam(p, g, m, v, scratch, n, hyper, lr, t)
-    start = np.int64(hyper[SIGNS_AT])
-    both = carray(p, start + n)
+    p, signs = carray(p, n), floats_at(np.int64(hyper[SIGNS_AT]), n)
     for i in range(n):
-        sign = both[start + i]
-        if sign == ZERO or (sign * both[i] < ZERO and sign != SIGN_FREE):
-            both[i] = ZERO
+        if signs[i] == ZERO or (signs[i] * p[i] < ZERO and signs[i] != SIGN_FREE):
+            p[i] = ZERO
 
 
 def sgd(p, g, m, v, scratch, n, hyper, lr, t):
