@@ -6,6 +6,8 @@ print(
     "python -m benchmarks.more_tables FOLDER   writes some forty more tables for it\n"
     "python -m benchmarks.spine FOLDER   the command line against HistGradientBoosting, on many tables\n"
     "python -m benchmarks.step           a training step against PyTorch, others, its matrix products\n"
+    "python -m benchmarks.call           a whole call of train, of 400 small steps, against PyTorch\n"
+    "python -m benchmarks.matmul         our matrix products against those of the libraries\n"
     "python -m benchmarks.pack           sixteen networks at once against one after the other\n"
     "python -m benchmarks.predict        one row, and 100,000 rows, against PyTorch\n"
     "python -m benchmarks.scale          time and peak memory up to 10,000,000 rows"

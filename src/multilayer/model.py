@@ -104,8 +104,9 @@ class Model:
         With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
         median, or of several quantiles the one that is nearest to the median.
 
-        Compiled kernels predict once they are loaded in the process (by training, 50,000 rows or 100 calls),
-        PyTorch until then: the last digit may differ between the two, within the rounding of float32.
+        A model's first prediction settles whether compiled kernels predict (where they are loaded already, as
+        by training, or for 50,000 rows) or PyTorch: the last digit may differ between the two, within the
+        rounding of float32, and does not change later.
 
         Args:
             table: anything that `read_table` takes, with the columns of the fit, in any order; the target is

@@ -2,14 +2,19 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import multilayer as ml
 from multilayer.errors import DataError
 from multilayer.training import kernels, pack, predictor
 from multilayer.training.predictor import Predictor
@@ -77,27 +82,45 @@ def test_kernels_and_torch_agree_within_rounding(monkeypatch: pytest.MonkeyPatch
     assert np.array_equal(both[0], both[2])
 
 
-def uses_kernels(predict: Predictor, n_rows: int) -> bool:
-    predict._forwards = None
-    predict(rows(n_rows))
-    return predict._forwards is not None
-
-
-def test_kernels_are_loaded_for_many_rows_or_many_calls_and_never_compiled(
+def test_the_first_call_settles_who_predicts_and_nothing_is_ever_compiled(
     unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictor, "MANY_ROWS", 400)
-    predict = Predictor([network(0)], as_double)
+    for compiled, n_rows, by_kernels in [(True, 400, True), (True, 399, False), (False, 400, False)]:
+        monkeypatch.setattr(kernels, "is_compiled", lambda compiled=compiled: compiled)
+        predict = Predictor([network(0)], as_double)
+        predict(rows(n_rows))
+        assert predict._is_by_kernels is by_kernels
+        monkeypatch.setattr(predictor, "_are_loaded", lambda: True)  # by something else, in the meantime
+        before = predict(rows(1))
+        for _ in range(200):
+            assert np.array_equal(predict(rows(1)), before)
+        assert predict._is_by_kernels is by_kernels
+        assert (predict._forwards is not None) is by_kernels
+        monkeypatch.setattr(predictor, "_are_loaded", lambda: False)
 
-    monkeypatch.setattr(kernels, "is_compiled", lambda: False)
-    assert not uses_kernels(predict, 400)
-    monkeypatch.setattr(kernels, "is_compiled", lambda: True)
-    assert not uses_kernels(predict, 399)
-    assert uses_kernels(predict, 400)
-    assert not uses_kernels(predict, 1)
-    predict.n_calls = predictor.MANY_CALLS - 2
-    assert not uses_kernels(predict, 1)
-    assert uses_kernels(predict, 1)
+
+def test_a_module_that_another_thread_is_importing_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "multilayer.training.kernels", ModuleType("multilayer.training.kernels"))
+    assert not predictor._are_loaded()
+
+
+FRESH = """
+import collections, sys
+from concurrent.futures import ThreadPoolExecutor
+import multilayer as ml
+model = ml.Model.load(sys.argv[1])
+with ThreadPoolExecutor(8) as pool:
+    answers = list(pool.map(lambda i: float(model.predict([{"x": 3, "c": "a"}])[0]), range(400)))
+assert len(set(answers)) == 1, collections.Counter(answers)
+assert "multilayer.training.kernels" not in sys.modules
+"""
+
+
+def test_threads_of_a_fresh_process_predict_with_equal_bits(tmp_path: Path) -> None:
+    table = {"x": list(range(400)), "c": list("abcd") * 100, "y": [2.0 * k for k in range(400)]}
+    ml.fit(table, target="y", quality="fast", epochs=2).save(tmp_path / "m.mlp")
+    subprocess.run([sys.executable, "-c", FRESH, str(tmp_path / "m.mlp")], check=True, timeout=120)
 
 
 def test_same_bits_on_any_number_of_threads(loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +138,6 @@ def test_same_bits_on_any_number_of_threads(loaded: None, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("are_loaded", [False, True])
 def test_may_be_called_from_many_threads(are_loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor, "_are_loaded", lambda: are_loaded)
-    monkeypatch.setattr(predictor, "MANY_CALLS", 1000)
     predict = Predictor([network(0), network(1)], as_double)
     tables = [rows(1 + 150 * (i % 20)) for i in range(60)]
     threads = torch.get_num_threads()

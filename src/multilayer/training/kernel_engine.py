@@ -64,13 +64,13 @@ def why_not(
     'the kernels do not know the layer Sequential.1 (Softmax).'
     """
     try:
-        _read(net, optimizer, x, y)
+        read_run(net, optimizer, x, y)
     except UnknownToKernels as reason:
         return str(reason)
     return None
 
 
-def _read(net: nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any) -> Plan:
+def read_run(net: nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any) -> Plan:
     """The plan of what is to be trained.
 
     Raises:
@@ -130,7 +130,9 @@ class KernelEngine:
         seed: int,
         clip_value: float | None = None,
         threads: int = 1,
+        plan: Plan | None = None,
     ) -> None:
+        """plan: what `read_run` has read of these just now."""
         self.net, self.optimizer, self.threads = net, optimizer, threads
         self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
         self.seed, self.random = seed, RandomState(seed)
@@ -140,7 +142,7 @@ class KernelEngine:
         self.grad = self.extra = self.total = floats(0)
         _announce_compilation()
         try:
-            self._adopt(_read(net, optimizer, x, y))
+            self._adopt(plan or read_run(net, optimizer, x, y))
         except UnknownToKernels as reason:
             raise ConfigError(
                 f"the kernel engine cannot train this: {reason} Use the autograd engine."
@@ -169,7 +171,7 @@ class KernelEngine:
             in a sentence why the kernels cannot go on; None where they can.
         """
         try:
-            plan = _read(self.net, self.optimizer, self.rows[0], self.rows[1])
+            plan = read_run(self.net, self.optimizer, self.rows[0], self.rows[1])
         except UnknownToKernels as reason:
             return str(reason)
         self._adopt(plan)

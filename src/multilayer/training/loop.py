@@ -15,7 +15,7 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.history import History
-from multilayer.training.kernel_engine import KernelEngine, why_not
+from multilayer.training.kernel_engine import KernelEngine, read_run
 from multilayer.training.kernels import is_compiled
 from multilayer.training.losses import LossLike
 from multilayer.training.optim import Muon, Schedule, Stepped, ask, constant, make_schedule, make_stepped
@@ -32,6 +32,7 @@ from multilayer.training.pack import (
     pack_bytes,
     run_pack,
 )
+from multilayer.training.plan import UnknownToKernels
 from multilayer.training.random_state import is_drawing
 from multilayer.training.rows import Rows, hold_out
 
@@ -350,7 +351,7 @@ def train_pack(
         members.append(member)
     if any(isinstance(member.engine, AutogradEngine) for member in members) or is_drawing():
         n_threads = 1  # PyTorch's random state and threads belong to the whole process
-    n_threads = n_threads or n_cores()
+    n_threads = n_threads or (n_cores() if len(nets) > 1 else 1)
     megabytes = pack_bytes(members, data, n_threads) / 1e6
     logger.info("Training %d networks, %d at a time, in about %.0f MB.", len(nets), n_threads, megabytes)
     try:
@@ -524,8 +525,12 @@ def make_engine(
         raise ConfigError(f"engine must be 'auto', 'kernels' or 'autograd'; got {wanted!r}.")
     rows = (net, data.x, data.y, data.weight)
     reason: str | None = "as asked"
+    plan = None
     if wanted != "autograd":
-        reason = why_not(net, data.loss, optimizer, data.x, data.y)
+        try:
+            plan, reason = read_run(net, optimizer, data.x, data.y), None
+        except UnknownToKernels as unknown:
+            reason = str(unknown)
         if reason is None and wanted == "auto":
             reason = _why_not_worth_it(length, n_nets, optimizer)
         if reason is not None and wanted == "kernels":
@@ -540,6 +545,7 @@ def make_engine(
             accumulate=accumulate,
             seed=seed,
             threads=threads or torch.get_num_threads(),
+            plan=plan,
         )
         return kernels, ""
     autograd = AutogradEngine(

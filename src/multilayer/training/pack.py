@@ -213,6 +213,7 @@ class Member:
         self.engine, self.length, self.schedule, self.held_out = engine, length, schedule, held_out
         self.metrics, self.rows, self.shuffle = metrics, rows, shuffle
         self.stepped, self.bounds, self.insists = stepped, bounds, insists
+        self.own_bounds = batch_bounds(length.n_rows, length.batch_size)
         self.rng = np.random.default_rng([seed, 0])
         self.history = History(metrics={name: [] for name in metrics})
         self.progress = 0.0  # of the whole run, 0 to 1
@@ -338,9 +339,7 @@ class Member:
         return order if self.rows is None else self.rows[order]
 
     def _bounds(self) -> NDArray[np.int64]:
-        bounds = self.bounds
-        if bounds is None:
-            bounds = batch_bounds(self.length.n_rows, self.length.batch_size)
+        bounds = self.own_bounds if self.bounds is None else self.bounds
         if self.length.steps is not None:
             bounds = bounds[: self.length.steps - len(self.history.step_loss) + 1]
         return bounds
@@ -579,6 +578,8 @@ def _tell(
     callbacks: Sequence[Callback],
 ) -> None:
     """Call the callbacks; one that returns True ends the run."""
+    if not callbacks:
+        return
     healthy = [m for m in ran if m.history.train_loss and not m.history.stopped.startswith("diverged")]
     histories = [member.history for member in healthy]
     if not healthy:

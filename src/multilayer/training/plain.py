@@ -17,17 +17,16 @@ _LAYERS = "linear batch_norm layer_norm dropout embedding"
 _ACTIVATIONS = "relu elu gelu leaky_relu mish prelu selu silu softplus"
 _LOSSES = "mse_loss l1_loss huber_loss smooth_l1_loss cross_entropy nll_loss poisson_nll_loss"
 # What the forward passes of known layers and losses call, as it was when this file was imported
-_FUNCTIONS: dict[tuple[Any, str], Any] = {
-    (holder, name): getattr(holder, name)
+_FUNCTIONS = [
+    (holder, name, vars(holder)[name])
     for holder, names in (
         (nn.functional, f"{_LAYERS} {_ACTIVATIONS} {_LOSSES} binary_cross_entropy_with_logits"),
         (torch, "relu sigmoid tanh cos cat"),
         (nn.Module, "__call__ _call_impl _wrapped_call_impl __getattr__"),
     )
     for name in names.split()
-}
+]
 _MODULE_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def foreign_to_process() -> str | None:
@@ -40,8 +39,8 @@ def foreign_to_process() -> str | None:
         return "there are hooks on all modules, which the kernels would not call."
     if optimizer._global_optimizer_pre_hooks or optimizer._global_optimizer_post_hooks:
         return "there are hooks on all optimisers, which the kernels would not call."
-    for (holder, name), function in _FUNCTIONS.items():
-        if getattr(holder, name) is not function:
+    for holder, name, function in _FUNCTIONS:
+        if vars(holder)[name] is not function:
             where = getattr(holder, "__name__", str(holder))
             return f"{where}.{name} is replaced by another function, which the kernels would not call."
     if torch.is_autocast_enabled("cpu"):
@@ -65,13 +64,17 @@ def foreign_to_module(module: nn.Module) -> str | None:
     >>> foreign_to_module(layer)
     'has hooks, which the kernels would not call.'
     """
-    own = vars(module)
-    if any(own.get(name) for name in _MODULE_HOOKS):
-        return "has hooks, which the kernels would not call."
-    if not _has_own(type(module), "forward") or _overrides(module):
+    own, kind = vars(module), type(module)
+    for name in _MODULE_HOOKS:
+        if own[name]:
+            return "has hooks, which the kernels would not call."
+    if not _has_own(kind, "forward"):
         return "has a method that is not its class's own, which the kernels would not call."
-    if any(isinstance(value, Tensor) for value in own.values()):
-        return "holds a tensor that is neither parameter nor buffer, which the kernels would not find."
+    for name, value in own.items():
+        if callable(value) and hasattr(kind, name):
+            return "has a method that is not its class's own, which the kernels would not call."
+        if isinstance(value, Tensor):
+            return "holds a tensor that is neither parameter nor buffer, which the kernels would not find."
     return None
 
 
@@ -91,7 +94,7 @@ def foreign_to_tensor(tensor: Tensor) -> str | None:
         return f"is {str(tensor.dtype).removeprefix('torch.')}; the kernels work in float32."
     if tensor.requires_grad and not (tensor.is_leaf and isinstance(tensor, nn.Parameter)):
         return "is computed from other tensors, or a buffer that wants a gradient."
-    if any(getattr(tensor, name, None) for name in _TENSOR_HOOKS):
+    if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
         return "has hooks, which the kernels would not call."
     if not tensor.is_contiguous() or tensor.data_ptr() % tensor.element_size() or tensor.is_inference():
         return "is a view with gaps, or made in inference mode; the kernels work on numbers side by side."
@@ -116,12 +119,6 @@ def foreign_to_optimizer(of: torch.optim.Optimizer) -> str | None:
     if any(callable(value) and hasattr(type(of), name) for name, value in given.items()):
         return "the optimiser has a method that is not its class's own, which the kernels would not call."
     return None
-
-
-def _overrides(module: nn.Module) -> bool:
-    """Whether something that can be called is set on the module itself, over a method of its class."""
-    kind = type(module)
-    return any(callable(value) and hasattr(kind, name) for name, value in vars(module).items())
 
 
 _verified: dict[tuple[type, str], Any] = {}

@@ -20,7 +20,7 @@ Outputs = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 ROWS_A_TASK = 2048  # rows that one thread takes at a time: fixed, so that results do not depend on threads
 ROWS_ALIKE = 4  # a call is filled up to a multiple: MKL adds up the last one to three rows in another order
-MANY_ROWS, MANY_CALLS = 50_000, 100  # from here on, kernels are worth the time that loading them takes
+MANY_ROWS = 50_000  # from here on, kernels are worth the time that loading them takes
 
 
 class Predictor:
@@ -28,12 +28,13 @@ class Predictor:
 
     y = sum_i w_i link(net_i(x)) / sum_i w_i
 
-    Kernels predict once they are loaded in this process: by training, by a call with at least 50,000 rows, or
-    by the 100th call. Until then PyTorch predicts, as loading takes some 0.2 s; where the kernels are not
-    compiled yet, PyTorch goes on. Networks of which the kernels do not know one stay with PyTorch. Both agree
-    within the rounding of float32. Large tables go through in bounded memory, on as many threads as there are
-    cores, and come out to the last bit as on one; a row's prediction does not depend on the rows beside it
-    either, if it is the kernels' or of PyTorch with MKL, as on x86.
+    Who predicts is settled by the first call, and stays so, that a prediction does not depend on how often it
+    was asked for, and no later call waits: kernels, if they are loaded in this process already, as by
+    training, or if the first call has at least 50,000 rows and they are compiled; else PyTorch, as loading
+    takes some 0.2 s, and for networks that the kernels do not know. Both agree within the rounding of
+    float32. Large tables go through in bounded memory, on as many threads as there are cores, and come out to
+    the last bit as on one; a row's prediction does not depend on the rows beside it either, if it is the
+    kernels' or of PyTorch with MKL, as on x86.
 
     Weights are read where they are at every call, layers once.
 
@@ -43,7 +44,8 @@ class Predictor:
         networks: the trained networks.
         link: from outputs (n_rows, d_out) to what is averaged, such as probabilities; row by row.
         weights: one for each network; None weighs all alike.
-        kernels: whether they predict, where they know the networks; None is as said above.
+        kernels: whether they predict, where they know the networks; None is as said above. True loads them in
+            the first call.
 
     >>> networks = [nn.Linear(3, 1), nn.Linear(3, 1)]
     >>> Predictor(networks, lambda out: out[:, 0].astype(np.float64))(np.zeros((5, 3), np.float32)).shape
@@ -59,13 +61,13 @@ class Predictor:
         kernels: bool | None = None,
     ) -> None:
         self.networks, self.link, self.kernels = tuple(networks), link, kernels
+        self._is_by_kernels = kernels
         self.weights = (1.0,) * len(self.networks) if weights is None else tuple(weights)
         self._mixes_rows = any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
             for net in self.networks
             for module in net.modules()
         )
-        self.n_calls = 0
         self._lock = threading.Lock()
         self._forwards: tuple[Forward, ...] | None = None  # None: not looked at; empty: PyTorch's business
 
@@ -79,22 +81,14 @@ class Predictor:
         Raises:
             DataError: another number of columns, or a category code that a column does not have.
         """
-        self.n_calls += 1
-        forwards = self._attached() if self._wants_kernels(len(x)) else ()
+        if self._is_by_kernels is None:
+            with self._lock:
+                if self._is_by_kernels is None:
+                    self._is_by_kernels = _are_loaded() or (len(x) >= MANY_ROWS and _are_compiled())
+        forwards = self._attached() if self._is_by_kernels else ()
         if not forwards:
             return self._mean([partial(self._by_torch, net) for net in self.networks], x)
         return self._in_tasks(forwards, x)
-
-    def _wants_kernels(self, n_rows: int) -> bool:
-        if self.kernels is not None:
-            return self.kernels
-        if _are_loaded():
-            return True
-        if n_rows < MANY_ROWS and self.n_calls < MANY_CALLS:
-            return False
-        from multilayer.training.kernels import is_compiled  # the import is a part of what loading takes
-
-        return is_compiled()
 
     def _attached(self) -> "tuple[Forward, ...]":
         """The networks' forward passes, on their weights of now; none if the kernels do not know them all."""
@@ -136,8 +130,14 @@ class Predictor:
 
 def _are_loaded() -> bool:
     """Whether this process has run a kernel; asks without loading them."""
-    kernels = sys.modules.get("multilayer.training.kernels")
-    return kernels is not None and bool(kernels.run.overloads)
+    run = getattr(sys.modules.get("multilayer.training.kernels"), "run", None)  # another thread may import it
+    return run is not None and bool(run.overloads)
+
+
+def _are_compiled() -> bool:
+    from multilayer.training.kernels import is_compiled  # the import is a part of what loading takes
+
+    return is_compiled()
 
 
 def _forwards(networks: Sequence[nn.Module]) -> "tuple[Forward, ...]":
