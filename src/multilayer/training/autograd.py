@@ -333,6 +333,9 @@ def first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Input
 def evaluating(net: nn.Module) -> Iterator[None]:
     """Every module in `eval()`; afterwards each is in the mode in which it was."""
     modes = [(module, module.training) for module in net.modules()]
+    if not any(mode for _, mode in modes):
+        yield  # as a model's networks always are
+        return
     net.eval()
     try:
         yield
