@@ -14,6 +14,7 @@ test: .venv/installed-test
 
 nightly: .venv/installed-test
 	HYPOTHESIS_PROFILE=nightly scripts/test tests/table/test_any_table.py
+	PYTHONPATH=src $(BIN)/python -W ignore tests/forgery.py 100000
 
 check: .venv/installed-test
 	scripts/check

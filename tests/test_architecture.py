@@ -18,6 +18,7 @@ SRC = ROOT / "src" / "multilayer"
 # errors.py. A folder's __init__.py may import the files of its folder.
 LAYERS = {
     "errors": [],
+    "output": [],
     "table.names": [],
     "table.notes": [],
     "table.sparse": [],
@@ -40,7 +41,7 @@ LAYERS = {
     "table.encode": ["table.coders", "table.target"],
     "table.split": [],
     "table.repeats": [],
-    "table.stream": ["table.read", "table.schema"],
+    "table.stream": ["output", "table.read", "table.schema"],
     "nn.blocks": [],
     "nn.embeddings": ["nn.blocks"],
     "nn.monotone": ["nn.blocks"],
@@ -93,7 +94,9 @@ LAYERS = {
     "training.loop": ["training.pack"],
     "training.outputs": ["training.pack"],
     "training.predictor": ["training.pack"],
-    "model": ["training", "nn", "table"],
+    "model_file": [],
+    "model_check": ["training", "nn", "table"],
+    "model": ["model_check", "model_file", "output"],
     "published": ["model"],
     "streaming": ["model"],
     "recipe": ["published", "streaming"],

@@ -615,5 +615,5 @@ class TestBytes:
     def test_that_are_damaged(self, binary: Model, damage: Any) -> None:
         data = damage(binary.to_bytes()) if callable(damage) else damage
 
-        with pytest.raises(ModelFileError, match=r"no model|checksum"):
+        with pytest.raises(ModelFileError, match=r"cannot be read as a model|checksum"):
             Model.from_bytes(data)

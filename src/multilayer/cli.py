@@ -348,7 +348,7 @@ def schema(
         )
         found = infer_schema(read, kinds=kinds_of(kind or []))
     if path:
-        from multilayer.model import write_atomically
+        from multilayer.output import write_atomically
 
         text = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(path, text.encode("utf-8", "backslashreplace") + b"\n")
@@ -447,7 +447,7 @@ def _joined(parts: Iterator[dict[str, "numpy.ndarray"]]) -> dict[str, list[Any]]
 
 def _check_out(path: Path, *, sources: Sequence[str]) -> None:
     """Refuse an output that cannot be written, or is an input too, before any work is done for it."""
-    from multilayer.model import check_writable
+    from multilayer.output import check_writable
 
     if any(path.exists() and Path(source).exists() and path.samefile(source) for source in sources):
         raise OutputError(f"{path} is an input of this command and would be lost. Change --out.")
@@ -462,7 +462,7 @@ def _check_ending(path: Path) -> None:
 
 
 def _write_predictions(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> None:
-    from multilayer.model import write_atomically
+    from multilayer.output import write_atomically
 
     write_atomically(path, (_to_parquet if path.suffix.lower() == ".parquet" else _to_csv)(parts, path))
 

@@ -1,28 +1,35 @@
 """`Model`: a trained network with all that it takes to predict from a raw table, in one safe file."""
 
-import hashlib
 import json
 import math
-import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 from torch import nn
 
-from multilayer.errors import DataError, ModelFileError, OutputError, SchemaError, nearest
+from multilayer.errors import DataError, ModelFileError, SchemaError, nearest
+from multilayer.model_check import (
+    check_encoder_arrays,
+    check_meta,
+    check_sizes,
+    check_state,
+    check_statistics,
+    may_overflow,
+    need,
+)
+from multilayer.model_file import FORMAT, read_bytes, unpack
+from multilayer.model_file import digest as _digest
 from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig
+from multilayer.output import write_atomically
+from multilayer.table.coders import CLIP
 from multilayer.table.column import NUMERIC
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.nested import as_at_fit
@@ -34,8 +41,6 @@ from multilayer.training.predictor import Predictor
 from multilayer.training.several import side_by_side
 from multilayer.training.targets import task_from_json
 from multilayer.training.task import Label, Task
-
-FORMAT = 1  # every format ever released stays readable
 
 
 @dataclass
@@ -278,8 +283,15 @@ class Model:
         return self.from_inputs(network_inputs(self.encoder.transform(table)))
 
     def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities or values from encoded rows, averaged over the networks."""
-        return self._predictor(x)
+        """Probabilities or values from encoded rows, averaged over the networks.
+
+        Raises:
+            ModelFileError: they are not finite, as weights are too large for float32.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # said in words, just below
+            prediction = self._predictor(x)
+        _check_finite(prediction, x)
+        return prediction
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -325,10 +337,11 @@ class Model:
         """Read a model that `save` wrote. Nothing in the file is run.
 
         Raises:
-            ModelFileError: absent, truncated, changed since it was written, of a newer format, or not a
-                multilayer model.
+            ModelFileError: absent, truncated, changed since it was written, of a newer format, not a
+                multilayer model, or one whose parts do not make a model.
         """
-        return cls._checked(*_read(Path(path)), str(path))
+        data = read_bytes(Path(path))
+        return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Model":
@@ -337,22 +350,14 @@ class Model:
         Raises:
             ModelFileError: as `load`.
         """
-        try:
-            length = int.from_bytes(data[:8], "little")
-            metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-            arrays = from_safetensors(data)
-        except (SafetensorError, ValueError, AttributeError) as error:
-            raise ModelFileError(
-                f"these {len(data)} bytes are no model: truncated, damaged or no safetensors ({error}). "
-                "Pass what Model.to_bytes gave."
-            ) from error
-        return cls._checked(*_verified(metadata, arrays, "the data"), "the data")
+        found = unpack(data, f"the data of {len(data):,} bytes", "Pass what Model.to_bytes gave.")
+        return cls._checked(*found, "the data")
 
     @classmethod
     def _checked(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> "Model":
         try:
             return cls._from(meta, arrays)
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except Exception as error:  # made to harm, a file may break anything that reads it
             raise ModelFileError(
                 f"{name} has an intact checksum, but its parts do not make a model ({error}). "
                 "Save the model again."
@@ -360,13 +365,25 @@ class Model:
 
     @classmethod
     def _from(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Model":
+        check_meta(meta)
+        of_encoder, of_networks = _below("encoder.", arrays), []
+        check_encoder_arrays(meta["encoder"], of_encoder)
+        encoder = Encoder.from_state(of_encoder, meta["encoder"])
+        check_statistics(encoder)
         config = NetworkConfig.from_json(meta["network"])
-        return cls(
+        need(config.n_num == len(encoder.num_features), "networks take other numbers than rows have")
+        for i in range(meta["n_networks"]):
+            of_networks.append(_below(f"network.{i}.", arrays))
+            need(of_networks[-1], f"network {i} is absent")
+        check_sizes(config, of_networks)
+        n_arrays = len(of_encoder) + sum(map(len, of_networks))
+        need(n_arrays == len(arrays), "it holds arrays that are not a model's")
+        model = cls(
             target=meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
             task=task_from_json(meta["task"]),
-            encoder=Encoder.from_state(_below("encoder.", arrays), meta["encoder"]),
+            encoder=encoder,
             config=config,
-            networks=[_network(config, _below(f"network.{i}.", arrays)) for i in range(meta["n_networks"])],
+            networks=[_network(config, state) for state in of_networks],
             histories=[_history(values) for values in meta["histories"]],
             summary=meta["summary"],
             dropped=tuple(meta["dropped"]),
@@ -374,6 +391,23 @@ class Model:
             notation=Notation.from_json(meta.get("notation", {})),
             exposure=meta.get("exposure"),
         )
+        example = model.task.link(np.zeros((1, config.d_out), np.float32))
+        need(np.isfinite(np.broadcast_to(model._constant, example.shape)).all(), "its baseline is no number")
+        if may_overflow(of_networks):
+            model._check_answers()
+        return model
+
+    def _check_answers(self) -> None:
+        """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
+        n, codes = self.config.n_num, self.config.cardinalities
+        ends = np.array([[0.0] * n, [CLIP] * n, [-CLIP] * n], np.float32)
+        x = np.concatenate(
+            [ends, np.array([[0] * len(codes), [c - 1 for c in codes], [1] * len(codes)])], axis=1
+        )
+        x = x.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            prediction = Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
+        _check_finite(prediction, x)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)
@@ -386,6 +420,14 @@ class Model:
 
 def _history(values: dict[str, Any]) -> History:
     return History(**{name: _nan_if_none(value) for name, value in values.items()})
+
+
+def _check_finite(prediction: NDArray[np.float64], x: NDArray[np.float32]) -> None:
+    if not np.isfinite(prediction).all() and np.isfinite(x).all():
+        raise ModelFileError(
+            "a model must predict finite numbers; this one's weights are so large that it does not. "
+            "Load another copy of it, or fit again."
+        )
 
 
 def network_inputs(batch: Batch) -> NDArray[np.float32]:
@@ -437,6 +479,7 @@ def per_unit(y: NDArray[Any], exposure: NDArray[np.float64]) -> NDArray[Any]:
 def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         net = config.build()
+    check_state(net.state_dict(), arrays, config)
     net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
     keep_signs(net)  # a monotone network is one whatever the file holds
     return net.eval()
@@ -444,104 +487,6 @@ def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Modul
 
 def _below(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _digest(text: str, arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(arrays[name].tobytes())
-    return np.frombuffer(digest.digest(), dtype=np.uint8)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    if path.is_dir():
-        raise ModelFileError(f"a model must be a file; {path} is a folder. Name a file inside it.")
-    if not path.is_file():
-        raise ModelFileError(f"a model file must exist; there is none at {path}.{_nearest_file(path)}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(
-            f"{path} cannot be read as a model: it is truncated, damaged or no safetensors file ({error}). "
-            "Copy it again, or save the model again."
-        ) from error
-    return _verified(metadata, arrays, str(path))
-
-
-def _verified(
-    metadata: dict[str, str], arrays: dict[str, NDArray[Any]], path: str
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The JSON and the tensors, if they are a model's and as it was saved."""
-    if "multilayer" not in metadata:
-        raise ModelFileError(
-            f"{path} is a safetensors file, but no multilayer model. Pass a file that Model.save wrote."
-        )
-    text = metadata["multilayer"]
-    newer = re.match(r'{"format": (\d+)', text)
-    if newer and int(newer[1]) > FORMAT:
-        raise ModelFileError(
-            f"{path} has format {newer[1]}; this version reads up to {FORMAT}. "
-            "Update multilayer: pip install -U multilayer"
-        )
-    if not np.array_equal(arrays.pop("sha256", np.zeros(0)), _digest(text, arrays)):
-        raise ModelFileError(
-            f"{path} has been changed since it was saved: its checksum does not fit. Save the model again."
-        )
-    return json.loads(text), arrays
-
-
-def _nearest_file(path: Path) -> str:
-    folder = path.parent
-    return (
-        nearest(path.name, (p.name for p in folder.iterdir()))
-        if folder.is_dir()
-        else f" The folder {folder} is absent, too."
-    )
-
-
-def check_writable(path: str | Path) -> Path:
-    """The path, if a file could be written there.
-
-    Raises:
-        OutputError: it is a folder, its folder is absent, or it may not be written.
-    """
-    path = Path(path).resolve()  # the file behind a link is replaced, not the link
-    if path.is_dir():
-        raise OutputError(f"an output must be a file; {path} is a folder. Add a file name.")
-    if path.exists() and not path.is_file():
-        raise OutputError(f"an output must be a plain file; {path} is a device or a pipe. Choose another.")
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder of an output must exist; {path.parent} does not. Make it first.")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise OutputError(f"{path} may not be written: permission denied. Choose another place.")
-    return path
-
-
-def write_atomically(path: str | Path, data: bytes | Iterable[bytes]) -> None:
-    """Write to a temporary name beside it, flush to disk, then rename: readers see the old file or the new.
-
-    data: the content, or its pieces in their order.
-
-    Raises:
-        OutputError: as `check_writable`; or the disk is full. What stood there is untouched.
-    """
-    path = check_writable(path)
-    temporary = path.with_name(f".{uuid4().hex}.tmp")  # never longer than the name a file system allows
-    try:
-        with temporary.open("xb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror or error}. What stood there is untouched."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def finite(value: Any) -> Any:

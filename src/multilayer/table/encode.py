@@ -158,6 +158,11 @@ class Encoder:
         )
 
     @property
+    def target(self) -> TargetStatistics | None:
+        """What `learn_target` learnt; None without it."""
+        return self._target
+
+    @property
     def unused(self) -> tuple[str, ...]:
         """Columns that varied in too few of the rows it was fitted on to be learnt from."""
         return tuple(coder.column.name for coder in self._coders if isinstance(coder, Nothing))

@@ -106,7 +106,8 @@ class TargetStatistics:
         """The columns of rows that were not trained on (n_rows, n_statistics)."""
         columns = np.empty((len(num), len(self.statistics)), np.float32)
         for i, statistic in enumerate(self.statistics):
-            columns[:, i] = statistic.values[statistic.codes(num, cat)]
+            codes = np.minimum(statistic.codes(num, cat), len(statistic.values) - 1)  # the last one is empty
+            columns[:, i] = statistic.values[codes]
         return columns
 
     def state(self) -> tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]:
