@@ -1,7 +1,6 @@
 """Text files of delimited fields (CSV, TSV): separator, header and types are found, DuckDB reads the rows."""
 
 import csv
-import gzip
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -10,12 +9,14 @@ from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from multilayer.errors import DataError, extra
+from multilayer.errors import DataError
 from multilayer.table.database import connect, of_relation, reason_of, sql_text
+from multilayer.table.intact import check_packed, unpacked
 from multilayer.table.names import column_names
 from multilayer.table.values import Columns
 
 MISSING_MARKERS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")  # in text files only
+MOST_REASON = 200  # letters of what DuckDB says
 COMPRESSIONS = ("", ".gz", ".zst")
 CSV_EXTENSIONS = tuple(
     f"{kind}{compression}" for compression in COMPRESSIONS for kind in (".csv", ".tsv", ".txt")
@@ -59,6 +60,7 @@ class Delimited:
 
     def relation(self, connection: Any, as_text: Collection[str] = ()) -> Any:
         """The file as a relation of DuckDB, with columns c0, c1, ... of numbers and text."""
+        check_packed((self.path, *self.more))
         sniffing = {
             "names": "[" + ", ".join(f"'c{i}'" for i in range(len(self.names))) + "]",
             "auto_type_candidates": "['BIGINT', 'DOUBLE', 'VARCHAR']",  # booleans and dates stay text
@@ -105,7 +107,7 @@ class Delimited:
         for path in (self.path, *self.more):
             with opened(path, errors="replace") as file:
                 reader = csv.reader(file, delimiter=self.delimiter)
-                for fields in reader:
+                for fields in _readable(reader):
                     if fields and len(fields) != len(self.names):
                         raise DataError(
                             "Every line of a table needs as many fields as its header; line "
@@ -113,6 +115,14 @@ class Delimited:
                             f"{len(self.names)}, separated by {self.delimiter!r}. Mend that line: a field "
                             "that contains the separator must stand in double quotes."
                         )
+
+
+def _readable(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Lines up to the first with a field that is too long for Python's reader: a quote may have no end."""
+    try:
+        yield from reader
+    except csv.Error:
+        return
 
 
 def _read_header(path: Path) -> tuple[int, str, list[str]]:
@@ -123,12 +133,23 @@ def _read_header(path: Path) -> tuple[int, str, list[str]]:
         raise DataError(f"{str(path)!r} is not a table: it holds {held}. Save it as CSV or Parquet.")
     delimiters = "\t" if re.search(r"\.tsv(\.gz|\.zst)?$", path.name.lower()) else ",;\t|"
     start = len(text) - len(text.lstrip("\r\n"))
-    headers = {
-        delimiter: next(csv.reader(StringIO(text[start:], newline=""), delimiter=delimiter))
-        for delimiter in delimiters
-    }
+    headers = {delimiter: _fields(path, text[start:], delimiter) for delimiter in delimiters}
     delimiter = max(headers, key=lambda key: len(headers[key]))
     return len(text[:start].splitlines()), delimiter, headers[delimiter]
+
+
+def _fields(path: Path, text: str, delimiter: str) -> list[str]:
+    """The first line, cut by a delimiter."""
+    try:
+        return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error:  # a field is longer than Python's reader takes: that is no header of this delimiter
+        line = text.split("\n", 1)[0]
+        if delimiter in line:
+            raise DataError(
+                f"A name of a column must be shorter than {csv.field_size_limit():,} letters; the header of "
+                f"{str(path)!r} has a longer one. A quote in it may have no end: mend that line."
+            ) from None
+        return [line]
 
 
 def head_of(path: Path) -> str:
@@ -146,16 +167,7 @@ def head_of(path: Path) -> str:
 
 def opened(path: Path, errors: str = "strict") -> TextIOWrapper:
     """A text file in UTF-8, with or without a byte order mark, plain, .gz or .zst."""
-    name = path.name.lower()
-    raw: Any
-    if name.endswith(".gz"):
-        raw = gzip.GzipFile(path)
-    elif name.endswith(".zst"):
-        pyarrow = extra("pyarrow", needed_by="reading a .zst file", install="pyarrow")
-        raw = pyarrow.input_stream(str(path), compression="zstd")
-    else:
-        raw = path.open("rb")
-    return TextIOWrapper(raw, encoding="utf-8-sig", errors=errors, newline="")
+    return TextIOWrapper(unpacked(path), encoding="utf-8-sig", errors=errors, newline="")
 
 
 def not_text(path: Path, error: Exception) -> str:
@@ -189,6 +201,8 @@ def file_errors(path: Path, what: str) -> Iterator[None]:
             reason = "its lines do not form a table"
         else:
             reason = reason_of(error) if len(lines) == 1 else lines[0]
+        if len(reason) > MOST_REASON:  # it may hold a line of the file
+            reason = reason[:MOST_REASON] + "…"
         raise DataError(
             f"{str(path)!r} cannot be read as {what}: {reason.rstrip('. ')}. "
             "Mend the file, or read it with pandas or polars and pass the frame."

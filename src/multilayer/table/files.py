@@ -27,6 +27,7 @@ from multilayer.table.delimited import (
     opened,
 )
 from multilayer.table.frames import of_frame, of_mapping, of_records
+from multilayer.table.intact import check_plain, reading
 from multilayer.table.names import listed
 from multilayer.table.notation import Notation
 from multilayer.table.notes import Note
@@ -93,6 +94,12 @@ class Files:
         Raises:
             DataError: a file cannot be read, or files differ in their columns.
         """
+        with reading(self.paths):
+            return self._read(notation, query, unread)
+
+    def _read(
+        self, notation: Notation, query: str | None, unread: Collection[str]
+    ) -> tuple[Columns, list[str]]:
         if self.kind == "database":
             if len(self.paths) > 1:
                 raise DataError(
@@ -197,6 +204,7 @@ def _kind(path: Path) -> str:
             f"A table file must end in {', '.join(endings)}; "
             f"got {str(path)!r}. Rename it, or read it with {read} and pass the frame."
         )
+    check_plain(path)
     if path.stat().st_size == 0:
         raise DataError(f"A table needs a header and rows; the file {str(path)!r} is empty.")
     return kind
@@ -236,7 +244,7 @@ def _without_wildcards(path: Path) -> Path:
 
 def _nearest_file(path: Path) -> str:
     try:
-        return nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+        return nearest(path.name, [entry.name for entry in path.parent.iterdir() if entry.name != path.name])
     except OSError:
         return ""
 
@@ -299,16 +307,21 @@ def _arrow_table(path: Path) -> Any:
     arrow = extra("pyarrow", needed_by=f"reading {path.name}", install="pyarrow")
     ipc = extra("pyarrow.ipc", needed_by=f"reading {path.name}", install="pyarrow")
     try:
-        with arrow.memory_map(str(path)) as file:
+        with arrow.OSFile(
+            str(path), "rb"
+        ) as file:  # not mapped: a mapped file that gets shorter ends the process
             try:
-                return ipc.open_file(file).read_all()
+                table = ipc.open_file(file).read_all()
             except arrow.ArrowInvalid:
                 file.seek(0)
-                return ipc.open_stream(file).read_all()
-    except (arrow.ArrowException, OSError) as error:
+                table = ipc.open_stream(file).read_all()
+        table.validate(full=True)  # offsets and places that lie outside would read foreign memory
+    except (arrow.ArrowException, OSError, MemoryError, LookupError) as error:
+        reason = str(error).rstrip(". ") or "there is too little memory for it"
         raise DataError(
-            f"{str(path)!r} cannot be read as an Arrow file: {error}. Check the file, or write it again."
+            f"{str(path)!r} cannot be read as an Arrow file: {reason}. Check the file, or write it again."
         ) from None
+    return table
 
 
 def _mixed_columns(tables: Sequence[Columns]) -> list[str]:

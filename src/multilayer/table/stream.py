@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, OutputError, SchemaError, nearest
 from multilayer.table.column import Infinite
-from multilayer.table.database import sql_column, sql_text
+from multilayer.table.database import connect, sql_column, sql_text
 from multilayer.table.delimited import Delimited, file_errors, literal_path, opened
 from multilayer.table.files import Files
+from multilayer.table.intact import reading
 from multilayer.table.names import column_names
 from multilayer.table.notation import Notation, mark_date, mark_number
 from multilayer.table.notes import Note, note_of_sql
@@ -70,7 +71,7 @@ class Source:
         files, notation = Files.find(source), notation or Notation()
         if files.kind not in ("Parquet", "text"):
             return None
-        with file_errors(files.paths[0], "a table"):
+        with reading(files.paths), file_errors(files.paths[0], "a table"):
             size = _parquet_size(files.paths) if files.kind == "Parquet" else _text_size(files.paths)
         return cls(files, notation, *size)
 
@@ -109,10 +110,8 @@ def is_path(source: Any) -> bool:
 
 
 def _parquet_size(paths: Sequence[Path]) -> tuple[int, int, int]:
-    import duckdb
-
     files = f"[{', '.join(map(literal_path, paths))}]"
-    with duckdb.connect() as connection:
+    with connect() as connection:
         n_rows = connection.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata({files})").fetchone()
         sizes = connection.execute(
             "SELECT sum(total_uncompressed_size), count(DISTINCT path_in_schema) "
@@ -361,7 +360,7 @@ def store(
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"ATTACH {sql_text(f'{folder}/rows.duckdb')} AS d")
         try:
-            with file_errors(found.files.paths[0], "a table"):
+            with reading(found.files.paths), file_errors(found.files.paths[0], "a table"):
                 try:
                     copied = _copy(connection, found, leave_out, need, shuffle_seed, aside, weight)
                 except duckdb.OutOfMemoryException:
