@@ -21,7 +21,7 @@ import pytest
 from scipy import sparse
 
 from multilayer import ConfigError, DataError, MLPRegressor, Model, SchemaError, fit
-from multilayer.model import _read as read_model_file
+from multilayer.model_file import unpack
 from multilayer.table.notation import Notation
 
 N_ROWS = 20
@@ -422,8 +422,7 @@ def test_a_validation_table_is_read_in_the_same_notation() -> None:
 
 
 def test_a_model_file_that_knows_of_no_notation_loads(of_mapping: Model) -> None:
-    of_mapping.save("m.mlp")
-    meta, arrays = read_model_file(Path("m.mlp"))
+    meta, arrays = unpack(of_mapping.to_bytes(), "it", "")
     assert meta.pop("notation")["missing"] == []
     loaded = Model._from(meta, arrays)
     np.testing.assert_array_equal(loaded.predict(XY), of_mapping.predict(XY))

@@ -13,25 +13,33 @@ from multilayer.table.notes import note_of_sql
 from multilayer.table.values import Columns, from_numpy, from_objects, merged
 
 DATABASE_EXTENSIONS = (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
+_READING = ("select", "with", "from", "values", "table", "pivot", "unpivot", "show", "describe", "explain")
+_UNSAFE_FUNCTIONS = ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer")
+_HARMLESS_PRAGMAS = ("data_version", "table_info", "table_xinfo", "table_list")  # of full-text and listings
 _INTEGERS = [f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")]
 _AS_THEY_ARE = {*_INTEGERS, "BOOLEAN", "DOUBLE", "VARCHAR"}
 _TOO_WIDE = re.compile(r"(FLOAT|HUGEINT|UHUGEINT|BIGNUM|DECIMAL(\(\d+,\d+\))?)((\[\d*\])*)")
 
 
 def connect(path: str | Path = ":memory:") -> Any:
-    """A DuckDB connection that reads only, loads no extension, and sees no variable of the program."""
+    """A DuckDB connection that reads only, loads no extension, and sees no variable of the program.
+
+    In a database file, which may be a stranger's, views and macros would read other files with our rights:
+    there nothing but the file itself is read.
+    """
     import duckdb
 
-    return duckdb.connect(
-        str(path),
-        read_only=str(path) != ":memory:",
-        config={
-            "autoinstall_known_extensions": False,  # both would reach for the network
-            "autoload_known_extensions": False,
-            "python_enable_replacements": False,
-            "preserve_insertion_order": True,
-        },
-    )
+    config: dict[str, Any] = {
+        "autoinstall_known_extensions": False,  # both would reach for the network
+        "autoload_known_extensions": False,
+        "allow_persistent_secrets": False,
+        "python_enable_replacements": False,
+        "preserve_insertion_order": True,
+    }
+    is_file = str(path) != ":memory:"
+    if is_file:
+        config |= {"enable_external_access": False, "lock_configuration": True}
+    return duckdb.connect(str(path), read_only=is_file, config=config)
 
 
 def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> Columns:
@@ -62,15 +70,35 @@ def _opened(path: Path) -> tuple[Any, list[str]]:
     if is_sqlite:
         tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY 1"
     try:
-        connection: Any = (
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) if is_sqlite else connect(path)
-        )
+        connection: Any = _sqlite(path) if is_sqlite else connect(path)
         return connection, [row[0] for row in connection.execute(tables).fetchall()]
     except (duckdb.Error, sqlite3.Error) as error:
         raise DataError(
             f"{str(path)!r} cannot be opened as a database of DuckDB or SQLite: {reason_of(error)}. "
             "Close the program that has it open for writing, or check the file."
         ) from None
+
+
+def _sqlite(path: Path) -> sqlite3.Connection:
+    """A connection to a SQLite file that can do nothing but read it, whatever a query or a view asks for."""
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    for setting in ("query_only = on", "trusted_schema = off", "mmap_size = 0", "cell_size_check = on"):
+        connection.execute(f"PRAGMA {setting}")
+    connection.set_authorizer(_only_reading)
+    return connection
+
+
+def _only_reading(action: int, one: str | None, other: str | None, *_: str | None) -> int:
+    """What SQLite asks for each thing that a query is to do. The file is open to read only; other files and
+    settings are not to be touched either (VACUUM attaches one, too).
+    """
+    is_denied = {
+        sqlite3.SQLITE_ATTACH: True,
+        sqlite3.SQLITE_DETACH: True,
+        sqlite3.SQLITE_PRAGMA: one not in _HARMLESS_PRAGMAS,
+        sqlite3.SQLITE_FUNCTION: other in _UNSAFE_FUNCTIONS,
+    }
+    return sqlite3.SQLITE_DENY if is_denied.get(action, False) else sqlite3.SQLITE_OK
 
 
 def of_connection(connection: Any, query: str | None, unread: Collection[str] = ()) -> Columns:
@@ -87,14 +115,9 @@ def of_connection(connection: Any, query: str | None, unread: Collection[str] = 
         with _reading(query):
             _refuse_writing(connection, query)
             return of_relation(connection.sql(query), unread)
-    cursor = connection.cursor()
-    try:
-        cursor.execute(query)
-        header, rows = cursor.description, cursor.fetchall() if cursor.description else []
-    except Exception as error:
-        raise DataError(f"The query {_short(query)} failed: {error}. Mend the query.") from error
-    finally:
-        cursor.close()
+    if _first_word(query) not in _READING:
+        raise _no_rows(query)
+    header, rows = _fetched(connection, query)
     if not header:
         raise _no_rows(query)
     names = column_names(column[0] for column in header)
@@ -103,6 +126,49 @@ def of_connection(connection: Any, query: str | None, unread: Collection[str] = 
         Columns.missing(name, len(rows)) if name in unread else from_objects(name, list(values))
         for name, values in zip(names, columns, strict=True)
     )
+
+
+def _fetched(connection: Any, query: str) -> tuple[Any, list[Any]]:
+    """Description and rows of a query over a DB-API connection; one of SQLite writes nothing meanwhile."""
+    cursor = connection.cursor()
+    try:
+        with _query_only(connection):
+            cursor.execute(query)
+            return cursor.description, cursor.fetchall() if cursor.description else []
+    except Exception as error:
+        if str(error) in ("not authorized", "attempt to write a readonly database"):
+            raise _no_rows(query) from None
+        raise DataError(f"The query {_short(query)} failed: {error}. Mend the query.") from error
+    finally:
+        cursor.close()
+
+
+@contextmanager
+def _query_only(connection: Any) -> Iterator[None]:
+    """Have SQLite refuse to write, on a connection of the user's: a WITH may end in a DELETE."""
+    if not isinstance(connection, sqlite3.Connection):
+        yield
+        return
+    try:
+        (before,) = connection.execute("PRAGMA query_only").fetchone()
+        connection.execute("PRAGMA query_only = on")
+    except (sqlite3.DatabaseError, TypeError):  # it has an authorizer, ours or the user's, that says no
+        yield
+        return
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA query_only = {before}")
+
+
+def _first_word(query: str) -> str:
+    """The word that a query begins with, in small letters, behind comments and brackets.
+
+    >>> _first_word("/* all of it */ ((Select 1))")
+    'select'
+    """
+    found = re.match(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*+([A-Za-z]*)", query, re.DOTALL)
+    return found[1].lower() if found else ""
 
 
 def of_query(query: str, unread: Collection[str] = ()) -> Columns:
@@ -128,12 +194,17 @@ def _is_duckdb(connection: Any) -> bool:
 def _refuse_writing(connection: Any, query: str) -> None:
     """DataError for anything but one SELECT: DuckDB would also drop tables and write files."""
     kinds = [str(statement.type).rpartition(".")[2] for statement in connection.extract_statements(query)]
-    if kinds not in (["SELECT"], ["MULTI"]):  # the latter is a PIVOT
+    if kinds == ["MULTI"] and _first_word(query) in _READING:  # a PIVOT; a COPY of one would write
+        return
+    if kinds != ["SELECT"]:
         raise _no_rows(query)
 
 
 def _no_rows(query: str) -> DataError:
-    return DataError(f"A query must give rows: one SELECT; {_short(query)} gives none.")
+    return DataError(
+        f"A query must give rows and change nothing, as one SELECT does; {_short(query)} gives none. "
+        "Write a SELECT."
+    )
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Files:
         Raises:
             DataError: a file cannot be read, or files differ in their columns.
         """
-        with reading(self.paths):
+        with reading(self.paths, may_change=self.kind == "database"):
             return self._read(notation, query, unread)
 
     def _read(

@@ -15,13 +15,15 @@ CHUNK = 1 << 20  # bytes of a packed file that are looked at together
 
 
 @contextmanager
-def reading(paths: Sequence[Path]) -> Iterator[None]:
+def reading(paths: Sequence[Path], *, may_change: bool = False) -> Iterator[None]:
     """While these files are read: whatever goes wrong with them is one error, and they must not change.
+
+    may_change: they are a database, which sees to that itself
 
     Raises:
         DataError: one is no plain file, cannot be read, is cut short, or changed while it was read.
     """
-    before = [_state(path) for path in paths]
+    before = [] if may_change else [_state(path) for path in paths]
     try:
         yield
     except MultilayerError:
@@ -85,7 +87,7 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 def _refuse_changed(paths: Sequence[Path], before: Sequence[tuple[int, ...]]) -> None:
-    for path, old in zip(paths, before, strict=True):
+    for path, old in zip(paths, before, strict=False):
         try:
             is_same = _state(path) == old
         except DataError:
