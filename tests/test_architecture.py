@@ -19,6 +19,7 @@ SRC = ROOT / "src" / "multilayer"
 LAYERS = {
     "errors": [],
     "output": [],
+    "signals": [],
     "table.names": [],
     "table.intact": [],
     "table.notes": [],

@@ -105,7 +105,10 @@ def __getattr__(name: str) -> Any:
     elif name == "nn":  # blocks, embeddings and networks, as `multilayer.nn.mlp` and so on
         value = import_module("multilayer.nn")
     elif name in _NAMES:
-        value = getattr(import_module(_NAMES[name]), name)
+        from multilayer.signals import held_back
+
+        with held_back():
+            value = getattr(import_module(_NAMES[name]), name)
     else:
         from multilayer.errors import nearest
 

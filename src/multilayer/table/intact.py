@@ -39,6 +39,10 @@ def reading(paths: Sequence[Path], *, may_change: bool = False) -> Iterator[None
         raise DataError(
             f"{_named(paths)} cannot be read: {reason.rstrip('. ')}. Check the file, or copy it again."
         ) from None
+    except RuntimeError as error:
+        if "INTERRUPT" in str(error).upper():  # so DuckDB hears Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
     _refuse_changed(paths, before)
 
 
