@@ -115,7 +115,7 @@ LAYERS = {
     "tuning": ["recipe"],
     "cluster": ["recipe"],
     "cli_words": [],
-    "cli": ["cli_words", "estimators", "inspect", "export", "serve", "tuning", "cluster"],
+    "cli": ["cli_words", "signals", "estimators", "inspect", "export", "serve", "tuning", "cluster"],
     "__main__": ["cli"],
 }
 HEAVY = ["torch", "sklearn", "scipy", "numba", "pandas", "polars", "pyarrow", "duckdb", "matplotlib"]

@@ -53,7 +53,8 @@ def test_other_threads_hold_nothing_back() -> None:
 def test_an_end_that_is_asked_for_is_an_interruption(number: int) -> None:
     before = signal.getsignal(number)
     try:
-        came = hear_endings()
+        came: list[int] = []
+        hear_endings(came)
         with pytest.raises(KeyboardInterrupt) as caught:
             signal.raise_signal(number)
     finally:
@@ -66,7 +67,7 @@ def test_an_end_that_is_asked_for_is_an_interruption(number: int) -> None:
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        hear_endings()
+        hear_endings([])
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

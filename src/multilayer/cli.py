@@ -1,7 +1,8 @@
 """The command line: parses, calls, prints; the work is done by `recipe.fit` and `Model`.
 
 Results go to stdout, progress and errors to stderr. Exit status: 0 done; 1 a bug of ours, with its traceback;
-2 something the user can put right, one message and no traceback; 130 stopped by Ctrl-C.
+2 something the user can put right, one message and no traceback; 128 + n ended by the signal n, as by Ctrl-C
+(130) or by a reader of stdout that has had enough (141).
 
 Only typer is imported at module level, so that `multilayer --help` answers at once.
 """
@@ -9,14 +10,15 @@ Only typer is imported at module level, so that `multilayer --help` answers at o
 import csv
 import json
 import math
+import os
 import shlex
+import signal
 import sys
-import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from typer.core import TyperGroup
@@ -31,6 +33,7 @@ from multilayer.cli_words import (
     threshold_of,
 )
 from multilayer.errors import ConfigError, MultilayerError, OutputError
+from multilayer.signals import hear_endings
 
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
     import numpy
@@ -39,7 +42,10 @@ if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time 
     import multilayer.model
 
 MOST_METRICS = 60  # that are printed; --json always gives all
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended: 128 + SIGINT
+OF_SIGNALS = 128  # and its number: what a shell reports for a program that a signal ended
+BROKEN_PIPE = OF_SIGNALS + 13
+
+_ended: list[int] = []  # numbers of the signals that asked this process to end
 
 
 class ErrorsInOneLine(TyperGroup):
@@ -53,8 +59,8 @@ class ErrorsInOneLine(TyperGroup):
             _say("error:", str(error))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            _say("stopped by Ctrl-C.")
-            raise typer.Exit(INTERRUPTED) from None
+            _say(f"stopped by {_ending()}.")
+            raise typer.Exit(_status()) from None
 
 
 app = typer.Typer(
@@ -106,14 +112,23 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console that lacks a letter shows its code, and goes on
             stream.reconfigure(errors="backslashreplace")
-    app(prog_name="multilayer")
+    hear_endings(_ended)
+    try:
+        with _stdout():  # of --help and --version; commands see to their own
+            app(prog_name="multilayer")
+    except SystemExit as done:
+        _leave_at_once(done.code)
+        raise
+    except OutputError as error:
+        _say("error:", str(error))
+        sys.exit(2)
 
 
 def _print_version(wanted: bool) -> bool:
     if wanted:
         from multilayer import __version__
 
-        typer.echo(f"multilayer {__version__}")
+        _print(f"multilayer {__version__}")
         raise typer.Exit
     return wanted
 
@@ -253,8 +268,8 @@ def fit(
         _print_training(model)
         _print(f"\nSaved in {path}. To predict: multilayer predict {shlex.quote(str(path))} TABLE")
     if model.summary.get("interrupted"):
-        _say("stopped by Ctrl-C:", f"the best model so far is saved in {path}.")
-        raise typer.Exit(INTERRUPTED)
+        _say(f"stopped by {_ending()}:", f"the best model so far is saved in {path}.")
+        raise typer.Exit(_status())
 
 
 @app.command()
@@ -482,9 +497,11 @@ def _to_parquet(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> Iter
     """The Parquet file that is to stand at path, made in a folder beside it: DuckDB writes to files only."""
     import duckdb
 
+    from multilayer.output import temporary_folder
+
     try:
         with (
-            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+            temporary_folder(path.parent) as folder,
             duckdb.connect(f"{folder}/predictions.duckdb") as connection,
         ):
             connection.execute("SET memory_limit = '500MB'; SET enable_progress_bar = false")
@@ -495,7 +512,9 @@ def _to_parquet(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> Iter
             connection.table("predictions").write_parquet(f"{folder}/predictions.parquet")
             with Path(folder, "predictions.parquet").open("rb") as file:
                 yield from iter(lambda: file.read(1 << 24), b"")
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.Error) as error:
+        if isinstance(error, OutputError):
+            raise
         raise OutputError(
             f"{path} could not be written: is the disk full? What stood there is untouched."
         ) from error
@@ -553,20 +572,87 @@ def _say(label: str, message: str = "") -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True).print(Text.assemble((label, "bold red"), " ", message), soft_wrap=True)
+    with suppress(OSError):  # there is no other place to say it
+        shown = Text.assemble((label, "bold red"), " " if message else "", message)
+        Console(stderr=True).print(shown, soft_wrap=True)
 
 
 def _print(shown: Any) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 1000  # nothing is cut or wrapped for a pipe or a file
+    terminal = Console(highlight=False)
+    width = terminal.width if terminal.is_terminal else 1000  # nothing is cut for a pipe or a file
+    text = StringIO()  # rich would end the process itself where stdout is closed
+    console = Console(
+        file=text,
+        highlight=False,
+        force_terminal=terminal.is_terminal,
+        color_system=cast(Any, terminal.color_system),
+        legacy_windows=False,
+        width=width,
+    )
     console.print(shown, soft_wrap=isinstance(shown, str), markup=False, emoji=False)
+    _write([text.getvalue()])
 
 
 def _print_json(data: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(_plain(data), allow_nan=False))
+    _write([json.dumps(_plain(data), allow_nan=False) + "\n"])
+
+
+def _write(pieces: Iterable[str | bytes]) -> None:
+    """All pieces on stdout, to the last letter.
+
+    Raises:
+        OutputError: it is closed, or its disk is full.
+        Exit: its reader, `head` for one, has had enough; quietly, as other programs.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output must be open; it is closed. Open it, or write to a file.")
+    for piece in pieces:
+        with _stdout():
+            if isinstance(piece, bytes):
+                typer.get_binary_stream("stdout").write(piece)
+            else:
+                sys.stdout.write(piece)
+    with _stdout():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _stdout() -> Iterator[None]:
+    """Say what is wrong with stdout; Python must not try again at its end."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(BROKEN_PIPE) from None
+        raise OutputError(
+            f"standard output could not be written: {error.strerror or error}. Make room, or write to a file."
+        ) from None
+
+
+def _ending() -> str:
+    """What ended the command, in a word."""
+    return signal.Signals(_ended[0]).name if _ended else "Ctrl-C"
+
+
+def _status() -> int:
+    """Exit status of a command that a signal ended."""
+    return OF_SIGNALS + (_ended[0] if _ended else signal.SIGINT)
+
+
+def _leave_at_once(status: Any) -> None:
+    """Do not wait for what is still being compiled when the command was stopped."""
+    compiler = sys.modules.get("multilayer.training.compiler")
+    if compiler is not None and compiler.is_compiling():
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(status if isinstance(status, int) else 1)
 
 
 def _plain(value: Any) -> Any:
@@ -584,15 +670,7 @@ def _plain(value: Any) -> Any:
 
 def _print_csv(parts: Iterator[dict[str, "numpy.ndarray"]]) -> None:
     """CSV on stdout: UTF-8 and bare line feeds on every system, as in a file."""
-    stdout = typer.get_binary_stream("stdout")
-    try:
-        for text in _to_csv(parts):
-            stdout.write(text)
-        stdout.flush()
-    except BrokenPipeError:
-        raise  # the reader, `head` for one, has had enough: typer ends quietly
-    except OSError as error:
-        raise OutputError(f"cannot write to stdout: {error.strerror}. Write to a file with --out.") from error
+    _write(_to_csv(parts))
 
 
 def _facts(model: "multilayer.model.Model") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from uuid import uuid4
 from multilayer.errors import OutputError
 
 _BINARY = getattr(os, "O_BINARY", 0)  # of Windows
+LOCK = "in use"  # the file of a temporary folder that its process has locked
 _TEMPORARY = re.compile(r"\.multilayer-[0-9a-f]{32}\.tmp")
 
 
@@ -108,14 +110,46 @@ def _hand_on(old: os.stat_result, file: BinaryIO) -> None:
     os.fchmod(file.fileno(), mode)
 
 
+@contextlib.contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder that is gone when the block ends, or else when the next one is made there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    sweep(parent)
+    try:
+        while True:
+            folder = parent / f".multilayer-{uuid4().hex}.tmp"
+            folder.mkdir(mode=0o700)
+            file = (folder / LOCK).open("xb")
+            if lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
+                break
+            file.close()  # another process that sweeps was quicker
+    except OSError as error:
+        raise OutputError(
+            f"a temporary folder could not be made in {parent}: {error.strerror}. Make room, or name another "
+            "place."
+        ) from None
+    try:
+        with file:
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def sweep(folder: Path) -> None:
-    """Remove temporary files that killed processes left in a folder; never one of a living process."""
+    """Remove temporary files and folders that killed processes left there; never those of a living one."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
-            if _TEMPORARY.fullmatch(entry.name):
-                with unused(Path(entry.path)) as is_unused, contextlib.suppress(OSError):
-                    if is_unused:
-                        os.unlink(entry.path)
+            if not _TEMPORARY.fullmatch(entry.name):
+                continue
+            is_folder = entry.is_dir(follow_symlinks=False)
+            with unused(Path(entry.path, LOCK if is_folder else "")) as is_unused:
+                if is_unused and is_folder:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                elif is_unused:
+                    Path(entry.path).unlink(missing_ok=True)
 
 
 def lock(descriptor: int) -> bool | None:

@@ -44,19 +44,17 @@ def held_back() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def hear_endings() -> list[int]:
+def hear_endings(came: list[int]) -> None:
     """Have SIGTERM and SIGHUP raise `Ended`, unless they are ignored, as by nohup; for the main thread.
 
-    Returns:
-        The numbers of those that came, as they come.
+    came: gets the numbers of those that come
     """
-    came: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
         came.append(number)
-        raise Ended(number)
+        if len(came) == 1:  # the next ones must not break off what the first has cleaned up
+            raise Ended(number)
 
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
-    return came

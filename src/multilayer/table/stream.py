@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, OutputError, SchemaError, nearest
+from multilayer.output import temporary_folder
 from multilayer.table.column import Infinite
 from multilayer.table.database import connect, sql_column, sql_text
 from multilayer.table.delimited import Delimited, file_errors, literal_path, opened
@@ -354,7 +355,7 @@ def store(
         "python_enable_replacements": "false",
     }
     with (
-        TemporaryDirectory(prefix="multilayer-") as folder,
+        temporary_folder(Path(gettempdir())) as folder,
         duckdb.connect(config=config | {"temp_directory": f"{folder}/spill"}) as connection,
     ):
         connection.execute("SET enable_progress_bar = false")
@@ -372,7 +373,7 @@ def store(
                     if "INTERRUPT" in str(error).upper():
                         raise KeyboardInterrupt from None
                     raise
-            yield StoredTable(connection, copied, Path(folder))
+            yield StoredTable(connection, copied, folder)
         finally:
             connection.execute("USE memory; DETACH d")
 

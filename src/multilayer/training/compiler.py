@@ -164,6 +164,11 @@ def undisturbed(work: Callable[[], _Result]) -> _Result:
     return done[0]
 
 
+def is_compiling() -> bool:
+    """Whether something that Ctrl-C interrupted is still being compiled."""
+    return any(thread.is_alive() for thread in _RUNNING)
+
+
 @atexit.register
 def _finish() -> None:
     """A process that ends in the middle of LLVM's work may crash."""
