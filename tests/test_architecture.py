@@ -96,7 +96,7 @@ LAYERS = {
     "training.loop": ["training.pack"],
     "training.outputs": ["training.pack"],
     "training.predictor": ["training.pack"],
-    "model_file": [],
+    "model_file": ["table.intact"],
     "model_check": ["training", "nn", "table"],
     "model": ["model_check", "model_file", "output"],
     "published": ["model"],

@@ -593,7 +593,7 @@ def test_full_disk_behind_stdout(fitted: Path) -> None:
         result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
 
     assert result.returncode == 2
-    assert result.stderr.startswith("error: cannot write to stdout")
+    assert result.stderr.startswith("error: standard output could not be written: No space left")
     assert "Traceback" not in result.stderr
 
 

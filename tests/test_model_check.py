@@ -120,6 +120,11 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
     "another kind of task": (setting("task", "kind", to="multiclass"), "2 classes are binary"),
     "a threshold of 2": (setting("task", "threshold", to=2.0), "a threshold must be within 0 and 1"),
     "a target that is a column": (setting("target", to="x"), "the target is among the columns"),
+    "a column that is dropped": (setting("dropped", to=["x"]), "a column that is used is dropped, too"),
+    "an exposure that is dropped": (
+        lambda meta, _: meta.update(dropped=["e"], exposure="e"),
+        "the exposure is left out",
+    ),
     "a mark that is a number": (setting("notation", "missing", to=[3]), r"'missing' cannot be \[3\]"),
     "an impossible separator": (setting("notation", "thousands", to="x"), "thousands must be one of"),
     "no history": (setting("histories", to=[]), "a model has a history"),

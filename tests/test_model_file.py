@@ -128,6 +128,14 @@ def test_json_is_counted_in_depth_outside_of_texts_alone() -> None:
         parse_json('"' + '\\"' * 100_000)  # at once: no letter is looked at twice
 
 
+def test_lists_and_objects_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multilayer.model_file.MOST_PARTS", 3)
+
+    assert parse_json('[[], {}, "[[[["]') == [[], {}, "[[[["]
+    with pytest.raises(ValueError, match="more than 3 lists and objects"):
+        parse_json("[[], {}, []]")
+
+
 class TestReading:
     def test_a_pipe_does_not_hang(self) -> None:
         os.mkfifo("pipe.mlp")

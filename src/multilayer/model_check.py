@@ -138,7 +138,11 @@ def check_meta(meta: dict[str, Any]) -> None:
     with _of("encoder"):
         n_num, cardinalities = check_encoder(meta["encoder"])
     names = [column["name"] for column in meta["encoder"]["schema"]["columns"]]
-    need(not {*names}.intersection(target if several else [target]), "the target is among the columns")
+    targets = target if several else [target]
+    need(not {*names}.intersection(targets), "the target is among the columns")
+    need(not {*names}.intersection(meta["dropped"]), "a column that is used is dropped, too")
+    left_out = {*meta["dropped"], *meta["encoder"]["schema"].get("ignored", {}), *targets}
+    need(meta.get("exposure") not in left_out, "the exposure is left out, or the target")
     with _of("network"):
         check_network(meta["network"], n_num, cardinalities, n_outputs, meta["task"]["kind"])
     _check_weights(meta.get("weights"), n_networks)

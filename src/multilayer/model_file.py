@@ -14,10 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ModelFileError, nearest
+from multilayer.table.intact import memory
 
 FORMAT = 1  # every format ever released stays readable
 MOST_HEADER = 100_000_000  # bytes, as safetensors has it
 DEEPEST = 32  # levels of nested JSON; ours has some six
+MOST_PARTS = (
+    2_000_000  # lists and objects, each of which takes 20 times its two letters; ours has four a column
+)
 MOST_DIGITS = 20  # of a whole number
 _TYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -172,11 +176,14 @@ def parse_json(text: str) -> Any:
     ...
     ValueError: the key 'a' stands there twice
     """
-    depth = 0
+    depth = n_parts = 0
     for token in _TOKENS.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(text[token.start()], 0)
+        step = {"[": 1, "{": 1, "]": -1, "}": -1}.get(text[token.start()], 0)
+        depth, n_parts = depth + step, n_parts + (step > 0)
         if depth > DEEPEST:
             raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+        if n_parts > MOST_PARTS:
+            raise ValueError(f"it has more than {MOST_PARTS:,} lists and objects")
     return json.loads(
         text,
         parse_int=_whole,
@@ -220,7 +227,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with _opened(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > _memory():
+            if size > memory():
                 raise MemoryError
             return file.read(size)
     except (OSError, ValueError, MemoryError) as error:
@@ -228,13 +235,6 @@ def read_bytes(path: Path) -> bytes:
         raise ModelFileError(
             f"{path} cannot be read as a model: {reason}. Check its name and its rights, or copy it again."
         ) from None
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine."""
-    if not hasattr(os, "sysconf"):
-        return 1 << 40
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -250,3 +250,26 @@ def test_files_with_flipped_bits_are_read_or_refused(ending: str) -> None:
             refused += 1
 
     assert refused > 5
+
+
+def test_a_parquet_file_with_more_rows_than_the_memory_holds_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A value that stands in all rows is written once, however many these are."""
+    pq.write_table(pa.table({"x": np.zeros(100_000), "y": np.zeros(100_000)}), "t.parquet")
+    assert Path("t.parquet").stat().st_size < 10_000
+    monkeypatch.setattr("multilayer.table.files.memory", lambda: 1_000_000)
+
+    with pytest.raises(DataError, match=r"must fit into memory; 't.parquet' is said to have 100,000 rows"):
+        read_table("t.parquet")
+    assert read_table("t.parquet", query="SELECT sum(x) AS s FROM self")["s"].tolist() == [0.0]
+
+
+@pytest.mark.parametrize("name", ["t.jsonl.gz", "t.json.gz"])
+def test_json_without_an_end_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(name).write_bytes(gzip.compress(b'{"x": "' + b"a" * 5_000 + b'"}'))
+    assert read_table(name).n_rows == 1
+    monkeypatch.setattr("multilayer.table.files.MOST_LETTERS", 1_000)
+
+    with pytest.raises(DataError, match=f"must be shorter than 1,000 letters; '{name}' has a longer one"):
+        read_table(name)

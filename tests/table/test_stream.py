@@ -75,9 +75,9 @@ def test_the_copy_is_gone_when_the_block_ends(tmp_path: Path, monkeypatch: pytes
     path = mixed()
     for error in (RuntimeError, KeyboardInterrupt):
         with pytest.raises(error), store(path, memory_mb=200) as table:
-            assert table.n_bytes > 0 and list((tmp_path / "temporary").glob("multilayer-*"))
+            assert table.n_bytes > 0 and list((tmp_path / "temporary").glob(".multilayer-*"))
             raise error
-        assert not list((tmp_path / "temporary").glob("multilayer-*"))
+        assert not list((tmp_path / "temporary").glob(".multilayer-*"))
 
 
 @pytest.mark.parametrize("name", ["parts", "parts/*.csv", "parts/b?.csv"])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from multilayer.table.delimited import (
     opened,
 )
 from multilayer.table.frames import of_frame, of_mapping, of_records
-from multilayer.table.intact import check_plain, reading
+from multilayer.table.intact import check_plain, memory, reading
 from multilayer.table.names import listed
 from multilayer.table.notation import Notation
 from multilayer.table.notes import Note
@@ -38,6 +39,7 @@ JSON_EXTENSIONS = tuple(
     f"{kind}{gz}" for kind in (".jsonl", ".ndjson", ".json") for gz in ("", ".gz", ".zst")
 )
 ARROW_EXTENSIONS = (".arrow", ".feather", ".ipc")
+MOST_LETTERS = 1 << 28  # of JSON that is taken apart at once: some gigabytes as Python's objects
 _KINDS = {
     "text": CSV_EXTENSIONS,
     "Parquet": PARQUET_EXTENSIONS,
@@ -112,6 +114,7 @@ class Files:
         if self.kind == "Parquet":
             with connect() as connection, file_errors(self.paths[0], "a Parquet file"):
                 relation, names = self.parquet(connection)
+                _refuse_endless_columns(connection, self.paths, len({*names} - {*unread}))
                 return of_relation(relation, unread, names), notes
         if self.kind == "JSON":
             return self._json(unread), notes
@@ -249,6 +252,19 @@ def _nearest_file(path: Path) -> str:
         return ""
 
 
+def _refuse_endless_columns(connection: Any, paths: Sequence[Path], n_columns: int) -> None:
+    """A few kilobytes of Parquet may say that a value stands in billions of rows."""
+    files = ", ".join(map(literal_path, paths))
+    query = f"SELECT sum(num_rows) FROM parquet_file_metadata([{files}])"
+    ((found,),) = connection.sql(query).fetchall()
+    n_rows = int(found or 0)
+    if 8 * n_rows * n_columns > memory():
+        raise DataError(
+            f"A table must fit into memory; {str(paths[0])!r} is said to have {n_rows:,} rows, which do not. "
+            "Check the file, read a part of it with a query, or stream it (memory=)."
+        )
+
+
 def _parquet_names(connection: Any, path: Path) -> list[str]:
     """Names of the columns as the file has them; DuckDB would call a column "a" beside "A" "a_1"."""
     with file_errors(path, "a Parquet file"):
@@ -267,7 +283,9 @@ def _parquet_names(connection: Any, path: Path) -> list[str]:
 def _json_lines(path: Path) -> Iterator[Any]:
     try:
         with opened(path) as file:
-            for number, line in enumerate(file, start=1):
+            lines = iter(partial(file.readline, MOST_LETTERS), "")
+            for number, line in enumerate(lines, start=1):
+                _refuse_endless(path, line)
                 if line.strip():
                     yield _parsed(path, line, f"line {number}")
     except (UnicodeDecodeError, OSError, EOFError) as error:
@@ -279,7 +297,9 @@ def _json_document(path: Path) -> Any:
     head = head_of(path).lstrip()
     try:
         with opened(path) as file:
-            content = json.load(file)
+            text = file.read(MOST_LETTERS)
+        _refuse_endless(path, text)
+        content = json.loads(text)
     except (OSError, EOFError) as error:
         raise DataError(not_text(path, error)) from None
     except ValueError as error:
@@ -288,6 +308,15 @@ def _json_document(path: Path) -> Any:
         raise DataError(f"{str(path)!r} cannot be read as JSON: {error}. Mend the file.") from None
     one_row = isinstance(content, dict) and not any(isinstance(value, list) for value in content.values())
     return [content] if one_row else content
+
+
+def _refuse_endless(path: Path, text: str) -> None:
+    """A few kilobytes that are packed may become any number of letters."""
+    if len(text) >= MOST_LETTERS:
+        raise DataError(
+            f"A line or document of JSON must be shorter than {MOST_LETTERS:,} letters; {str(path)!r} has a "
+            "longer one. Write an object a line, or a Parquet file."
+        )
 
 
 def _parsed(path: Path, line: str, where: str) -> Any:

@@ -175,7 +175,7 @@ class Schema:
             raise
         except OSError as error:
             raise ConfigError(f"{rule} {str(path)!r} cannot be read: {error.strerror}.") from None
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{rule} {str(path)!r} holds something else ({error}). Mend it.") from None
 
     def __str__(self) -> str:
