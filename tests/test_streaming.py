@@ -68,7 +68,7 @@ def test_a_streamed_model_is_as_good_as_one_in_memory(tiny: Path, flats: str) ->
     assert model.encoder.num_features == in_memory.encoder.num_features
     for column, expected in zip(model.schema.columns, in_memory.schema.columns, strict=True):
         assert (column.low, column.high, column.levels) == (expected.low, expected.high, expected.levels)
-    assert not list(tiny.glob("multilayer-*"))
+    assert not list(tiny.glob(".multilayer-*"))
 
 
 def test_the_same_seed_gives_the_same_model_on_any_number_of_threads(
@@ -203,7 +203,7 @@ def test_interrupting_gives_the_best_model_so_far_and_leaves_nothing(tiny: Path,
     model = streamed(flats, "price", callbacks=[interrupt])
     assert model.summary["interrupted"]
     assert model.history.epochs == 2
-    assert not list(tiny.glob("multilayer-*"))
+    assert not list(tiny.glob(".multilayer-*"))
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_bad_columns_are_refused(tiny: Path, column: str, settings: dict[str, An
         connection.execute(f"COPY (SELECT hash(i) % 99 AS x, {column} FROM range({N}) r(i)) TO 'bad.parquet'")
     with pytest.raises(DataError, match=match):
         fit("bad.parquet", target="y", **{**FAST, **settings})
-    assert not list(tiny.glob("multilayer-*"))
+    assert not list(tiny.glob(".multilayer-*"))
 
 
 @pytest.mark.parametrize("memory", ["much", "2 PB", -1, "100MB"])
@@ -283,7 +283,7 @@ def test_the_command_line_predicts_in_pieces_what_it_predicts_at_once(
     np.testing.assert_array_equal(pieces[0][:, 2], at_once[0][:, 2])
     np.testing.assert_allclose(pieces[0][:, :2].astype(float), at_once[0][:, :2].astype(float), atol=1e-5)
     assert pieces[1] == at_once[1]
-    assert not list(tiny.glob("multilayer-*"))
+    assert not list(tiny.glob(".multilayer-*"))
 
 
 PEAK = """
