@@ -57,6 +57,8 @@ _KINDS_OF = {  # coder -> the kinds of columns that it is for
 _DTYPES = ("object", "bool", *(f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)),
            "float16", "float32", "float64")  # fmt: skip
 MEMBERS = 32  # of a TabM
+LARGEST_NUMBER = 1e300  # of targets: an exposure must not lead beyond float64
+LARGEST_WEIGHT = 1e15  # of a network: two in a row of unscaled inputs stay within float32
 LARGEST_LOG = 30  # of outputs: float32 goes to 3e38
 _HASHES = 1 << 19  # of words, and as many of pieces of words
 _ABSENT = np.zeros((0, 0), bool)
@@ -125,7 +127,16 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 def check_meta(meta: dict[str, Any]) -> None:
     """ValueError unless the JSON of a model file is a whole model's, and its parts fit each other."""
-    for name in ("target", "dropped", "task", "encoder", "network", "n_networks", "histories", "summary"):
+    for name in (
+        "target",
+        "dropped",
+        "task",
+        "encoder",
+        "network",
+        "n_networks",
+        "histories",
+        "summary",
+    ):
         need(name in meta, f"{name!r} is absent")
     target, n_networks = meta["target"], meta["n_networks"]
     several = isinstance(target, list)
@@ -140,15 +151,25 @@ def check_meta(meta: dict[str, Any]) -> None:
     names = [column["name"] for column in meta["encoder"]["schema"]["columns"]]
     targets = target if several else [target]
     need(not {*names}.intersection(targets), "the target is among the columns")
-    need(not {*names}.intersection(meta["dropped"]), "a column that is used is dropped, too")
-    left_out = {*meta["dropped"], *meta["encoder"]["schema"].get("ignored", {}), *targets}
+    need(
+        not {*names}.intersection(meta["dropped"]),
+        "a column that is used is dropped, too",
+    )
+    left_out = {
+        *meta["dropped"],
+        *meta["encoder"]["schema"].get("ignored", {}),
+        *targets,
+    }
     need(meta.get("exposure") not in left_out, "the exposure is left out, or the target")
     with _of("network"):
         check_network(meta["network"], n_num, cardinalities, n_outputs, meta["task"]["kind"])
     _check_weights(meta.get("weights"), n_networks)
     with _of("notation"):
         _check_notation(meta.get("notation", {}))
-    need(isinstance(meta["histories"], list) and meta["histories"], "a model has a history")
+    need(
+        isinstance(meta["histories"], list) and meta["histories"],
+        "a model has a history",
+    )
     for values in meta["histories"]:
         with _of("history"):
             check_fields(History, values, gaps=True)
@@ -159,10 +180,15 @@ def check_meta(meta: dict[str, Any]) -> None:
 def _check_weights(weights: Any, n_networks: int) -> None:
     if weights is None:
         return
-    need(fits(weights, list[float]) and len(weights) == n_networks, "each network needs a weight")
     need(
-        min(weights) >= 0 and 0 < sum(weights) < math.inf, "networks' weights must not be negative, or all 0"
+        fits(weights, list[float]) and len(weights) == n_networks,
+        "each network needs a weight",
     )
+    need(
+        min(weights) >= 0 and sum(weights) > 0,
+        "networks' weights must not be negative, or all 0",
+    )
+    need(1e-100 < sum(weights) < 1e100, "networks' weights are too large or too small")
 
 
 def _check_notation(values: Any) -> None:
@@ -174,7 +200,10 @@ def _check_notation(values: Any) -> None:
 def _check_summary(summary: Any) -> None:
     need(isinstance(summary, dict), "an object is needed")
     for name in ("score", "baseline"):
-        need(fits(summary.get(name, {}), dict[str, float], gaps=True), f"{name!r} must be numbers by name")
+        need(
+            fits(summary.get(name, {}), dict[str, float], gaps=True),
+            f"{name!r} must be numbers by name",
+        )
     need(fits(summary.get("decisions", []), list[str]), "'decisions' must be texts")
     for name in ("constant", "class_shares"):
         values = summary.get(name)
@@ -190,7 +219,8 @@ def check_task(values: Any, target: Any) -> int:
     need(isinstance(values, dict), "an object is needed")
     kind = values.get("kind")
     need(
-        fits(kind, str) and kind in ("binary", "multiclass", "multilabel", "regression"), f"kind is {kind!r}"
+        fits(kind, str) and kind in ("binary", "multiclass", "multilabel", "regression"),
+        f"kind is {kind!r}",
     )
     if "parts" not in values:
         need(isinstance(target, str), "several targets need a task each")
@@ -199,27 +229,48 @@ def check_task(values: Any, target: Any) -> int:
     names, parts = values.get("names"), values["parts"]
     need(kind in ("multilabel", "regression"), "only numbers or labels can be several")
     need(fits(names, list[str]) and names == target, "names must be those of the targets")
-    need(isinstance(parts, list) and 0 < len(parts) == len(names), "each target needs a task")
+    need(
+        isinstance(parts, list) and 0 < len(parts) == len(names),
+        "each target needs a task",
+    )
     need(len(set(names)) == len(names), "a target stands there twice")
     if kind == "multilabel":
         need(all(_check_classes(part) == 1 for part in parts), "a label has two classes")
         return len(parts)
     n_outputs = [_check_regression(part) for part in parts]
-    need(len({part.get("objective") for part in parts}) == 1, "all targets need one objective")
-    need(all(part.get("quantiles") == parts[0].get("quantiles") for part in parts), "quantiles must be alike")
+    need(
+        len({part.get("objective") for part in parts}) == 1,
+        "all targets need one objective",
+    )
+    need(
+        all(part.get("quantiles") == parts[0].get("quantiles") for part in parts),
+        "quantiles must be alike",
+    )
     return sum(n_outputs)
 
 
 def _check_classes(values: Any) -> int:
     need(isinstance(values, dict), "an object is needed")
     labels, dtype = values.get("classes"), values.get("dtype")
-    need(isinstance(labels, list) and len(labels) > 1, "there must be at least two classes")
-    need(len(set(map(type, labels))) == 1 and type(labels[0]) in (str, int, float, bool), "labels are odd")
+    need(
+        isinstance(labels, list) and len(labels) > 1,
+        "there must be at least two classes",
+    )
+    need(
+        len(set(map(type, labels))) == 1 and type(labels[0]) in (str, int, float, bool),
+        "labels are odd",
+    )
     need(all(a < b for a, b in pairwise(labels)), "labels must be sorted, each once")
     is_text = isinstance(labels[0], str)
-    need(dtype is None or (type(dtype) is str and dtype in _DTYPES), f"labels cannot be of type {dtype!r}")
+    need(
+        dtype is None or (type(dtype) is str and dtype in _DTYPES),
+        f"labels cannot be of type {dtype!r}",
+    )
     if dtype is not None:
-        need(is_text <= (dtype == "object"), f"labels {_short(labels)} are not of type {dtype}")
+        need(
+            is_text <= (dtype == "object"),
+            f"labels {_short(labels)} are not of type {dtype}",
+        )
         try:
             as_they_came = np.array(labels, dtype=dtype).tolist()
         except (OverflowError, TypeError) as error:
@@ -230,28 +281,46 @@ def _check_classes(values: Any) -> int:
     threshold, by = values.get("threshold"), values.get("threshold_by")
     need(fits(threshold, float | None), "a threshold must be a number")
     need(
-        threshold is None or (kind == "binary" and 0 <= threshold <= 1), "a threshold must be within 0 and 1"
+        threshold is None or (kind == "binary" and 0 <= threshold <= 1),
+        "a threshold must be within 0 and 1",
     )
-    need(by is None or (type(by) is str and by in THRESHOLD_METRICS), f"there is no metric {by!r}")
+    need(
+        by is None or (type(by) is str and by in THRESHOLD_METRICS),
+        f"there is no metric {by!r}",
+    )
     return 1 if kind == "binary" else len(labels)
 
 
 def _check_regression(values: Any) -> int:
-    need(isinstance(values, dict) and values.get("kind") == "regression", "a number is needed")
+    need(
+        isinstance(values, dict) and values.get("kind") == "regression",
+        "a number is needed",
+    )
     objective = values.get("objective", "squared_error")
-    need(type(objective) is str and objective in OBJECTIVES, f"there is no objective {objective!r}")
+    need(
+        type(objective) is str and objective in OBJECTIVES,
+        f"there is no objective {objective!r}",
+    )
     cls = OBJECTIVES[objective]
     hints = _hints(cls) | {"low": float | None, "high": float | None}
     for name in ("center", "scale", "low", "high"):
         need(name in values, f"{name!r} is absent")
     for each in fields(cls):
         value = values.get(each.name)
-        need(each.name not in values or fits(value, hints[each.name]), f"{each.name!r} cannot be {value!r}")
+        need(
+            each.name not in values or fits(value, hints[each.name]),
+            f"{each.name!r} cannot be {value!r}",
+        )
     low = -math.inf if values["low"] is None else values["low"]
     high = math.inf if values["high"] is None else values["high"]
     need(values["scale"] > 0, "'scale' must be above 0")
     need(low <= high, "'low' is above 'high'")
-    need(not issubclass(cls, _LogLink) or high > 0, "predictions must be able to be above 0")
+    limits = [abs(value) for value in (values["center"], values["scale"], low, high) if abs(value) < math.inf]
+    need(max(limits) < LARGEST_NUMBER, "numbers are too large")
+    need(
+        not issubclass(cls, _LogLink) or high > 0,
+        "predictions must be able to be above 0",
+    )
     need(values.get("factor", 1.0) > 0, "'factor' must be above 0")
     quantiles = values.get("quantiles", [0.5] * 3)
     need(isinstance(quantiles, list), "'quantiles' must be numbers")
@@ -267,17 +336,29 @@ def check_encoder(values: Any) -> tuple[int, list[int]]:
     """
     need(isinstance(values, dict), "an object is needed")
     schema, coders = values.get("schema"), values.get("coders")
-    need(isinstance(schema, dict) and isinstance(coders, list), "schema and coders are needed")
+    need(
+        isinstance(schema, dict) and isinstance(coders, list),
+        "schema and coders are needed",
+    )
     columns, ignored = schema.get("columns"), schema.get("ignored", {})
-    need(isinstance(columns, list) and len(columns) == len(coders) > 0, "each column needs a coder")
+    need(
+        isinstance(columns, list) and len(columns) == len(coders) > 0,
+        "each column needs a coder",
+    )
     need(fits(ignored, dict[str, str]), "'ignored' must be texts by name")
     for column, coder in zip(columns, coders, strict=True):
-        need(isinstance(column, dict) and fits(column.get("name"), str), "each column needs a name")
+        need(
+            isinstance(column, dict) and fits(column.get("name"), str),
+            "each column needs a name",
+        )
         with _of(f"column {column['name']!r}"):
             check_column(column)
             _check_coder(coder, column)
     names = [column["name"] for column in columns]
-    need(len({*names, *ignored}) == len(names) + len(ignored), "a column stands there twice")
+    need(
+        len({*names, *ignored}) == len(names) + len(ignored),
+        "a column stands there twice",
+    )
     cardinalities = [
         len(coder["levels"]) + RARE + 1 for coder in coders if coder["coder"] in ("category", "ordered")
     ]
@@ -287,11 +368,24 @@ def check_encoder(values: Any) -> tuple[int, list[int]]:
         need(isinstance(statistic, dict), "a target statistic must be an object")
         need(fits(statistic.get("column"), str), "a target statistic needs its column")
         for name in ("place", "n_values"):
-            need(_is_count(statistic.get(name)), f"a target statistic's {name!r} must be a whole number")
-        n_edges = statistic.get("n_edges")
-        need(n_edges is None or _is_count(n_edges), "a target statistic's 'n_edges' must be a whole number")
-        need(statistic["n_values"] > (n_edges or 0), "a target statistic needs a value for each bin")
-        need(n_edges is not None or statistic["place"] < len(cardinalities), "there is no such category")
+            need(
+                _is_count(statistic.get(name)),
+                f"a target statistic's {name!r} must be a whole number",
+            )
+        need("n_edges" in statistic, "a target statistic's 'n_edges' is absent")
+        n_edges = statistic["n_edges"]
+        need(
+            n_edges is None or _is_count(n_edges),
+            "a target statistic's 'n_edges' must be a whole number",
+        )
+        need(
+            statistic["n_values"] > (n_edges or 0),
+            "a target statistic needs a value for each bin",
+        )
+        need(
+            n_edges is not None or statistic["place"] < len(cardinalities),
+            "there is no such category",
+        )
     return len(statistics) + sum(
         _n_numbers(*pair) for pair in zip(coders, columns, strict=True)
     ), cardinalities
@@ -302,9 +396,15 @@ def check_column(values: Any) -> None:
     check_fields(Column, values)
     levels = values.get("levels", [])
     need(len(set(levels)) == len(levels), "a level stands there twice")
-    need(min(values.get("n_missing", 0), values.get("n_unique", 0)) >= 0, "counts must not be negative")
+    need(
+        min(values.get("n_missing", 0), values.get("n_unique", 0)) >= 0,
+        "counts must not be negative",
+    )
     low, high = values.get("low"), values.get("high")
-    need((low is None) == (high is None) and (low is None or low <= high), "'low' is above 'high'")
+    need(
+        (low is None) == (high is None) and (low is None or low <= high),
+        "'low' is above 'high'",
+    )
     zone, pattern = values.get("zone"), values.get("date_format")
     if zone not in (None, AS_WRITTEN):
         time_zone(zone)
@@ -325,25 +425,40 @@ def _check_coder(values: Any, column: dict[str, Any]) -> None:
     need(isinstance(values, dict), "a coder must be an object")
     name = values.get("coder")
     need(type(name) is str and name in _KINDS_OF, f"there is no coder {name!r}")
-    need(column["kind"] in _KINDS_OF[name], f"a column of kind {column['kind']} has no coder {name!r}")
+    need(
+        column["kind"] in _KINDS_OF[name],
+        f"a column of kind {column['kind']} has no coder {name!r}",
+    )
     if name in ("number", "date", "time"):
         for key in ("center", "width"):
             need(fits(values.get(key), float), f"{key!r} must be a number")
         need(values["width"] >= 0, "'width' must not be negative")
         need(_is_count(values.get("n_knots", 0)), "'n_knots' must be a whole number")
     if name in ("number", "date", "time", "text"):
-        need(type(values.get("has_missing")) is bool, "'has_missing' must be true or false")
+        need(
+            type(values.get("has_missing")) is bool,
+            "'has_missing' must be true or false",
+        )
     if name == "date":
         parts = values.get("parts")
-        need(fits(parts, list[str]) and {*parts} <= DATE_PARTS.keys(), "'parts' must be of a date")
+        need(
+            fits(parts, list[str]) and {*parts} <= DATE_PARTS.keys(),
+            "'parts' must be of a date",
+        )
         need(len(set(parts)) == len(parts), "a part of a date stands there twice")
         need(fits(values.get("newest", 0.0), float), "'newest' must be a number")
         need(type(values.get("local", False)) is bool, "'local' must be true or false")
     if name in ("category", "ordered"):
         levels = values.get("levels")
-        need(fits(levels, list[str]) and len(set(levels)) == len(levels), "levels must be texts, each once")
+        need(
+            fits(levels, list[str]) and len(set(levels)) == len(levels),
+            "levels must be texts, each once",
+        )
     if name == "text":
-        need(_is_count(values.get("n_word_terms")), "'n_word_terms' must be a whole number")
+        need(
+            _is_count(values.get("n_word_terms")),
+            "'n_word_terms' must be a whole number",
+        )
     if name == "flag":
         low, high = values.get("low"), values.get("high")
         need(fits([low, high], list[float]) and low < high, "'low' must be below 'high'")
@@ -373,12 +488,18 @@ def check_encoder_arrays(values: dict[str, Any], arrays: Arrays) -> None:
     for n in (coder.get("n_knots", 0) for coder in coders):
         part = slice(start, start + n)
         need((np.diff(knots[part]) > 0).all(), "knots must rise")
-        need((np.diff(places[part]) >= 0).all() and (np.abs(places[part]) <= 1).all(), "places must rise")
+        need(
+            (np.diff(places[part]) >= 0).all() and (np.abs(places[part]) <= 1).all(),
+            "places must rise",
+        )
         start += n
     for i, coder in enumerate(coders):
         if coder["coder"] == "text":
             with _of(f"text {i}"):
-                _check_text(coder, {name: arrays.pop(f"text.{i}.{name}", _ABSENT) for name in _TEXT_ARRAYS})
+                _check_text(
+                    coder,
+                    {name: arrays.pop(f"text.{i}.{name}", _ABSENT) for name in _TEXT_ARRAYS},
+                )
     if statistics is not None:
         edges = _floats(arrays, "target_edges", sum(plan["n_edges"] or 0 for plan in statistics))
         found = _floats(arrays, "target_values", sum(plan["n_values"] for plan in statistics))
@@ -396,14 +517,21 @@ def _check_text(coder: dict[str, Any], arrays: Arrays) -> None:
     need(buckets.dtype == np.uint32 and buckets.ndim == 1, "its terms are absent")
     n, n_words = len(buckets), coder["n_word_terms"]
     need(
-        n < 2**15 and n_words <= n and len(np.unique(buckets)) == n, "its terms are too many, or twice there"
+        n < 2**15 and n_words <= n and len(np.unique(buckets)) == n,
+        "its terms are too many, or twice there",
     )
-    need((buckets[:n_words] < _HASHES).all() and (buckets[n_words:] >= _HASHES).all(), "words come first")
+    need(
+        (buckets[:n_words] < _HASHES).all() and (buckets[n_words:] >= _HASHES).all(),
+        "words come first",
+    )
     need((buckets < 2 * _HASHES).all(), "its terms are no hashes")
     need(_are_finite(weights, np.float32, (n,)), "each term needs a weight")
     need((weights > 0).all(), "weights of terms must be above 0")
     need(projection.ndim == 2 and len(projection) == n, "it has no directions")
-    need(_are_finite(projection, np.float32, projection.shape), "its directions are no numbers")
+    need(
+        _are_finite(projection, np.float32, projection.shape),
+        "its directions are no numbers",
+    )
     width = projection.shape[1] + 1
     for array in (center, scale):
         need(_are_finite(array, np.float64, (width,)), "each number needs a scale")
@@ -425,7 +553,10 @@ def check_statistics(encoder: Encoder) -> None:
     """ValueError unless target statistics of numbers are of numbers that are there."""
     n_coded = sum(feature.channel != "target" for feature in encoder.num_features)
     for statistic in encoder.target.statistics if encoder.target else ():
-        need(statistic.edges is None or statistic.place < n_coded, "a target statistic has no column")
+        need(
+            statistic.edges is None or statistic.place < n_coded,
+            "a target statistic has no column",
+        )
 
 
 # Networks
@@ -442,15 +573,30 @@ def check_network(values: Any, n_num: int, cardinalities: Sequence[int], n_outpu
     )
     need(values.get("norm") in NORMS, f"there is no norm {values.get('norm')!r}")
     need(0 <= values.get("dropout", 0.0) < 1, "'dropout' must be at least 0 and below 1")
-    need(values["n_num"] >= n_num, f"it takes {values['n_num']} numbers, and rows have {n_num}")
-    need(values["cardinalities"] == list(cardinalities), "it takes other categories than rows have")
-    need(values["d_out"] == n_outputs, f"it has {values['d_out']} outputs, and its task {n_outputs}")
-    need(all(1 <= width < 2**31 for width in values["hidden"]), "widths must be at least 1")
+    need(
+        values["n_num"] >= n_num,
+        f"it takes {values['n_num']} numbers, and rows have {n_num}",
+    )
+    need(
+        values["cardinalities"] == list(cardinalities),
+        "it takes other categories than rows have",
+    )
+    need(
+        values["d_out"] == n_outputs,
+        f"it has {values['d_out']} outputs, and its task {n_outputs}",
+    )
+    need(
+        all(1 <= width < 2**31 for width in values["hidden"]),
+        "widths must be at least 1",
+    )
     for name in ("n_bins", "n_frequencies", "d_periodic", "d_piecewise"):
         need(1 <= values.get(name, 1) < 2**31, f"{name!r} must be at least 1")
     for name in ("periodic", "piecewise", "keep", "rising", "falling", "unused"):
         places = values.get(name) or []
-        need(all(0 <= place < values["n_num"] for place in places), f"{name!r} must be places of numbers")
+        need(
+            all(0 <= place < values["n_num"] for place in places),
+            f"{name!r} must be places of numbers",
+        )
         need(len(set(places)) == len(places), f"{name!r} has a place twice")
     if architecture == "tabm":
         link = {"binary": "sigmoid", "multiclass": "softmax"}.get(kind, "identity")
@@ -489,12 +635,18 @@ def least_size(config: NetworkConfig) -> int:
 
 def check_state(wanted: Mapping[str, torch.Tensor], arrays: Arrays, config: NetworkConfig) -> None:
     """ValueError unless these are the weights of a network that has tensors like `wanted`."""
-    need(wanted.keys() == arrays.keys(), f"weights are absent, or too many: {_odd(wanted, arrays)}")
+    need(
+        wanted.keys() == arrays.keys(),
+        f"weights are absent, or too many: {_odd(wanted, arrays)}",
+    )
     for name, array in arrays.items():
         found = array.dtype.name, array.shape
         shape = tuple(wanted[name].shape) or (1,)  # a file has no arrays without an axis
         of_net = str(wanted[name].dtype).removeprefix("torch."), shape
-        need(found == of_net, f"size mismatch for {name}: {found} in the file, {of_net} needed")
+        need(
+            found == of_net,
+            f"size mismatch for {name}: {found} in the file, {of_net} needed",
+        )
         _check_values(name, array, config)
 
 
@@ -519,9 +671,17 @@ def _log_factor(name: str, array: NDArray[Any]) -> float:
 
 def _check_values(name: str, array: NDArray[Any], config: NetworkConfig) -> None:
     need(np.isfinite(array).all(), f"{name} is not finite")
-    need(not name.endswith("running_var") or (array >= 0).all(), f"{name} must not be negative")
+    is_learnt = array.dtype.kind == "f" and "running_" not in name  # the others are what inputs were
+    need(not is_learnt or (np.abs(array) < LARGEST_WEIGHT).all(), f"{name} is too large")
+    need(
+        not name.endswith("running_var") or (array >= 0).all(),
+        f"{name} must not be negative",
+    )
     if name.endswith("periodic_columns"):
-        need(array.tolist() == list(config.periodic), f"{name} are others than in the text")
+        need(
+            array.tolist() == list(config.periodic),
+            f"{name} are others than in the text",
+        )
     if name.endswith("piecewise.edges"):
         rises = np.diff(array)
         need((rises >= 0).all() and (rises[:, :1] > 0).all(), f"{name} must rise")

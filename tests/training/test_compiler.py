@@ -37,7 +37,7 @@ def run(code: str = USE, **environment: str) -> "subprocess.CompletedProcess[str
     given = {**os.environ, "NUMBA_CACHE_DIR": os.path.abspath("cache"), **environment}
     given["PYTHONPATH"] = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=given
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=given, timeout=100
     )
 
 
@@ -208,6 +208,22 @@ def test_a_process_that_ends_while_it_compiles_ends_in_order(cache: list[Path]) 
     done = run(code)
 
     assert (done.stdout, done.returncode) == ("heard\n", 0), done.stderr
+
+
+def test_a_function_of_others_may_call_ours(cache: list[Path]) -> None:
+    """It is compiled in the main thread, which has numba's lock meanwhile."""
+    for path in cache:
+        path.unlink()
+
+    done = run(
+        """
+        from numba import njit
+        from kernels_of_a_test import times
+        print(njit(lambda a: times(a, 3) + 1)(2))
+        """
+    )
+
+    assert (done.stdout, done.stderr) == ("16\n", "")
 
 
 def test_an_error_of_the_compiler_comes_through(cache: list[Path]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from numba import njit
 from numba.core.caching import CacheImpl, FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime.nrt import rtsys
 
 logger = logging.getLogger("multilayer")
@@ -141,9 +142,11 @@ def undisturbed(work: Callable[[], _Result]) -> _Result:
     """Run what must not be broken off half-way. Ctrl-C is heard at once all the same; the work goes on.
 
     Signals interrupt the main thread alone: there, a thread of its own does the work. numba would be left
-    with functions that are half declared, and callbacks of LLVM would swallow the interruption.
+    with functions that are half declared, and callbacks of LLVM would swallow the interruption. Where a
+    function of others that calls ours is being compiled, the main thread holds numba's lock, for which the
+    other one would wait for ever.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or global_compiler_lock.is_locked():
         return work()
     done: list[_Result] = []
     failed: list[BaseException] = []
