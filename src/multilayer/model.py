@@ -38,6 +38,7 @@ from multilayer.table.read import Table, listed, read_source
 from multilayer.table.schema import Schema, check
 from multilayer.training.history import History
 from multilayer.training.predictor import Predictor
+from multilayer.training.random_state import RandomState
 from multilayer.training.several import side_by_side
 from multilayer.training.targets import task_from_json
 from multilayer.training.task import Label, Task
@@ -477,7 +478,7 @@ def per_unit(y: NDArray[Any], exposure: NDArray[np.float64]) -> NDArray[Any]:
 
 
 def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
+    with RandomState(0, of_all=False).in_place():
         net = config.build()
     check_state(net.state_dict(), arrays, config)
     net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
