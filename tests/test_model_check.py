@@ -150,6 +150,7 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
         setting(*COLUMNS, 2, "date_format", to="%Q"),
         "dates cannot be written",
     ),
+    "a date that is none": (setting(*COLUMNS, 2, "high", to=1e30), "'low' and 'high' are no dates"),
     "an unknown field": (
         setting(*COLUMNS, 0, "color", to="red"),
         "'color' is not known",

@@ -57,6 +57,7 @@ _KINDS_OF = {  # coder -> the kinds of columns that it is for
 _DTYPES = ("object", "bool", *(f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)),
            "float16", "float32", "float64")  # fmt: skip
 MEMBERS = 32  # of a TabM
+MOST_DAYS = 1e8  # from 1970, that datetime64[us] can be
 LARGEST_NUMBER = 1e300  # of targets: an exposure must not lead beyond float64
 LARGEST_WEIGHT = 1e15  # of a network: two in a row of unscaled inputs stay within float32
 LARGEST_LOG = 30  # of outputs: float32 goes to 3e38
@@ -405,6 +406,8 @@ def check_column(values: Any) -> None:
         (low is None) == (high is None) and (low is None or low <= high),
         "'low' is above 'high'",
     )
+    is_day = low is None or values["kind"] != "date" or max(abs(low), abs(high)) < MOST_DAYS
+    need(is_day, "'low' and 'high' are no dates")
     zone, pattern = values.get("zone"), values.get("date_format")
     if zone not in (None, AS_WRITTEN):
         time_zone(zone)
