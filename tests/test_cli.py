@@ -658,7 +658,7 @@ def test_a_real_ctrl_c_during_the_progress_bar(tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         while chunk := read_or_end(reader):
             shown += chunk
-        status = child.wait(timeout=30)
+        status = child.wait(timeout=600)
     os.close(reader)
 
     assert status == 130

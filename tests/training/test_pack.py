@@ -3,7 +3,6 @@
 import gc
 import re
 import threading
-import time
 
 import numpy as np
 import psutil
@@ -12,10 +11,11 @@ import torch
 from torch import nn
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training import loop
+from multilayer.training import loop, pack
 from multilayer.training.kernel_engine import KernelEngine
 from multilayer.training.loop import train, train_pack
 from multilayer.training.pack import n_cores, run_together, thread_pool
+from tests.stopwatch import Stopwatch
 
 
 def problem(n: int = 120) -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,24 +117,22 @@ def test_one_member_that_diverges_does_not_stop_the_others() -> None:
     assert second.stopped == "all epochs done"
 
 
-def slow_mse(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    time.sleep(0.01)
-    return nn.functional.mse_loss(out, y)
-
-
-def test_a_short_budget_leaves_out_the_last_networks_for_min_epochs_of_the_others() -> None:
+def test_a_short_budget_leaves_out_the_last_networks_for_min_epochs_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Stopwatch().replace(monkeypatch, pack)
     x, y = problem()
     nets = [network(i) for i in range(8)]
     before = [weights(net) for net in nets]
-    how = {"loss": slow_mse, "batch_size": 30, "epochs": 20}  # 40 ms an epoch
-    train_pack(nets[:1], x, y, **{**how, "epochs": 1})  # the first run of a process imports what it needs
-    before[0] = weights(nets[0])
-    histories = train_pack(nets, x, y, **how, time_budget=0.6, min_epochs=4)
+    how = {"batch_size": 30, "epochs": 20, "n_threads": 1, "engine": "autograd"}
+    slow_mse = clock.slow(nn.functional.mse_loss, 0.01)  # 40 ms an epoch
+    histories = train_pack(nets, x, y, loss=slow_mse, **how, time_budget=0.6, min_epochs=4)
 
     n = sum(history.epochs > 0 for history in histories)
-    assert 1 < n < 6  # 4 epochs of 40 ms go 3.75 times into 0.6 s
+    assert n == 3  # 4 epochs of 40 ms go 3.75 times into 0.6 s
     assert [history.epochs > 0 for history in histories] == [i < n for i in range(8)]
-    assert all(history.epochs >= 3 for history in histories[:n])  # each was measured to take 4
+    assert all(history.epochs >= 4 for history in histories[:n])
+    assert clock.now_s == pytest.approx(0.6, abs=0.05)
     assert all(torch.equal(weights(net), old) for net, old in zip(nets[n:], before[n:], strict=True))
     assert {h.stopped for h in histories[n:]} == {
         "left out: the time budget does not suffice for all networks"
@@ -151,10 +149,12 @@ def test_a_budget_that_suffices_leaves_out_none() -> None:
     assert all(torch.equal(weights(a), weights(b)) for a, b in zip(nets, same, strict=True))
 
 
-def test_the_first_network_is_trained_however_short_the_budget() -> None:
+def test_the_first_network_is_trained_however_short_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow_mse = Stopwatch().replace(monkeypatch, pack).slow(nn.functional.mse_loss, 0.01)
     x, y = problem()
     nets = [network(i) for i in range(4)]
-    histories = train_pack(nets, x, y, loss=slow_mse, epochs=4, time_budget=1e-9, min_epochs=4)
+    how = {"engine": "autograd", "n_threads": 1, "epochs": 4, "min_epochs": 4}
+    histories = train_pack(nets, x, y, loss=slow_mse, **how, time_budget=1e-9)
     assert [len(history.step_loss) > 0 for history in histories] == [True, False, False, False]
 
 
@@ -192,11 +192,7 @@ def test_an_error_in_one_task_stops_the_others_and_is_raised() -> None:
         raise ZeroDivisionError
 
     def wait() -> None:
-        for _ in range(200):
-            if stop.is_set():
-                return
-            time.sleep(0.01)
-        raise AssertionError("stop was not set")
+        assert stop.wait(600), "stop was not set"
 
     for tasks in ([fail, wait], [wait, fail]):
         stop.clear()
