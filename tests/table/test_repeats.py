@@ -40,9 +40,9 @@ def weighted_tables(draw: st.DrawFn) -> tuple[Columns, NDArray[np.float64]]:
 
 
 class TestByContent:
-    @given(weighted_tables(), st.randoms(use_true_random=False), st.integers(-30, 30))
-    def test_weights_repetitions_order_and_scale_come_out_alike(
-        self, table: tuple[Columns, NDArray[np.float64]], random: Any, exponent: int
+    @given(weighted_tables(), st.randoms(use_true_random=False))
+    def test_weights_repetitions_and_order_come_out_alike(
+        self, table: tuple[Columns, NDArray[np.float64]], random: Any
     ) -> None:
         columns, weight = table
         expected = picked(columns, weight)
@@ -52,7 +52,14 @@ class TestByContent:
 
         assert picked([column[repeated] for column in columns]) == expected
         assert picked([column[shuffled] for column in columns], weight[shuffled]) == expected
-        assert picked(columns, np.ldexp(weight, exponent)) == expected
+
+    @given(weighted_tables(), st.integers(-30, 0))
+    def test_scale_tells_nothing_of_weights_that_are_no_counts(
+        self, table: tuple[Columns, NDArray[np.float64]], exponent: int
+    ) -> None:
+        columns, weight = table[0], table[1] + 0.5
+
+        assert picked(columns, np.ldexp(weight, exponent)) == picked(columns, weight)
 
     @given(weighted_tables())
     def test_every_row_keeps_its_share(self, table: tuple[Columns, NDArray[np.float64]]) -> None:
@@ -78,11 +85,13 @@ class TestByContent:
         np.testing.assert_allclose(np.unique(merged.weight), [0.75, 1.5])
 
     def test_repetitions_of_features_with_several_targets_are_rows_again(self) -> None:
-        x, y = np.repeat([0, 0, 1, 1], [3, 1, 2, 5]), np.repeat([0, 1, 0, 1], [3, 1, 2, 5])
+        counts = [1, 1, 1, 5] * 20  # many are there once: new rows may well be others
+        x, y = np.repeat(np.repeat(np.arange(40), 2), counts), np.repeat(np.tile([0, 1], 40), counts)
         merged = by_content([x], [y])
 
         assert merged.weight is None
-        assert np.bincount(2 * x[merged.rows] + y[merged.rows]).tolist() == [3, 1, 2, 5]
+        assert not merged.will_repeat
+        assert np.bincount(2 * x[merged.rows] + y[merged.rows]).tolist() == counts
 
     def test_occasional_repetitions_stay_rows(self) -> None:
         column = np.concatenate([np.arange(200.0), np.arange(40.0)])
@@ -93,18 +102,18 @@ class TestByContent:
         assert np.array_equal(np.sort(column[merged.rows]), np.sort(column))
 
     def test_few_distinct_rows_are_not_held_out_as_a_whole(self) -> None:
-        x = np.repeat([0, 1], [30, 20])
-        merged = by_content([x], [x])
+        x = np.arange(12.0)
+        merged = by_content([x], weight=np.where(x < 6, 0.75, 1.5))
 
         assert merged.weight is None
-        assert np.bincount(x[merged.rows]).tolist() == [3, 2]
+        assert np.bincount(x[merged.rows].astype(int)).tolist() == [1] * 6 + [2] * 6
 
     def test_very_many_of_them_weigh_more_instead(self) -> None:
         y = np.repeat([0, 1], [90_007, 9_993])
         merged = by_content([np.zeros(100_000)], [y])
         each = np.ones(len(merged.rows)) if merged.weight is None else merged.weight
 
-        assert 900 < len(merged.rows) <= 1_000
+        assert 1_900 <= len(merged.rows) <= 2_000
         assert np.bincount(y[merged.rows], each / each.sum()) == pytest.approx([0.90007, 0.09993])
 
     def test_other_weights_of_them_are_split_by_the_average(self) -> None:
@@ -131,9 +140,72 @@ class TestByContent:
     def test_rows_of_one_hash_are_told_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(repeats, "row_hashes", lambda columns: np.zeros(len(columns[0]), np.uint64))
 
-        merged = by_content([np.array([1.0, 1.0, 2.0, np.nan, np.nan])])
+        merged = by_content([np.array([1.0, 1.0, 2.0, np.nan, np.nan])], weight=np.full(5, 0.5))
 
         assert sorted(merged.rows.tolist()) == [0, 0, 2, 3, 3]  # features of one hash count as shared
+
+
+def times(column: Any, n: int) -> NDArray[Any]:
+    return np.tile(np.array(column, dtype=object if isinstance(column[0], str) else None), n)
+
+
+class TestRowsThatNewOnesWillRepeat:
+    @pytest.mark.parametrize(
+        "table",
+        [
+            [times(["A", "B", "C"], 100)],
+            [times([1.5, 7.25], 4), times([3.0, 4.0], 4)],
+            [times(np.repeat(np.arange(10), 10), 3), times(np.tile(np.arange(10), 10), 3)],
+            [times(np.repeat(np.arange(20.0), 20), 3), times(np.tile(np.arange(20.0), 20), 3)],
+            [times([f"level {i}" for i in range(200)], 2)],
+            [times(np.linspace(0.0, 1.0, 40), 5)],  # few rows, very often
+        ],
+    )
+    def test_are_spread_each_as_much_as_the_others(self, table: Columns) -> None:
+        merged = by_content(table)
+        seen = np.unique(row_hashes([column[merged.rows] for column in table]), return_counts=True)[1]
+
+        assert merged.will_repeat
+        assert merged.weight is None
+        assert merged.n_distinct == len(seen)
+        assert len(merged.rows) >= 1_900
+        assert len(set(seen.tolist())) == 1
+
+    @pytest.mark.parametrize(
+        "table",
+        [
+            [np.arange(40.0)],  # each once
+            [times(np.arange(100.0), 3)],  # of numbers new rows will lie between these
+            [times(np.arange(30.0), 3), times(["a", "b", "c"], 30)],
+            [times([f"2024-01-{i:02}" for i in range(1, 31)], 3)],
+            [times([f"the {i}th sentence of many" for i in range(200)], 3)],
+            [np.array([*["a"] * 5, *map(str, range(3))], dtype=object)],  # 3 of 8 are there once
+        ],
+    )
+    def test_others_are_not(self, table: Columns) -> None:
+        merged = by_content(table)
+
+        assert not merged.will_repeat
+        assert len(merged.rows) <= len(table[0])
+
+    def test_numbers_may_be_declared_as_levels(self) -> None:
+        codes = times(np.arange(100), 3)
+
+        assert not by_content([codes]).will_repeat
+        assert by_content([codes], levels=[0]).will_repeat
+
+    def test_whole_numbers_count_and_others_only_compare(self) -> None:
+        column = times(["A", "B", "C"], 1)
+
+        assert by_content([column], weight=np.full(3, 100.0)).will_repeat
+        assert not by_content([column], weight=np.full(3, 1.0)).will_repeat
+        assert not by_content([column], weight=np.full(3, 100.5)).will_repeat
+
+    def test_very_many_are_bounded(self) -> None:
+        x = np.repeat(np.arange(100), 2_000)
+        merged = by_content([x], levels=[0])
+
+        assert len(merged.rows) == repeats.MANY
 
 
 class TestHashes:

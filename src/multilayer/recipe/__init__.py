@@ -141,7 +141,8 @@ def fit(
         time: column to split by: the latest rows validate. Folds would let a network train on rows later
             than those it is judged by, and its score would promise what no forecast can keep.
         sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature. A
-            weight of 2 is the row twice, exactly; of 0, no row; only ratios count. A `validation` table may
+            weight of 2 is the row twice, exactly; of 0, no row; only ratios count, except where whole numbers
+            say that few different rows are there many times (`decisions` says so). A `validation` table may
             hold the column, too.
         class_weight: "balanced", so that all classes weigh alike, or label -> weight; multiplies the weights
             of rows in the loss and in the choice among epochs, not in the scores. Probabilities lean with it.

@@ -15,7 +15,7 @@ from multilayer.table.names import column_name, listed
 from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
 from multilayer.table.read import Table, read_source, read_table
-from multilayer.table.repeats import by_content
+from multilayer.table.repeats import ByContent, by_content
 from multilayer.table.schema import CONVERSIONS, Kinds, Schema, declared_schema, infer_schema
 from multilayer.table.split import check_complete, folds, group_folds, split
 from multilayer.training.several import side_by_side
@@ -25,6 +25,7 @@ Rows = tuple[NDArray[np.float32], NDArray[np.generic], NDArray[np.float32] | Non
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
+OF_LEVELS = ("boolean", "category", "ordered")  # kinds whose values new rows will have, too
 MOST_WRITTEN_OUT = 2**24  # values of a sparse table
 
 
@@ -62,6 +63,13 @@ class Declared:
         columns = () if self.schema is None else self.schema.columns
         kinds = {**self.kinds, **{column.name: column.kind for column in columns}}
         return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind not in NUMERIC}
+
+    @property
+    def levels(self) -> set[str]:
+        """Columns that were declared to hold levels, or true and false."""
+        columns = () if self.schema is None else self.schema.columns
+        kinds = {**self.kinds, **{column.name: column.kind for column in columns}}
+        return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind in OF_LEVELS}
 
     def schema_of(self, data: "Data") -> Schema:
         """The schema of the features: inferred, or as given."""
@@ -199,19 +207,26 @@ class Data:
         y: NDArray[Any] = self.y
         targets = [y] if y.dtype.names is None else [y[name] for name in y.dtype.names]
         more = [values for values in (self.groups, self.time) if values is not None]
-        merged = by_content(features, [*targets, *more], self.weight)
+        levels = [i for i, name in enumerate(self.features.names) if name in self.declared.levels]
+        merged = by_content(features, [*targets, *more], self.weight, levels=levels)
         distinct = replace(self.take(merged.rows), weight=_as_float32(merged.weight))
-        return replace(distinct, repeats=_repeats_in_words(self, distinct))
+        return replace(distinct, repeats=_repeats_in_words(self, distinct, merged))
 
 
-def _repeats_in_words(given: Data, data: Data) -> str:
+def _repeats_in_words(given: Data, data: Data, merged: ByContent) -> str:
     """What became of rows that are there several times, or weigh nothing."""
-    if given.n_rows == data.n_rows:
+    if given.n_rows == data.n_rows and not merged.will_repeat:
         return ""
     n_empty = 0 if given.weight is None else int((given.weight == 0).sum())
     how = "weight" if data.weight is not None else "number"
     left_out = f", {n_empty:,} of weight 0 left out" if n_empty else ""
-    return f"; {given.n_rows:,} were given{left_out}; equal ones count by their {how}"
+    said = f"; {given.n_rows:,} were given{left_out}; equal ones count by their {how}"
+    if not merged.will_repeat:
+        return said
+    return (
+        f"{said}; {merged.n_distinct:,} are different, and so often there that new rows will repeat them: "
+        "the score is that of repetitions"
+    )
 
 
 @dataclass(frozen=True)

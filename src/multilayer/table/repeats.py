@@ -1,7 +1,8 @@
 """Rows by what they hold: a weight of 2 is the row twice, and the order of rows tells nothing. NumPy only."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,16 @@ FEW = 1_000  # rows that fewer distinct ones may be spread to, whose weights are
 LIGHTEST = 1e-12  # of the heaviest row; what weighs less could not be told from nothing in float32
 SHARED = 0.5  # of the weight, from which on repetitions are further observations
 OCCASIONAL = 1.25  # rows for each distinct one, up to which repetitions come up by themselves
+NEW = 0.25  # share of rows that are there once, up to which new rows will mostly be repetitions
+OFTEN = 4  # times that each of few distinct rows is there, on average, to be what new rows will repeat
+FEW_VALUES, SHARING = 10, 4  # a number of more values tells rows apart if so many rows do not share each
+SENTENCE = 3  # words
+ENOUGH = 1_900  # rows to learn few distinct ones from: 30 batches an epoch, as `Config.for_shape` wants them
+LARGEST_COUNT = 2.0**31  # a weight beyond is none
 TOLERANCE = 1e-6  # how far a quotient of weights may be off by rounding
 
 _Hashes = NDArray[np.uint64]
+_LETTERS = re.compile(r"[^\W\d_TZ]")  # but those in 2024-01-31T08:00Z
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,21 +34,28 @@ class ByContent:
     rows:   numbers of rows of the table; of equal ones one stands for all, and a heavy one stands several
             times
     weight: of each, 1 on average; None where all weigh alike
+    n_distinct: how many different ones there are
+    will_repeat: whether new rows are expected to repeat these, so that copies may judge what learnt a copy
     """
 
     rows: NDArray[np.int64]
     weight: NDArray[np.float64] | None
+    n_distinct: int
+    will_repeat: bool
 
 
 def by_content(
     features: Sequence[NDArray[Any]],
     others: Sequence[NDArray[Any]] = (),
     weight: NDArray[np.floating[Any]] | None = None,
+    *,
+    levels: Collection[int] = (),
 ) -> ByContent:
     """Merge equal rows, add up their weights, and put them into an order of their own.
 
     Tables that hold the same rows with the same weights come out alike to the bit, however a row's weight is
-    written down: as a weight, as repetitions, or as both; in whichever order; and scaled by any power of two.
+    written down: as a weight, as repetitions, or as both; in whichever order; and scaled by any power of two,
+    except where whole numbers count repetitions of rows that new ones will repeat, too.
 
     A merged row is on one side of every split, so that no row is judged by what learnt its copy. But where
     most rows share their features with rows of other targets, as in a table of a few categories, a repetition
@@ -51,17 +66,25 @@ def by_content(
     to 50,000 rows or four times the distinct ones; else into pieces of the average weight or, of fewer than
     1,000 rows, into up to 1,000.
 
+    Where rows are there so often that new ones will hardly be others, as in a table of three categories a
+    hundred times, or in a grid of levels, each is spread as well: what a network never saw, nothing but its
+    own rows can teach it. Numbers that hardly two distinct rows share speak against that: such a table was
+    written down several times, and new rows will lie between these.
+
     Args:
         features: columns, in the dtypes of a `Table`.
         others: target, groups, times: rows that differ in these are different rows.
         weight: of each row, not negative; a row of weight 0 is not there. None weighs all alike.
+        levels: places of the features whose values are levels, numbers though they may be.
 
     >>> merged = by_content([np.arange(99)], weight=np.where(np.arange(99) < 33, 3.0, 1.0))
     >>> len(merged.rows), merged.weight.max().round(2)
     (99, np.float64(1.8))
-    >>> twice = by_content([np.array([7, 3, 7, 3])])
-    >>> sorted(twice.rows.tolist()), twice.weight is None
-    ([0, 1], True)
+    >>> twice = by_content([np.tile(np.arange(99), 2)])
+    >>> sorted(twice.rows.tolist()) == list(range(99)), twice.weight is None
+    (True, True)
+    >>> by_content([np.array([7, 3, 7, 3])]).will_repeat
+    True
     """
     there = np.arange(len(features[0])) if weight is None else np.flatnonzero(weight)
     w = np.ones(len(there)) if weight is None else _scaled(weight[there])
@@ -71,12 +94,75 @@ def by_content(
     starts = _starts([column[there] for column in (*features, *others)], hashes, order)
     total = np.add.reduceat(w[order], starts)
     total = np.maximum(total, LIGHTEST * total.max())
-    few = len(total) < TOO_FEW
-    spread = np.ptp(total) > 0 and (
-        few or _are_occasional(total) or _are_observations(own[order[starts]], total)
-    )
-    pieces = _pieces(total) if spread else np.ones(len(total), np.int64)
-    return ByContent(np.repeat(there[order[starts]], pieces), _normalised(np.repeat(total / pieces, pieces)))
+    distinct = there[order[starts]]
+    counts = _counts(None if weight is None else weight[there], order, starts)
+    will_repeat = counts is not None and _will_repeat([c[distinct] for c in features], counts, levels)
+    if counts is not None and will_repeat:
+        pieces = _copies(counts)
+    elif np.ptp(total) > 0 and (
+        len(total) < TOO_FEW or _are_occasional(total) or _are_observations(own[order[starts]], total)
+    ):
+        pieces = _pieces(total)
+    else:
+        pieces = np.ones(len(total), np.int64)
+    each = _normalised(np.repeat(total / pieces, pieces))
+    return ByContent(np.repeat(distinct, pieces), each, len(distinct), will_repeat)
+
+
+def _counts(
+    weight: NDArray[np.floating[Any]] | None, order: NDArray[np.int64], starts: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
+    """How often each distinct row is there: weights that are whole numbers count. None where some are not."""
+    if weight is None:
+        return np.diff(np.append(starts, len(order))).astype(np.float64)
+    if weight.max() > LARGEST_COUNT or (weight != np.floor(weight)).any():
+        return None
+    return np.add.reduceat(weight[order].astype(np.float64), starts)
+
+
+def _will_repeat(
+    features: Sequence[NDArray[Any]], counts: NDArray[np.float64], levels: Collection[int]
+) -> bool:
+    """Whether new rows are, by and large, repetitions of these distinct ones, which are there so often.
+
+    The chance that the next row is new is the share of rows that are there once; but a table may have been
+    written down several times, of which a number tells that hardly two distinct rows share.
+
+    Source:  Good 1953, "The population frequencies of species and the estimation of population parameters"
+    """
+    if float(counts[counts == 1].sum()) > NEW * float(counts.sum()):
+        return False
+    if len(counts) < TOO_FEW and float(counts.mean()) >= OFTEN:
+        return True
+    return not any(_tells_rows_apart(column, place in levels) for place, column in enumerate(features))
+
+
+def _tells_rows_apart(column: NDArray[Any], has_levels: bool) -> bool:
+    """Whether it holds numbers, dates or sentences that hardly two distinct rows share."""
+    if has_levels or column.dtype == bool:
+        return False
+    values = set(column.tolist()) if column.dtype == object else np.unique(column)
+    if len(values) <= FEW_VALUES or len(values) * SHARING <= len(column):
+        return False
+    if column.dtype != object:
+        return True
+    return sum(map(_is_no_level, values)) > len(values) / 2
+
+
+def _is_no_level(text: str | None) -> bool:
+    """Whether a text is a number, a date or a sentence."""
+    return text is not None and (not _LETTERS.search(text) or len(text.split()) >= SENTENCE)
+
+
+def _copies(counts: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Into how many rows each is split that new rows will repeat: as many as it is there, if not too many.
+
+    Of few rows there are more: to learn them takes as many steps as to learn many.
+    """
+    n, few = float(counts.sum()), len(counts) < TOO_FEW
+    unit = max(1.0, n / (FEW if few else max(len(counts) * MOST_TIMES, MANY)))
+    pieces = np.maximum(np.floor(counts / unit + TOLERANCE), 1).astype(np.int64)
+    return pieces * max(1, -(-ENOUGH // int(pieces.sum())))
 
 
 def _are_occasional(weight: NDArray[np.float64]) -> bool:
