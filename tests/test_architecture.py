@@ -67,7 +67,9 @@ LAYERS = {
     "training.optim": [],
     "training.plan": ["nn", "training.layer_kernels", "training.plain"],
     "training.kernels": ["training.compiler", "training.vector_math"],
+    "training.forked": [],
     "training.autograd": [
+        "training.forked",
         "nn.monotone",
         "training.losses",
         "training.optim",
@@ -75,7 +77,7 @@ LAYERS = {
         "training.arrays",
         "training.random_state",
     ],
-    "training.blas": ["training.matmul"],
+    "training.blas": ["training.matmul", "training.forked"],
     "training.compiler": [],
     "training.vector_math": ["training.compiler"],
     "training.layer_kernels": ["training.kernels", "training.vector_math"],

@@ -170,7 +170,8 @@ def fit(
             rows, several targets, lists in columns, exposure, network, thousands: these need memory.
         seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.
         device: where to train, such as "cpu" or "cuda"; None is the CPU.
-        n_threads: networks to train at a time; None is as many as there are cores.
+        n_threads: networks to train at a time; None is as many as there are cores. In a process that was
+            forked after PyTorch was loaded each product has one thread, at the same bits.
         callbacks: called with a `Progress` after each epoch; one that returns True ends training.
 
     Raises:

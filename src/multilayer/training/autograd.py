@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.monotone import keep_signs
 from multilayer.training.arrays import Inputs, Target, batches_of, call, n_rows_of, parts_of, taken
+from multilayer.training.forked import check_threads
 from multilayer.training.losses import Loss
 from multilayer.training.random_state import RandomState
 
@@ -365,6 +366,7 @@ def denormals_flushed() -> Iterator[None]:
 def torch_threads(n: int | None) -> Iterator[None]:
     """Run PyTorch's operations on n threads (None: as many as it has); the former number comes back after."""
     before = torch.get_num_threads()
+    check_threads(n or before)
     torch.set_num_threads(n or before)
     try:
         yield

@@ -19,6 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
+from multilayer.training.forked import check_threads
 from multilayer.training.matmul import HAS_VECTORS, symmetric_tiles, tiles
 
 SYMBOL = "multilayer_sgemm"
@@ -95,6 +96,7 @@ def library() -> Library:
 @contextmanager
 def blas_threads(n: int) -> Iterator[None]:
     """BLAS on n threads for calls from this thread; the setting of others, and of everything else, stays."""
+    check_threads(n)
     restore = library().limit(n)
     try:
         yield
