@@ -12,6 +12,11 @@ settings.register_profile("on any machine", deadline=None, suppress_health_check
 settings.load_profile("on any machine")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests may evaluate on the rows that they fit; what is said of that is tested where it belongs."""
+    config.addinivalue_line("filterwarnings", "ignore:Scores tell what a model is worth:UserWarning")
+
+
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests and examples write where they stand; let that be a folder of their own."""

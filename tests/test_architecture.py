@@ -43,6 +43,7 @@ LAYERS = {
     "table.encode": ["table.coders", "table.target"],
     "table.split": [],
     "table.repeats": [],
+    "table.sketch": ["table.repeats"],
     "table.stream": ["output", "table.read", "table.schema"],
     "nn.blocks": [],
     "nn.embeddings": ["nn.blocks"],

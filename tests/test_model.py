@@ -548,7 +548,7 @@ class TestEvaluate:
         scores = multiclass.evaluate(people() | {"group": codes(3) + 5})
 
         names = {"log_loss", "accuracy"}
-        assert set(scores) == names | {f"baseline_{name}" for name in names}
+        assert set(scores) == names | {f"baseline_{name}" for name in names} | {"trained_on"}
         assert scores["log_loss"] == pytest.approx(log_loss(codes(3), multiclass.predict_proba(people())))
 
     def test_regression_scores(self, regression: Model) -> None:

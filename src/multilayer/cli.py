@@ -19,6 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from warnings import catch_warnings, simplefilter
 
 import typer
 from typer.core import TyperGroup
@@ -314,12 +315,15 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Score a model on TABLE, which must hold the target column."""
-    with _progress(f"evaluating {table}"):
+    with _progress(f"evaluating {table}"), catch_warnings(record=True) as told:
         from multilayer import streaming
 
+        simplefilter("always", UserWarning)
         loaded = _load(model)
         with streaming.in_order(loaded, table, memory, query) as pieces:
             score = loaded.evaluate(table, query=query) if pieces is None else loaded.evaluate_pieces(pieces)
+    for warning in told:
+        _say("warning:", str(warning.message))
     if as_json:
         _print_json({"model": model, "table": table, "target": loaded.target, "score": score})
     else:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,6 +37,7 @@ from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
 from multilayer.table.read import Table, listed, read_source
 from multilayer.table.schema import Schema, check
+from multilayer.table.sketch import Sketch
 from multilayer.training.history import History
 from multilayer.training.predictor import Predictor
 from multilayer.training.random_state import RandomState
@@ -43,6 +45,7 @@ from multilayer.training.several import side_by_side
 from multilayer.training.targets import task_from_json
 from multilayer.training.task import Label, Task
 
+FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself, up to which nothing is said
 
 @dataclass
 class Model:
@@ -178,9 +181,11 @@ class Model:
         Returns:
             log_loss, accuracy, (binary) roc_auc; or rmse, mae, r2; with several targets the mean of each over
             the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
-            or mean (median, ...) of the rows that the model was trained on.
+            or mean (median, ...) of the rows that the model was trained on; and `trained_on`: the share of
+            these rows that the model was trained on, as far as a sketch of their hashes tells.
 
-        With an exposure the scores are per unit of it, and rows weigh as much as it, too.
+        With an exposure the scores are per unit of it, and rows weigh as much as it, too. Rows that the model
+        was trained on are scored, and a warning says so: `model.score` is of rows that were held out.
 
         Raises:
             SchemaError: the target column is absent; otherwise as `predict`.
@@ -188,21 +193,55 @@ class Model:
         """
         read = self._read(table, query)
         code, weight = self._codes_and_weights(read, sample_weight)
-        return self._scores(code, self._predictions(read), weight)
+        x = self._inputs(read)
+        seen = self._count_seen(x, code, weight)
+        return self._scores(code, self.from_inputs(x), weight) | self._told_seen(*seen)
 
     def evaluate_pieces(self, pieces: Iterable[Table]) -> dict[str, float]:
         """`evaluate` of a table that comes in pieces; predictions are kept, the table is not."""
-        codes, predictions, weights = [], [], []
+        codes, predictions, weights, seen = [], [], [], []
         for piece in pieces:
             read = self._read(piece, None)
             code, weight = self._codes_and_weights(read, None)
+            x = self._inputs(read)
             codes.append(code)
-            predictions.append(self._predictions(read))
+            predictions.append(self.from_inputs(x))
             weights.append(weight)
+            seen.append(self._count_seen(x, code, weight))
         known = [weight for weight in weights if weight is not None]
-        return self._scores(
+        scores = self._scores(
             np.concatenate(codes), np.concatenate(predictions), np.concatenate(known) if known else None
         )
+        return scores | self._told_seen(*map(sum, zip(*seen, strict=True)))
+
+    def _count_seen(
+        self, x: NDArray[np.float32], code: NDArray[np.generic], weight: NDArray[Any] | None
+    ) -> tuple[int, int, int]:
+        """How many rows weigh something, can be looked up in the sketch, and were trained on."""
+        if self._sketch is None:
+            return len(code), 0, 0
+        if weight is not None:
+            x, code = x[weight > 0], code[weight > 0]
+        return len(code), *self._sketch.among(marks(self.encoder, x, code))
+
+    def _told_seen(self, n_rows: int, asked: int, found: int) -> dict[str, float]:
+        """The share of rows that were trained on; a warning where it is more than repeats itself."""
+        if self._sketch is None:
+            return {}
+        share = self._sketch.share(asked, found)
+        if share > FEW_SEEN + self._sketch.repeats:
+            warnings.warn(
+                f"Scores tell what a model is worth on rows that it was not trained on; of these {n_rows:,} "
+                f"rows it was trained on some {share:.0%}, which it may know by heart. Evaluate it on others; "
+                "model.score is of rows that were held out.",
+                stacklevel=3,
+            )
+        return {"trained_on": share}
+
+    @cached_property
+    def _sketch(self) -> Sketch | None:
+        """Of the training rows; None in files of before."""
+        return Sketch.from_json(self.summary.get("trained_on"))
 
     def _codes_and_weights(
         self, read: Table, sample_weight: Any
@@ -279,9 +318,12 @@ class Model:
         return prediction * exposure.reshape(len(exposure), *[1] * (prediction.ndim - 1))
 
     def _predictions(self, table: Table) -> NDArray[np.float64]:
+        return self.from_inputs(self._inputs(table))
+
+    def _inputs(self, table: Table) -> NDArray[np.float32]:
         known = (*self.targets, *self.dropped, *([self.exposure] if self.exposure else []))
         check(table, self.schema, allowed_extra=known)
-        return self.from_inputs(network_inputs(self.encoder.transform(table)))
+        return network_inputs(self.encoder.transform(table))
 
     def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities or values from encoded rows, averaged over the networks.
@@ -436,6 +478,16 @@ def network_inputs(batch: Batch) -> NDArray[np.float32]:
     if not batch.cat.shape[1]:
         return batch.num  # of a wide table a copy would be gigabytes
     return np.concatenate([batch.num, batch.cat.astype(np.float32)], axis=1)
+
+
+def marks(encoder: Encoder, x: NDArray[np.float32], code: NDArray[np.generic]) -> list[NDArray[Any]]:
+    """Columns that tell rows apart, target included, whether they are trained on or predicted.
+
+    Target statistics do not: a training row has those of other folds.
+    """
+    of_target = {i for i, feature in enumerate(encoder.num_features) if feature.channel == "target"}
+    columns = [x[:, i] for i in range(x.shape[1]) if i not in of_target]
+    return [*columns, *code.astype(np.float32).reshape(len(code), -1).T]
 
 
 def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from multilayer import streaming
 from multilayer.errors import MultilayerError
-from multilayer.model import Model, network_inputs
+from multilayer.model import Model, marks, network_inputs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.recipe.choice import choose
 from multilayer.recipe.config import (
@@ -47,6 +47,7 @@ from multilayer.table.encode import Batch, Encoder
 from multilayer.table.names import column_name
 from multilayer.table.notation import Notation
 from multilayer.table.schema import Kinds, Schema
+from multilayer.table.sketch import Sketch
 from multilayer.training.classification import loss_weight
 from multilayer.training.loop import Callback
 from multilayer.training.targets import make_task
@@ -251,9 +252,10 @@ def fit(
         notation=notation,
         exposure=data.exposure,
     )
+    seen = Sketch.of(marks(coded.encoder, *coded.train[:2]), repeats=parts.train.share_repeated)
     model.summary = summarise(
         model, data, parts, config, chosen, coded.train[1], coded.to_score, coded.factors, guessed, directions
-    ) | {"seed": seed, "times": fit_times(started)}
+    ) | {"seed": seed, "trained_on": seen.to_json(), "times": fit_times(started)}
     return model
 
 

@@ -91,6 +91,7 @@ class Data:
     exposure: the exposure's column, where it is one
     remarks: what was done in reading for the user, in words
     repeats: what became of equal rows, in words
+    share_repeated: share of the rows given that are there again
     """
 
     features: Table
@@ -108,6 +109,7 @@ class Data:
     declared: Declared = field(default_factory=Declared)
     remarks: tuple[str, ...] = ()
     repeats: str = ""
+    share_repeated: float = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -210,7 +212,12 @@ class Data:
         levels = [i for i, name in enumerate(self.features.names) if name in self.declared.levels]
         merged = by_content(features, [*targets, *more], self.weight, levels=levels)
         distinct = replace(self.take(merged.rows), weight=_as_float32(merged.weight))
-        return replace(distinct, repeats=_repeats_in_words(self, distinct, merged))
+        n_given = self.n_rows if self.weight is None else int((self.weight > 0).sum())
+        return replace(
+            distinct,
+            repeats=_repeats_in_words(self, distinct, merged),
+            share_repeated=1.0 if merged.will_repeat else 1 - merged.n_distinct / n_given,
+        )
 
 
 def _repeats_in_words(given: Data, data: Data, merged: ByContent) -> str:

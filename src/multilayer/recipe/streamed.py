@@ -8,7 +8,7 @@ import numpy as np
 
 from multilayer import streaming
 from multilayer.errors import ConfigError
-from multilayer.model import Model
+from multilayer.model import Model, marks, network_inputs
 from multilayer.recipe.choice import choose
 from multilayer.recipe.config import (
     Config,
@@ -28,6 +28,7 @@ from multilayer.recipe.summary import fit_times, summarise
 from multilayer.table.names import column_name
 from multilayer.table.notation import Notation
 from multilayer.table.read import Table
+from multilayer.table.sketch import Sketch
 from multilayer.table.stream import Aside
 from multilayer.training.classification import loss_weight
 from multilayer.training.loop import Callback
@@ -162,6 +163,7 @@ def fit_streamed(
         network = network_config(encoder, batch, task, config, directions)
         code, code_weight = stream.class_counts(task)
         factors = class_factors(task, asked.class_weight, code, code_weight)
+        seen = Sketch.of(marks(encoder, network_inputs(batch), task.encode(stream.sample[roles.target])))
         n_outputs = config.members * (config.snapshots + 2)
         valid, chunks = stream.divide(
             encoder, task, batch, config.batch_size, n_outputs, config.epochs, factors
@@ -209,6 +211,8 @@ def fit_streamed(
     model.summary = summarise(
         model, shown, parts, config, chosen, code, to_score, factors, guessed, directions
     ) | {"seed": seed, "times": fit_times(started)}
+    seen = replace(seen, part=stream.n_sample / stream.n_train)
+    model.summary["trained_on"] = seen.to_json()
     model.summary["rows"] = {"train": stream.n_train, "validation": len(valid.code)}
     model.summary["decisions"] = [
         sentence
