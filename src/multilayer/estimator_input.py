@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from multilayer.errors import DataError
 from multilayer.table.coders import plain_numbers
+from multilayer.table.convert import as_levels
 from multilayer.table.encode import Encoder
 from multilayer.table.read import Table
 from multilayer.table.schema import Column, Schema, infer_schema
@@ -99,6 +100,22 @@ def as_labels(y: Any) -> Any:
     series = nw.from_native(y, series_only=True)
     _refuse_missing(series.is_null())
     return series.to_numpy()
+
+
+def tell_new_levels(encoder: Encoder, table: Table) -> None:
+    """Warn of levels that came after the first call, by which the columns were encoded for good."""
+    for column in encoder.schema.columns:
+        if column.kind != "category":
+            continue
+        levels = as_levels(column, table[column.name])
+        new = [level for level in dict.fromkeys(levels.tolist()) if level not in {*column.levels, None}]
+        if new:
+            n_rows = int(np.isin(levels, np.array(new, dtype=object)).sum())
+            warnings.warn(
+                f"The levels of a column are those of the first call; {column.name!r} holds new ones now, in "
+                f"{n_rows} rows (first: {new[0]!r}), which count as unknown. Begin with rows of all levels.",
+                stacklevel=5,
+            )
 
 
 def checked_labels(labels: NDArray[Any]) -> NDArray[Any]:

@@ -33,6 +33,7 @@ from multilayer.estimator_input import (
     is_sparse,
     medians,
     plain_encoder,
+    tell_new_levels,
     without_odd_cells,
 )
 from multilayer.estimator_models import constant_model, missing_attribute, recipe_attribute, textbook_model
@@ -46,6 +47,7 @@ from multilayer.table.schema import Kind as ColumnKind
 from multilayer.table.schema import Schema
 from multilayer.textbook import solver
 from multilayer.textbook.network import Textbook, Weights, draw_weights, outputs
+from multilayer.training.classification import same_labels
 from multilayer.training.loop import Progress
 from multilayer.training.pack import n_cores
 from multilayer.training.task import Kind as TaskKind
@@ -121,11 +123,19 @@ class _Estimator(BaseEstimator, ABC):
         # Lists in a frame are columns with names of their own.
         return table.rename(names) if len(names) == len(table.names) else table
 
+    def _checked_y(self, y: Any, **rules: Any) -> NDArray[Any]:
+        """The target as scikit-learn checks it, which takes X for nameless and forgets its names."""
+        names = vars(self).get("feature_names_in_")
+        checked: NDArray[Any] = validate_data(self, X="no_validation", y=y, **rules)
+        if names is not None:
+            self.feature_names_in_: NDArray[Any] = names
+        return checked
+
     def _column_names(self, n: int) -> list[str]:
         names = getattr(self, "feature_names_in_", None)
         return [f"x{i}" for i in range(n)] if names is None else list(column_names(names))
 
-    def _plain_rows(self, X: Any, *, reset: bool) -> Any:
+    def _plain_rows(self, X: Any, *, reset: bool, learns: bool = False) -> Any:
         """X as the textbook's network reads it: a matrix of floats, sparse if X is."""
         if reset:
             self._encoder: Encoder | None = None
@@ -135,7 +145,10 @@ class _Estimator(BaseEstimator, ABC):
                 return self._encoder.transform(table).num.astype(np.float64)
         elif vars(self).get("_encoder") is not None:
             encoder: Encoder = vars(self)["_encoder"]
-            return encoder.transform(self._check_table(X, reset=False)).num.astype(np.float64)
+            table = self._check_table(X, reset=False)
+            if learns:
+                tell_new_levels(encoder, table)
+            return encoder.transform(table).num.astype(np.float64)
         dtypes = (np.float64, np.float32)
         if is_sparse(X):
             return validate_data(self, X, reset=reset, accept_sparse=["csr", "csc"], dtype=dtypes).tocsr()
@@ -509,7 +522,17 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         return self
 
     def _labels(self, y: Any) -> NDArray[Any]:
-        return checked_labels(validate_data(self, X="no_validation", y=as_labels(y), multi_output=True))
+        return checked_labels(self._checked_y(as_labels(y), multi_output=True))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows whose label is predicted; labels may be of another type than at fit, as "1" for 1."""
+        check_is_fitted(self)
+        labels = np.asarray(as_labels(y))
+        if labels.ndim == 1 and labels.dtype.kind != self.classes_.dtype.kind:
+            place_of = same_labels(labels.tolist(), self.classes_.tolist())
+            if None not in place_of.values():
+                labels = self.classes_[[place_of[label] for label in labels.tolist()]]
+        return float(super().score(X, labels, sample_weight))
 
     def _row_weights(self, labels: NDArray[Any], sample_weight: Any) -> Weight:
         weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
@@ -528,7 +551,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         else:
             self._forget()
             self.classes_ = np.arange(labels.shape[1]) if labels.ndim == 2 else np.unique(labels)
-        x = self._plain_rows(X, reset=not goes_on)
+        x = self._plain_rows(X, reset=not goes_on, learns=True)
         check_same_rows(x.shape[0], len(labels))
         weight = self._row_weights(labels, sample_weight)
         self._is_multilabel = labels.ndim == 2
@@ -719,7 +742,7 @@ class MLPRegressor(RegressorMixin, _Estimator):
         return self
 
     def _target(self, y: Any) -> NDArray[Any]:
-        target = validate_data(self, X="no_validation", y=y, y_numeric=True, multi_output=True)
+        target = self._checked_y(y, y_numeric=True, multi_output=True)
         return column_or_1d(target, warn=True) if target.ndim == 2 and target.shape[1] == 1 else target
 
     def _fit_numbers(
@@ -729,7 +752,7 @@ class MLPRegressor(RegressorMixin, _Estimator):
         goes_on = "coefs_" in vars(self) and (one_epoch or self.warm_start)
         if not goes_on:
             self._forget()
-        x = self._plain_rows(X, reset=not goes_on)
+        x = self._plain_rows(X, reset=not goes_on, learns=True)
         check_same_rows(x.shape[0], len(target))
         weight = None if sample_weight is None else check_weight(sample_weight, len(target))
         loss = self.loss or "squared_error"

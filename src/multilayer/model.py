@@ -232,7 +232,7 @@ class Model:
         if share > FEW_SEEN + self._sketch.repeats:
             warnings.warn(
                 f"Scores tell what a model is worth on rows that it was not trained on; of these {n_rows:,} "
-                f"rows it was trained on some {share:.0%}, which it may know by heart. Evaluate it on others; "
+                f"rows it was trained on some {share:.0%}, which it may know by heart. Evaluate on others; "
                 "model.score is of rows that were held out.",
                 stacklevel=3,
             )

@@ -1,6 +1,7 @@
 """Tasks with classes: one of two, one of several, or several labels that each hold or not."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -334,10 +335,9 @@ def encode_labels(y: Array, labels: tuple[Label, ...]) -> NDArray[np.int64]:
     Raises:
         DataError: a label that is not there.
     """
-    codes = {label: code for code, label in enumerate(labels)}
     came = as_labels(y)
-    if any(isinstance(label, str) for label in labels):
-        came = [str(label) for label in came]
+    code_of = same_labels(came, labels)
+    codes = {label: code_of[label] for label in code_of if code_of[label] is not None}
     strange = sorted({str(label) for label in came if label not in codes})
     if strange:
         known = ", ".join(str(label) for label in labels[:10])
@@ -346,6 +346,38 @@ def encode_labels(y: Array, labels: tuple[Label, ...]) -> NDArray[np.int64]:
             f"got {', '.join(strange[:5])}. Remove these rows, or fit again with them."
         )
     return np.array([codes[label] for label in came], dtype=np.int64)
+
+
+def same_labels(came: Iterable[Label], labels: Sequence[Label]) -> dict[Label, int | None]:
+    """The place among labels of each distinct one that came; None where there is none.
+
+    A label is the same as text, as a number and as a truth value, as files and frames have it, where no other
+    label could be meant.
+
+    >>> same_labels(["True", "0", "yes"], [False, True]), same_labels([1.0, "2.0"], ["1", "2"])
+    ({'True': 1, '0': 0, 'yes': None}, {1.0: 0, '2.0': 1})
+    """
+    exact = {label: code for code, label in enumerate(labels)}
+    loose: dict[str, int | None] = {}
+    for code, label in enumerate(labels):
+        text = _plain_text(label)
+        loose[text] = None if text in loose else code
+    return {label: exact.get(label, loose.get(_plain_text(label))) for label in dict.fromkeys(came)}
+
+
+def _plain_text(label: Label) -> str:
+    """One text for all ways to write a label: 1, 1.0, True, "1", "1.0" and "true" have one."""
+    text = str(label).strip()
+    if text.lower() in _TRUTH:
+        return _TRUTH[text.lower()]
+    if _NUMBER.fullmatch(text) is None:
+        return text
+    number = float(text)
+    return str(int(text if text.lstrip("+-").isdigit() else number)) if number.is_integer() else repr(number)
+
+
+_TRUTH = {"false": "0", "true": "1"}
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def loss_weight(
