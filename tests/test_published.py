@@ -168,3 +168,48 @@ def test_dropout_and_weight_decay_fade_in_the_second_half() -> None:
 
 def test_batches_grow_with_the_table() -> None:
     assert [rtdl_batch_size(n) for n in (100, 10_000, 59_999, 60_000, 200_000)] == [128, 256, 256, 512, 1024]
+
+
+KINDS_OF_TARGETS = {
+    "number": {"y": "number"},
+    "logarithm": {"y": "positive", "objective": "log"},
+    "two numbers": {"y": "two"},
+    "two classes": {"y": "binary"},
+    "several classes": {"y": "multi"},
+    "quantiles": {"y": "positive", "quantiles": (0.1, 0.9)},
+    "counts": {"y": "counts", "objective": "poisson"},
+    "amounts": {"y": "positive", "objective": "gamma"},
+    "mean without outliers": {"y": "positive", "objective": "huber"},
+    "labels": {"y": "labels", "task": "multilabel"},
+    "monotone": {"y": "positive", "monotone": {"x": "increasing"}},
+}
+REFUSED = {"quantiles", "counts", "amounts", "mean without outliers", "labels", "monotone"}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", KINDS_OF_TARGETS)
+@pytest.mark.parametrize("network", PUBLISHED)
+def test_every_kind_of_target_is_learnt_or_refused_in_words(network: str, kind: str, weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=60)
+    targets = {
+        "number": x,
+        "positive": np.exp(x),
+        "two": np.stack([x, -x], axis=1),
+        "binary": np.where(x > 0, "yes", "no"),
+        "multi": rng.choice(["a", "b", "c"], 60),
+        "counts": rng.poisson(2, 60),
+        "labels": np.stack([x > 0, x > 1], axis=1).astype(int),
+    }
+    how = KINDS_OF_TARGETS[kind] | {"network": network, "hidden": (8, 8), "epochs": 2}
+    how |= {"sample_weight": np.arange(60) % 3} if weighted else {}
+    how["y"] = targets[how["y"]]
+    if kind in REFUSED:
+        words = r"predicts classes or means, without constraints; got .*\. Leave network out"
+        with pytest.raises(ConfigError, match=words):
+            fit({"x": x}, **how)
+        return
+    model = fit({"x": x}, **how)
+
+    assert len(model.predict({"x": x})) == 60
+    assert all(np.isfinite(value) for value in model.score.values())

@@ -90,6 +90,11 @@ def _is_not_negative(value: Any) -> bool:
     return _is_number(value) and bool(0 <= value < np.inf)
 
 
+def _is_seed(value: object) -> bool:
+    right = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return right and 0 <= int(value) < 2**32  # type: ignore[call-overload]
+
+
 def _is_widths(value: object) -> bool:
     return is_count(value) or (isinstance(value, Sequence | np.ndarray) and all(is_count(v) for v in value))
 
@@ -147,7 +152,7 @@ RULES: Mapping[str, Rule] = {
     "time_budget": _POSITIVE,
     "kinds": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to kinds"),
     "schema": (lambda v: isinstance(v, Schema | str | PathLike), "None, a Schema or a path to one"),
-    "infinite": (lambda v: v in get_args(Infinite), "'error' or 'clip'"),
+    "infinite": (lambda v: isinstance(v, str) and v in get_args(Infinite), "'error' or 'clip'"),
     "threshold": (
         lambda v: str(v) in THRESHOLD_METRICS or (_is_number(v) and 0 < v < 1),
         f"None, a float in the range (0, 1) or one of {', '.join(map(repr, THRESHOLD_METRICS))}",
@@ -158,7 +163,14 @@ RULES: Mapping[str, Rule] = {
         "None, a float or a sequence of floats in the range (0, 1)",
     ),
     "monotone": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to directions"),
-    "network": (lambda v: v in ("default", *PUBLISHED), "'default', " + ", ".join(map(repr, PUBLISHED))),
+    "network": (
+        lambda v: isinstance(v, str) and v in ("default", *PUBLISHED),
+        "'default', " + ", ".join(map(repr, PUBLISHED)),
+    ),
+    "random_state": (
+        lambda v: _is_seed(v) or isinstance(v, np.random.RandomState) or v is np.random,
+        "None, an int from 0 to 2**32 - 1 or a numpy.random.RandomState",
+    ),
     "n_jobs": (
         lambda v: isinstance(v, int | np.integer) and not isinstance(v, bool) and v != 0,
         "None or an int other than 0",

@@ -530,15 +530,22 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         labels = np.asarray(as_labels(y))
         if labels.ndim == 1 and labels.dtype.kind != self.classes_.dtype.kind:
             place_of = same_labels(labels.tolist(), self.classes_.tolist())
-            if None not in place_of.values():
-                labels = self.classes_[[place_of[label] for label in labels.tolist()]]
+            places = [place_of[label] for label in labels.tolist()]
+            if None not in places:
+                labels = self.classes_[np.array(places, np.int64)]
         return float(super().score(X, labels, sample_weight))
 
     def _row_weights(self, labels: NDArray[Any], sample_weight: Any) -> Weight:
         weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
         if self.class_weight is None:
             return weight
-        of_class = compute_sample_weight(self.class_weight, labels)
+        try:
+            of_class = compute_sample_weight(self.class_weight, labels)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                "class_weight must be 'balanced', a mapping of labels to weights, or a list of such, one for "
+                f"each label; got {self.class_weight!r} ({error}). Name each class that y holds."
+            ) from None
         return of_class if weight is None else of_class * weight
 
     def _fit_classes(

@@ -496,7 +496,7 @@ def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
     Raises:
         DataError: not one finite number for each row, a negative one, or all zero.
     """
-    w = np.asarray(weight)
+    w = _as_array(weight)
     right = w.shape == (n_rows,) and w.dtype.kind in "fiub"
     if not right or not np.isfinite(w).all() or (w < 0).any() or not w.any():
         raise DataError(
@@ -506,13 +506,21 @@ def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
     return w.astype(np.float64)
 
 
+def _as_array(values: Any) -> NDArray[Any]:
+    """As an array; of objects where the values have no one shape."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.array([None], dtype=object)
+
+
 def check_exposure(exposure: Any, n_rows: int) -> NDArray[np.float64]:
     """Exposure of rows, checked.
 
     Raises:
         DataError: not one finite number above 0 for each row.
     """
-    e = np.asarray(exposure)
+    e = _as_array(exposure)
     if e.shape != (n_rows,) or e.dtype.kind not in "fiub" or not np.isfinite(e).all() or (e <= 0).any():
         low = f", from {e.min()}" if e.dtype.kind in "fiub" and e.size else ""
         raise DataError(

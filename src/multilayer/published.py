@@ -159,7 +159,7 @@ class RealMLP(MLP):
                 errors = (output > 0) != (y > 0.5)
             else:
                 errors = output.argmax(axis=1) != y
-            return float(np.average(errors.reshape(len(y)), weights=weight))
+            return float(np.average(errors.reshape(len(y), -1).mean(axis=1), weights=weight))
 
         return LastBest(error, keep)
 

@@ -1,7 +1,7 @@
 """`fit`: from a raw table to a `Model`. Every door (command line, estimators, Python) goes through here."""
 
 import time as clock
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,15 @@ from multilayer import streaming
 from multilayer.errors import MultilayerError
 from multilayer.model import Model, marks, network_inputs
 from multilayer.nn.networks import NetworkConfig
+from multilayer.recipe.arguments import check_arguments, checked_device, no_type_check, plain_numbers
 from multilayer.recipe.choice import choose
 from multilayer.recipe.config import (
     Config,
     Real,
     Whole,
     base_config,
-    check_positive,
     check_settings,
-    checked_seed,
     class_factors,
-    plain,
     seconds_left,
     with_network,
     with_settings,
@@ -42,7 +40,7 @@ from multilayer.recipe.data import (
 from multilayer.recipe.design import monotone_directions, network_config
 from multilayer.recipe.members import train_members, train_published
 from multilayer.recipe.streamed import Asked, fit_streamed
-from multilayer.recipe.summary import fit_times, summarise
+from multilayer.recipe.summary import fit_times, summarise, time_sentences
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.names import column_name
 from multilayer.table.notation import Notation
@@ -57,6 +55,7 @@ from multilayer.training.task import Task
 __all__ = ["fit"]
 
 
+@no_type_check  # `check_arguments` is the judge of what comes, and says more
 def fit(
     table: Any,
     *,
@@ -164,7 +163,8 @@ def fit(
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
         time_budget: seconds for the whole fit, kept to a tenth or so; where they are too short, fewer
-            networks train (of the default), which `decisions` says.
+            networks train (of the default), which `decisions` says, as it does by how much a fit took longer:
+            a first step and the validation rows of "tabm", for one, may take a while.
         memory: bytes that the process may take, or a text such as "2GiB"; None is half of what is free. CSV
             or Parquet files (`*.parquet`, a folder) of more rows than fit are streamed: shuffled once on the
             disk of temporary files, then trained on in chunks, an epoch each. Not so with y=, validation
@@ -186,12 +186,31 @@ def fit(
     ['mae', 'r2', 'rmse']
     """
     started = clock.perf_counter()
-    seed = checked_seed(seed)
-    check_positive("time_budget", time_budget)
+    drop = list(drop) if isinstance(drop, Iterator) else drop
+    check_arguments(
+        {
+            "target": target, "task": task, "objective": objective, "quantiles": quantiles,
+            "threshold": threshold, "drop": drop, "kinds": kinds, "schema": schema, "infinite": infinite,
+            "query": query, "thousands": thousands, "decimal": decimal, "groups": groups, "time": time,
+            "class_weight": class_weight, "monotone": monotone, "quality": quality, "network": network,
+            "members": members, "hidden": hidden, "epochs": epochs, "batch_size": batch_size, "lr": lr,
+            "patience": patience, "activation": activation, "weight_decay": weight_decay,
+            "time_budget": time_budget, "seed": seed, "n_threads": n_threads, "callbacks": callbacks,
+        }
+    )  # fmt: skip
+    seed, device = int(seed), checked_device(device)
+    members, hidden, epochs, batch_size = map(plain_numbers, (members, hidden, epochs, batch_size))
+    patience, n_threads, quantiles = map(plain_numbers, (patience, n_threads, quantiles))
+    lr, weight_decay, time_budget = (
+        None if value is None else float(value) for value in (lr, weight_decay, time_budget)
+    )
+    threshold = threshold if threshold is None or isinstance(threshold, str) else float(threshold)
+    drop = () if drop is None else drop
+    callbacks = () if callbacks is None else callbacks
     notation = Notation.declare(missing, thousands, decimal)
     groups, time = (None if name is None else column_name(name) for name in (groups, time))
     declared = Declared.of(kinds, schema, infinite)
-    aims = {"objective": objective, "quantiles": quantiles, "threshold": plain(threshold)}
+    aims: dict[str, Any] = {"objective": objective, "quantiles": quantiles, "threshold": threshold}
     if budget := streaming.budget_for(table, memory, notation, query):
         asked = Asked.of(
             target, y, drop, groups, time, sample_weight, validation, exposure, network, notation, declared,
@@ -256,6 +275,7 @@ def fit(
     model.summary = summarise(
         model, data, parts, config, chosen, coded.train[1], coded.to_score, coded.factors, guessed, directions
     ) | {"seed": seed, "trained_on": seen.to_json(), "times": fit_times(started)}
+    model.summary["decisions"] += time_sentences(started, time_budget)
     return model
 
 

@@ -115,10 +115,17 @@ def base_config(
         )
     if directions or (task.kind == "regression" and task.loss != "mse") or task.kind == "multilabel":
         raise ConfigError(
-            f"network={network!r} predicts classes or means, without constraints; the default does the rest. "
-            "Leave network out, or monotone, objective, quantiles and several labels."
+            f"network={network!r} predicts classes or means, without constraints; got "
+            f"{_asked_of(task, directions)}. Leave network out, as the default does all of it, or that."
         )
     return Config(network=network, **PUBLISHED[network].settings(n_rows, task))
+
+
+def _asked_of(task: Task, directions: Mapping[str, int]) -> str:
+    """What a network of the literature was asked for and does not do."""
+    if directions:
+        return f"monotone={dict(directions)!r}"
+    return task.aim_in_words() or f"the task {task.kind}"
 
 
 def with_settings(
@@ -160,13 +167,6 @@ def _checked_quality(quality: str) -> Quality:
             f"quality must be 'fast', 'default' or 'best'; got {quality!r}.{nearest(str(quality), QUALITIES)}"
         )
     return quality  # type: ignore[return-value]
-
-
-def checked_seed(seed: Whole) -> int:
-    """A seed, if it is one."""
-    if seed < 0:
-        raise ConfigError(f"seed must be a whole number of at least 0; got {seed!r}.")
-    return int(seed)
 
 
 def plain(value: Any) -> Any:

@@ -375,7 +375,12 @@ def _target_names(target: Hashable | Sequence[Hashable]) -> tuple[str, ...]:
 def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
     """The targets that come beside the table: a column, or one for each column of a matrix or frame."""
     if isinstance(y, list | tuple) and y and isinstance(y[0], list | tuple | np.ndarray):
-        y = np.asarray(y)
+        try:
+            y = np.asarray(y)
+        except ValueError:
+            raise DataError(
+                "y must have as many values in each row; its rows are of several lengths. Repair them."
+            ) from None
     if len(getattr(y, "shape", ())) > 2:
         raise DataError(f"y must have one axis, or two for several targets; got shape {tuple(y.shape)}.")
     if isinstance(y, Table | Mapping) or len(getattr(y, "shape", ())) == 2:

@@ -24,7 +24,7 @@ from multilayer.recipe.config import (
 from multilayer.recipe.data import TARGET_FOLDS, Data, Declared, Parts, Rows, weight_of
 from multilayer.recipe.design import monotone_directions, network_config
 from multilayer.recipe.members import train_members
-from multilayer.recipe.summary import fit_times, summarise
+from multilayer.recipe.summary import fit_times, summarise, time_sentences
 from multilayer.table.names import column_name
 from multilayer.table.notation import Notation
 from multilayer.table.read import Table
@@ -219,6 +219,8 @@ def fit_streamed(
         for decision in model.summary["decisions"]
         for sentence in (said if decision.startswith("rows: ") else [decision])
     ]
+    budget_s = None if time_budget is None else float(time_budget)
+    model.summary["decisions"] += time_sentences(started, budget_s)
     return model
 
 

@@ -22,6 +22,7 @@ from multilayer.table.schema import Schema
 from multilayer.training.targets import guess_kind
 from multilayer.training.task import Task
 
+LATE = 0.1  # of a time budget; a fit that takes longer says by how much
 MOST_NAMED = 12  # columns in a sentence
 
 
@@ -168,6 +169,17 @@ def _kind_sentences(schema: Schema) -> list[str]:
         "time zones, by whose clocks parts of dates are told": ", ".join(zones[:MOST_NAMED]),
     }
     return [f"{what}: {said}" for what, said in sentences.items() if said]
+
+
+def time_sentences(started: float, budget: float | None) -> list[str]:
+    """By how much a fit took longer than its budget, if by more than a tenth."""
+    took = clock.perf_counter() - started
+    if budget is None or took <= (1 + LATE) * budget:
+        return []
+    return [
+        f"time: {took:.1f} s, {took - budget:.1f} s more than the budget of {budget:g} s: a first step of "
+        "each network, what is said of validation rows, and the choice among epochs took so long"
+    ]
 
 
 def fit_times(started: float) -> dict[str, Any]:
