@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from multilayer import ConfigError, DataError, Model, cli, fit, streaming
+from multilayer import ConfigError, DataError, Model, MultilayerError, cli, fit, streaming
 from multilayer.table.schema import infer_schema
 from multilayer.table.stream import Source
 
@@ -305,3 +305,52 @@ def test_the_process_stays_within_the_memory_given() -> None:
 
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) * 1024 < 800e6  # in memory it takes some 1.2 GB
+
+
+@pytest.mark.parametrize("share", [None, 0.25, 0.9])
+@pytest.mark.parametrize("ties", [1, 7, 400])
+def test_a_cut_by_time_is_that_of_a_fit_in_memory(tiny: Path, share: float | None, ties: int) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT hash(i) % 1000 AS x, i AS y, i // {ties} AS t, (i < 1200)::INT AS w FROM "
+            "range(2000) r(i)) TO 'times.parquet'"
+        )
+    how = {"time": "t", "sample_weight": "w", "validation": share or 0.1}
+    model = streamed("times.parquet", "y", **how)
+    in_memory = fit("times.parquet", target="y", **{**FAST, **how, "memory": 10**15})
+
+    # Rows of weight 0 have no part in it.
+    assert model.summary["rows"]["train"] == in_memory.summary["rows"]["train"]
+
+
+def test_files_of_one_table_may_have_their_columns_in_another_order(tiny: Path) -> None:
+    x, c = np.arange(600) / 7, np.array(["a", "b", "1"])[np.arange(600) % 3]
+    y = x + (c == "a")
+    Path("parts").mkdir()
+    for name, order, rows in (("1", "xcy", range(300)), ("2", "ycx", range(300, 600))):
+        columns = {"x": x, "c": c, "y": y}
+        lines = [",".join(order), *(",".join(str(columns[k][i]) for k in order) for i in rows)]
+        Path(f"parts/{name}.csv").write_text("\n".join(lines))
+    model = streamed("parts/*.csv", "y", epochs=30)
+    assert model.schema["c"].levels == ("1", "a", "b")
+    assert model.score["r2"] > 0.9
+
+    Path("parts/2.csv").write_text("x,z,y\n1,a,2\n")
+    with pytest.raises(DataError, match=r"must have the same columns; .*2\.csv' has others"):
+        streamed("parts/*.csv", "y")
+
+
+def test_errors_of_a_table_in_pieces_name_rows_of_the_file(
+    tiny: Path, flats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fit(flats, target="price", drop=["class", "w", "day"], **{**FAST, "memory": 10**15})
+    monkeypatch.setattr(streaming, "PIECE_ROWS", 100)
+    lines = ["size,city,block,price", *(f"{20 + i % 9},Rome,1,50" for i in range(1_000))]
+    lines[751] = "wide,Rome,1,50"
+    Path("odd.csv").write_text("\n".join(lines))
+    with (
+        pytest.raises(MultilayerError, match="row 751 holds 'wide'"),
+        streaming.in_order(model, "odd.csv", "800MB") as pieces,
+    ):
+        assert pieces is not None
+        model.evaluate_pieces(pieces)

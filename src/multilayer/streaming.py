@@ -329,8 +329,9 @@ class Stream:
     ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float32] | None]:
         """Rows start to stop - 1 as networks want them: inputs, target codes, weights."""
         table = self.table.rows(start, stop)
-        x = network_inputs(encoder.transform(table.select(self.features)))
-        return x, task.encode(table[self.roles.target]), self.weight(table)
+        with _rows_of_sample():
+            x = network_inputs(encoder.transform(table.select(self.features)))
+            return x, task.encode(table[self.roles.target]), self.weight(table)
 
     def validation(self, encoder: Encoder, task: Task, most: int) -> "Part":
         """The rows that were kept aside, or as many of them as there is room for.
@@ -551,4 +552,22 @@ def in_order(
     unread = {*model.dropped, *model.schema.ignored} - {*model.targets, model.exposure}
     with store(budget.source, memory_mb=budget.shuffle_mb, leave_out=unread, threads=n_cores()) as table:
         table.limit_memory(budget.reading_mb)
-        yield table.pieces(budget.piece_rows(len(table.names)))
+        size = budget.piece_rows(len(table.names))
+        with _rows_of_file() as n_before:
+            yield (_counted(piece, i * size, n_before) for i, piece in enumerate(table.pieces(size)))
+
+
+def _counted(piece: Table, first: int, n_before: list[int]) -> Table:
+    n_before[0] = first
+    return piece
+
+
+@contextmanager
+def _rows_of_file() -> Iterator[list[int]]:
+    """Let errors name rows of the file, not of a piece; yields how many rows are before the newest piece."""
+    n_before = [0]
+    try:
+        yield n_before
+    except MultilayerError as error:
+        text = re.sub(r"\brow (\d+)", lambda found: f"row {int(found[1]) + n_before[0]}", str(error))
+        raise type(error)(text) from None

@@ -89,11 +89,13 @@ class Source:
             Delimited.open(path, self.notation.decimal, self.notation.missing) for path in self.files.paths
         )
         for other in others:
-            if replace(other, path=first.path) != first:
+            if set(other.names) != set(first.names) or len(other.names) != len(first.names):
                 raise DataError(
-                    "Text files of a table that is streamed must begin with the same header line; "
-                    f"{str(other.path)!r} has another than {str(first.path)!r}. Make them alike."
+                    "Text files of a table that is streamed must have the same columns; "
+                    f"{str(other.path)!r} has others than {str(first.path)!r}. Make them alike."
                 )
+        if any(replace(other, path=first.path) != first for other in others):
+            return _by_name(connection, [first, *others]), list(first.names)
         text = replace(first, more=self.files.paths[1:])
         with text.errors():
             return text.relation(connection), list(text.names)
@@ -102,6 +104,23 @@ class Source:
     def disk_bytes(self) -> int:
         """Disk that a copy of it takes at most, with what sorting puts by."""
         return COPY_FACTOR * max(self.n_bytes, 8 * self.n_rows * self.n_columns)
+
+
+def _by_name(connection: Any, files: Sequence[Delimited]) -> Any:
+    """Files one below the other, the columns of each in the order of the first: their headers may differ."""
+    found = []
+    for file in files:
+        with file.errors():
+            found.append(dict(zip(file.names, map(str, file.relation(connection).types), strict=True)))
+    as_text = {name for types in found for name, sql_type in types.items() if sql_type == "VARCHAR"}
+    together = None
+    for file in files:
+        with file.errors():
+            part = file.relation(connection, as_text)
+        own = {name: f"c{i}" for i, name in enumerate(file.names)}
+        part = part.project(", ".join(f"{own[name]} AS c{i}" for i, name in enumerate(files[0].names)))
+        together = part if together is None else together.union(part)
+    return together
 
 
 def is_path(source: Any) -> bool:
@@ -423,7 +442,8 @@ def _copy(
     order = []
     if aside is not None:
         cell = _cell(*columns[aside.column], aside.column, source.notation.marks_in(aside.column))
-        selected.append(f"{_is_aside(connection, cell, aside, seed or 0)} AS aside")
+        weighs = "TRUE" if weight is None else f"{columns[weight][0]} IS DISTINCT FROM 0"
+        selected.append(f"{_is_aside(connection, cell, aside, seed or 0, weighs)} AS aside")
         order.append("aside DESC")
     query = f"SELECT {', '.join(selected)} FROM source"
     if seed is not None:
@@ -470,15 +490,14 @@ def _is_nested(sql_type: str) -> bool:
     return sql_type.endswith("]") or sql_type.startswith(("STRUCT", "MAP"))
 
 
-def _is_aside(connection: Any, cell: str, aside: Aside, seed: int) -> str:
-    """SQL that is true for the rows to keep aside."""
+def _is_aside(connection: Any, cell: str, aside: Aside, seed: int, weighs: str) -> str:
+    """SQL that is true for the rows to keep aside. weighs: SQL that is true for rows that count at all."""
     moment, read = cell, "all"
     kind = connection.execute(f"SELECT typeof({cell}) FROM source LIMIT 1").fetchone()[0]
     if aside.by == "time" and kind == "VARCHAR":
         moment, read = f"TRY_CAST({cell} AS TIMESTAMP)", "readable"
-    cut = f"CAST(quantile_disc({moment}, {1 - aside.share}) AS VARCHAR)" if aside.by == "time" else "NULL"
-    missing, strange, found = connection.execute(
-        f"SELECT count(*) FILTER ({cell} IS NULL), min({cell}) FILTER ({moment} IS NULL), {cut} FROM source"
+    missing, strange = connection.execute(
+        f"SELECT count(*) FILTER ({cell} IS NULL), min({cell}) FILTER ({moment} IS NULL) FROM source"
     ).fetchone()
     if missing:
         raise DataError(
@@ -492,7 +511,19 @@ def _is_aside(connection: Any, cell: str, aside: Aside, seed: int) -> str:
         )
     if aside.by == "groups":
         return f"hash({cell}, {seed}) % 1000000 < {round(aside.share * 1e6)}"
-    return f"{moment} > '{found}'"
+    first = connection.execute(_first_aside(moment, aside.share, weighs)).fetchone()
+    return f"{moment} >= '{first[0]}'" if first else "FALSE"
+
+
+def _first_aside(moment: str, share: float, weighs: str) -> str:
+    """SQL for the first moment to keep aside: the change of time nearest to the share, as `split` has it."""
+    n_aside = f"greatest(1, least(round_even(n_rows * {share!r}, 0), n_rows - 1))"
+    return (
+        f"WITH times AS (SELECT {moment} AS moment, count(*) AS n FROM source WHERE {weighs} GROUP BY 1), "
+        "counted AS (SELECT moment, sum(n) OVER (ORDER BY moment) - n AS before, sum(n) OVER () AS n_rows "
+        "FROM times) SELECT CAST(moment AS VARCHAR) FROM counted WHERE before > 0 "
+        f"ORDER BY abs(before - (n_rows - {n_aside})), moment LIMIT 1"
+    )
 
 
 def describe(
