@@ -683,7 +683,7 @@ def _facts(model: "multilayer.model.Model") -> dict[str, Any]:
         "task": model.task.kind,
         "classes": model.classes,
         "score": model.score,
-        "summary": model.summary,
+        "summary": {name: value for name, value in model.summary.items() if name != "trained_on"},  # hashes
     }
 
 

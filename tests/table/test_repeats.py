@@ -158,7 +158,7 @@ class TestRowsThatNewOnesWillRepeat:
             [times(np.repeat(np.arange(10), 10), 3), times(np.tile(np.arange(10), 10), 3)],
             [times(np.repeat(np.arange(20.0), 20), 3), times(np.tile(np.arange(20.0), 20), 3)],
             [times([f"level {i}" for i in range(200)], 2)],
-            [times(np.linspace(0.0, 1.0, 40), 5)],  # few rows, very often
+            [times(np.linspace(0.0, 1.0, 40), 8)],  # few rows, very often
         ],
     )
     def test_are_spread_each_as_much_as_the_others(self, table: Columns) -> None:
@@ -175,6 +175,7 @@ class TestRowsThatNewOnesWillRepeat:
         "table",
         [
             [np.arange(40.0)],  # each once
+            [times(np.linspace(0.0, 1.0, 40), 7)],
             [times(np.arange(100.0), 3)],  # of numbers new rows will lie between these
             [times(np.arange(30.0), 3), times(["a", "b", "c"], 30)],
             [times([f"2024-01-{i:02}" for i in range(1, 31)], 3)],

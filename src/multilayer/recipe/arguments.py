@@ -71,7 +71,7 @@ def _are_directions(value: Any) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    if not isinstance(value, Hashable) or isinstance(value, float | bool | np.floating | np.bool_):
+    if not isinstance(value, Hashable):
         return False
     try:
         return bool(value == value)
