@@ -202,6 +202,16 @@ class TestRowsThatNewOnesWillRepeat:
         assert not by_content([column], weight=np.full(3, 1.0)).will_repeat
         assert not by_content([column], weight=np.full(3, 100.5)).will_repeat
 
+    def test_of_a_target_that_features_do_not_tell_each_stays_an_observation(self) -> None:
+        x, y = times([f"level {i}" for i in range(80)], 10), np.arange(800) // 80 % 2
+        merged = by_content([x], [y])
+        of_many = by_content([times(["A", "B", "C"], 100)], [np.arange(300) % 2])
+
+        assert merged.will_repeat
+        assert merged.weight is None
+        assert len(merged.rows) == 800
+        assert len(of_many.rows) >= 1_900  # how often each comes is sure
+
     def test_very_many_are_bounded(self) -> None:
         x = np.repeat(np.arange(100), 2_000)
         merged = by_content([x], levels=[0])

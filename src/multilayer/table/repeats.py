@@ -14,6 +14,8 @@ TOO_FEW = 64  # distinct rows, to hold any of them out as a whole
 FEW = 1_000  # rows that fewer distinct ones may be spread to, whose weights are no counts
 LIGHTEST = 1e-12  # of the heaviest row; what weighs less could not be told from nothing in float32
 SHARED = 0.5  # of the weight, from which on repetitions are further observations
+NOISE = 0.05  # of the weight, up to which features tell the target
+MANY_EACH = 20  # rows of the same features, that tell how often each target comes with them
 OCCASIONAL = 1.25  # rows for each distinct one, up to which repetitions come up by themselves
 NEW = 0.25  # share of rows that are there once, up to which new rows will mostly be repetitions
 OFTEN = 8  # times that each of few distinct rows is there, on average, to be what new rows will repeat
@@ -98,9 +100,9 @@ def by_content(
     counts = _counts(None if weight is None else weight[there], order, starts)
     will_repeat = counts is not None and _will_repeat([c[distinct] for c in features], counts, levels)
     if counts is not None and will_repeat:
-        pieces = _copies(counts)
+        pieces = _copies(counts, is_sure=_is_sure(own[order[starts]], counts))
     elif np.ptp(total) > 0 and (
-        len(total) < TOO_FEW or _are_occasional(total) or _are_observations(own[order[starts]], total)
+        len(total) < TOO_FEW or _are_occasional(total) or _shared(own[order[starts]], total) > SHARED
     ):
         pieces = _pieces(total)
     else:
@@ -154,15 +156,22 @@ def _is_no_level(text: str | None) -> bool:
     return text is not None and (not _LETTERS.search(text) or len(text.split()) >= SENTENCE)
 
 
-def _copies(counts: NDArray[np.float64]) -> NDArray[np.int64]:
+def _is_sure(features: _Hashes, counts: NDArray[np.float64]) -> bool:
+    """Whether the rows say all that there is to learn: features tell the target, or how often it comes."""
+    each = float(counts.sum()) / len(np.unique(features))
+    return each >= MANY_EACH or _shared(features, counts) <= NOISE
+
+
+def _copies(counts: NDArray[np.float64], *, is_sure: bool) -> NDArray[np.int64]:
     """Into how many rows each is split that new rows will repeat: as many as it is there, if not too many.
 
-    Of few rows there are more: to learn them takes as many steps as to learn many.
+    Where they are sure, few rows become more: to learn them takes as many steps as to learn many. Where they
+    are not, each is an observation, and no copy of it may judge whether it is learnt by heart.
     """
     n, few = float(counts.sum()), len(counts) < TOO_FEW
     unit = max(1.0, n / (FEW if few else max(len(counts) * MOST_TIMES, MANY)))
     pieces = np.maximum(np.floor(counts / unit + TOLERANCE), 1).astype(np.int64)
-    return pieces * max(1, -(-ENOUGH // int(pieces.sum())))
+    return pieces * max(1, -(-ENOUGH // int(pieces.sum()))) if is_sure else pieces
 
 
 def _are_occasional(weight: NDArray[np.float64]) -> bool:
@@ -171,10 +180,10 @@ def _are_occasional(weight: NDArray[np.float64]) -> bool:
     return float(weight.mean()) <= OCCASIONAL * lightest and _are_multiples(weight, lightest)
 
 
-def _are_observations(features: _Hashes, weight: NDArray[np.float64]) -> bool:
-    """Whether most of the weight is of distinct rows that share their features with others."""
+def _shared(features: _Hashes, weight: NDArray[np.float64]) -> float:
+    """Share of the weight that is of distinct rows which share their features with others."""
     _, cell, n_rows = np.unique(features, return_inverse=True, return_counts=True)
-    return float(weight[n_rows[cell] > 1].sum()) > SHARED * float(weight.sum())
+    return float(weight[n_rows[cell] > 1].sum()) / float(weight.sum())
 
 
 def _scaled(weight: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
