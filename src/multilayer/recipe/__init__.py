@@ -257,7 +257,10 @@ def fit(
         callbacks=callbacks,
     )
     by_kernels = histories[0].engine == "kernels"
-    chosen = choose(nets, histories, snapshots, config, task_, coded.held, parts.folds, by_kernels=by_kernels)
+    chosen = choose(
+        nets, histories, snapshots, config, task_, coded.held, parts.folds,
+        by_kernels=by_kernels, is_sure=data.is_sure,
+    )  # fmt: skip
     task_, prediction = task_.settle(
         coded.to_score[1][chosen.rows], chosen.prediction, weight_of(coded.to_score, chosen.rows)
     )

@@ -47,6 +47,8 @@ def best_stretch(
     code: NDArray[np.generic],
     weight: NDArray[np.floating] | None,
     numbers: Sequence[NDArray[np.int64]],
+    *,
+    latest: bool = False,
 ) -> tuple[list[list[Snapshot]], float]:
     """The snapshots of each network in the stretch with which all together lose least, and that loss.
 
@@ -60,9 +62,10 @@ def best_stretch(
         snapshots: of each network, of all its epochs (`are_complete`).
         code, weight: of all validation rows, as the loss counts them.
         numbers: groups of those rows; network i validates on group i % n_groups.
+        latest: whether there is nothing to choose: the stretch ends with the run.
     """
     last = max(map(len, snapshots))
-    ends = range((last + 1) // 2, last + 1)
+    ends = range(last if latest else (last + 1) // 2, last + 1)
     judged = []
     for group, rows in enumerate(numbers):
         of_group = snapshots[group :: len(numbers)]

@@ -52,15 +52,17 @@ def choose(
     fold: NDArray[np.int64] | None,
     *,
     by_kernels: bool,
+    is_sure: bool = False,
 ) -> Chosen:
     """All networks, each the mean of the same epochs, or (`_of_one_stretch`) a greedy choice of snapshots.
 
     by_kernels: whether kernels, which trained the networks, predict the rows: what is said of them must not
         depend on whether something else has loaded kernels
+    is_sure: whether the rows say all that there is to learn: then no network has learnt too much at the end
     """
     every_row = np.arange(len(held[1]))
     numbers = [every_row] if fold is None else _fold_rows(fold, len(nets))
-    picks = _of_one_stretch(histories, snapshots, config, task, held, numbers)
+    picks = _of_one_stretch(histories, snapshots, config, task, held, numbers, is_sure)
     if is_greedy := picks is None:
         if fold is None and (config.network != "default" or _has_few_of_a_class(task, held[1])):
             numbers = [every_row] * len(nets)  # a choice among all by a few rows would be a matter of chance
@@ -94,6 +96,7 @@ def _of_one_stretch(
     task: Task,
     held: Rows,
     numbers: Sequence[NDArray[np.int64]],
+    is_sure: bool,
 ) -> list[Pick] | None:
     """For each group of rows the networks that validate on it, over the best stretch of epochs.
 
@@ -102,7 +105,7 @@ def _of_one_stretch(
     """
     if config.network != "default" or not are_complete(snapshots, histories):
         return None
-    stretches, loss = best_stretch(snapshots, task, *held[1:], numbers)
+    stretches, loss = best_stretch(snapshots, task, *held[1:], numbers, latest=is_sure)
     if loss > (NOISY if task.has_probabilities else NO_BETTER) * constant_loss(task, held):
         return None
     picks = []

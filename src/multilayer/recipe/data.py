@@ -92,6 +92,7 @@ class Data:
     remarks: what was done in reading for the user, in words
     repeats: what became of equal rows, in words
     share_repeated: share of the rows given that are there again
+    is_sure: whether the rows say all that there is to learn (`ByContent`)
     """
 
     features: Table
@@ -110,6 +111,7 @@ class Data:
     remarks: tuple[str, ...] = ()
     repeats: str = ""
     share_repeated: float = 0.0
+    is_sure: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -216,6 +218,7 @@ class Data:
         return replace(
             distinct,
             repeats=_repeats_in_words(self, distinct, merged),
+            is_sure=merged.is_sure,
             share_repeated=1.0 if merged.will_repeat else 1 - merged.n_distinct / n_given,
         )
 

@@ -38,12 +38,14 @@ class ByContent:
     weight: of each, 1 on average; None where all weigh alike
     n_distinct: how many different ones there are
     will_repeat: whether new rows are expected to repeat these, so that copies may judge what learnt a copy
+    is_sure: whether, besides, they say all that there is to learn
     """
 
     rows: NDArray[np.int64]
     weight: NDArray[np.float64] | None
     n_distinct: int
     will_repeat: bool
+    is_sure: bool
 
 
 def by_content(
@@ -99,8 +101,9 @@ def by_content(
     distinct = there[order[starts]]
     counts = _counts(None if weight is None else weight[there], order, starts)
     will_repeat = counts is not None and _will_repeat([c[distinct] for c in features], counts, levels)
+    is_sure = counts is not None and will_repeat and _is_sure(own[order[starts]], counts)
     if counts is not None and will_repeat:
-        pieces = _copies(counts, is_sure=_is_sure(own[order[starts]], counts))
+        pieces = _copies(counts, is_sure=is_sure)
     elif np.ptp(total) > 0 and (
         len(total) < TOO_FEW or _are_occasional(total) or _shared(own[order[starts]], total) > SHARED
     ):
@@ -108,7 +111,7 @@ def by_content(
     else:
         pieces = np.ones(len(total), np.int64)
     each = _normalised(np.repeat(total / pieces, pieces))
-    return ByContent(np.repeat(distinct, pieces), each, len(distinct), will_repeat)
+    return ByContent(np.repeat(distinct, pieces), each, len(distinct), will_repeat, is_sure)
 
 
 def _counts(
