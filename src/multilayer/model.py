@@ -47,6 +47,7 @@ from multilayer.training.task import Label, Task
 
 FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself, up to which nothing is said
 
+
 @dataclass
 class Model:
     """A fitted model: from a raw table to predictions.

@@ -39,7 +39,7 @@ class NoiseDecay:
         constant_loss: validation loss of the best constant.
     """
 
-    changes = "settings"  # of the optimisers, and nothing else; see training/pack.py
+    _multilayer_changes = "settings"  # of the optimisers, and nothing else; see training/pack.py
 
     def __init__(self, optimizers: Sequence[torch.optim.Optimizer], constant_loss: float) -> None:
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]

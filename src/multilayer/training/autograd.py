@@ -1,5 +1,6 @@
 """The autograd engine: any module, any loss, any `torch.optim` optimiser, any device, one step at a time."""
 
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.monotone import keep_signs
-from multilayer.training.arrays import Inputs, Target, batches_of, call, n_rows_of, parts_of, taken
+from multilayer.training.arrays import Inputs, Target, batches_of, call, each, n_rows_of, parts_of, taken
 from multilayer.training.forked import check_threads
 from multilayer.training.losses import Loss
 from multilayer.training.random_state import RandomState
@@ -297,9 +298,29 @@ def forward_in_chunks(net: nn.Module, x: Inputs, chunk: int | None = None) -> Te
         DataError: the module gives something else than a tensor.
     """
     size: Any = getattr(net, "rows_at_once", 8192) if chunk is None else chunk
-    starts = range(0, max(n_rows_of(x), 1), size)
+    n_rows = max(n_rows_of(x), 1)
+    starts = range(0, n_rows, n_rows if mixes_rows(net) else size)
+    size = n_rows if mixes_rows(net) else size
     with evaluating(net):
-        return torch.cat([_output(net, taken(x, slice(start, start + size))) for start in starts])
+        return torch.cat([_output(net, part_of(net, x, slice(start, start + size))) for start in starts])
+
+
+def mixes_rows(net: nn.Module) -> bool:
+    """Whether a row's output hangs on the rows beside it in `eval()`, too, as of a norm without running
+    statistics.
+
+    >>> mixes_rows(nn.BatchNorm1d(2)), mixes_rows(nn.BatchNorm1d(2, track_running_stats=False))
+    (False, True)
+    """
+    norms = (module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    return any(norm.running_mean is None for norm in norms)
+
+
+def part_of(net: nn.Module, x: Inputs, rows: Any) -> Inputs:
+    """Some rows of what is the caller's: as a copy, if the network may write to its input."""
+    writes = not is_torchs(net) or any(getattr(module, "inplace", False) for module in net.modules())
+    part: Inputs = taken(x, rows)
+    return each(torch.clone, part) if writes else part
 
 
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # of a network that cannot take its input
@@ -308,7 +329,7 @@ REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # of a network tha
 def first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Inputs, Tensor]:
     """The first of these inputs that the network can take, and what it makes of the first two rows.
 
-    Nothing of the network, and no generator, changes.
+    Nothing of the network, of the inputs, and no generator changes: what is not PyTorch's is tried on a copy.
 
     Raises:
         DataError: the network gives something else than a tensor.
@@ -319,15 +340,31 @@ def first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Input
     (torch.int64, torch.Size([2, 2]))
     """
     problems = []
+    device = parts_of(candidates[0])[0].device
     for x in candidates:
         try:
-            with RandomState(0, parts_of(x)[0].device, of_all=not is_torchs(net)).in_place():
-                return x, forward_in_chunks(net, taken(x, slice(0, 2)))
+            with (
+                RandomState(0, device, of_all=not is_torchs(net)).in_place(),
+                torch.autocast(device.type, enabled=False),
+            ):
+                return x, forward_in_chunks(_to_try(net), taken(x, slice(0, 2)))
         except DataError:
             raise
         except REFUSALS as error:
             problems.append(error)
     raise problems[0]
+
+
+def _to_try(net: nn.Module) -> nn.Module:
+    """A copy, if something in it may change when it is called; itself, if it is still to learn its shapes."""
+    tensors = [*net.parameters(), *net.buffers()]
+    lazy = any(isinstance(p, nn.UninitializedParameter | nn.UninitializedBuffer) for p in tensors)
+    if is_torchs(net) or lazy:
+        return net
+    try:
+        return copy.deepcopy(net)
+    except (RuntimeError, TypeError, AttributeError):  # it holds what cannot be copied
+        return net
 
 
 @contextmanager
@@ -341,6 +378,9 @@ def evaluating(net: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        for module, mode in modes:  # some do more than to note it, such as to merge their weights
+            if type(module).train is not nn.Module.train and module.training != mode:
+                module.train(mode)
         for module, mode in modes:
             module.training = mode
 

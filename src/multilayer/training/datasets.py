@@ -123,19 +123,25 @@ def _is_plain(loader: Any) -> bool:
     """Whether a loader gives its dataset's rows in order, or shuffled, in batches of one size, and no
     more.
     """
-    sampler = loader.sampler
+    dataset: Any = loader.dataset
+    sampler, size = loader.sampler, loader.batch_size
+    if size is None or getattr(sampler, "data_source", None) is not dataset:
+        return False
+    n_rows = len(dataset)
     in_order = type(sampler) is SequentialSampler
     shuffled = (
         type(sampler) is RandomSampler
         and not sampler.replacement
         and sampler.generator is None
-        and sampler.num_samples == len(loader.dataset)
+        and sampler.num_samples == n_rows
     )
     return (
         type(loader) is DataLoader
         and loader.collate_fn is default_collate
         and type(loader.batch_sampler) is BatchSampler
+        and loader.batch_sampler.sampler is sampler
         and not loader.drop_last
+        and (size == 1 or n_rows % size != 1)  # a last batch of one row is the loader's wish
         and (in_order or shuffled)
     )
 

@@ -51,7 +51,7 @@ class Snapshots:
     [3, 3]
     """
 
-    changes = "nothing"  # of what the kernels have read; see pack.py
+    _multilayer_changes = "nothing"  # of what the kernels have read; see pack.py
 
     def __init__(self, most: int, keep: Keep | None = None) -> None:
         self.most = most
@@ -95,7 +95,7 @@ class LastBest:
     5
     """
 
-    changes = "nothing"
+    _multilayer_changes = "nothing"
 
     def __init__(self, error: Callable[[NDArray[np.float32]], float], keep: Keep | None = None) -> None:
         self.error = error

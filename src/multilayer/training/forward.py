@@ -129,7 +129,7 @@ class Forward:
             S=floats(plan.stat_size + 1),
             order=np.arange(cap),
             bounds=np.zeros(2, np.int64),  # see _run
-            sizes=np.array([cap, plan.width, plan.v_out, 0, 1, 0, plan.d_out, 0, 0, 0], np.int64),
+            sizes=np.array([cap, plan.width, plan.v_out, 0, 1, 0, plan.d_out, 0, 0], np.int64),
         )
         return _Buffers(cap, values, given)
 
@@ -208,7 +208,7 @@ _BLANKS: dict[str, NDArray[Any]] = {
     "ops": np.zeros((0, k.N_FIELDS), np.int64),
     "reals": np.zeros((0, k.N_REALS), np.float32),
     "ints": _INTS,
-    **dict.fromkeys(("G", "extra", "total", "A", "D", "S"), _FLOATS),
+    **dict.fromkeys(("G", "total", "A", "D", "S"), _FLOATS),
     "segments": np.zeros((0, k.N_PLACES), np.int64),
     "hyper": np.zeros((0, k.N_HYPER)),
     "x": np.zeros((1, 1), np.float32),
@@ -223,7 +223,7 @@ _BLANKS: dict[str, NDArray[Any]] = {
     "loss_reals": np.zeros(3),
     "columns": _FLOATS,
     "factors": _FLOATS,
-    "sizes": np.zeros(10, np.int64),
+    "sizes": np.zeros(9, np.int64),
     "losses": _REALS,
 }
 

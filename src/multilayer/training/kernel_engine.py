@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -36,13 +36,14 @@ from multilayer.training.forward import (
 from multilayer.training.layer_kernels import LAYERS
 from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
 from multilayer.training.plain import (
+    foreign_to_function,
     foreign_to_module,
     foreign_to_optimizer,
     foreign_to_process,
     foreign_to_tensor,
 )
 from multilayer.training.plan import Plan, Slot, UnknownToKernels, read_plan
-from multilayer.training.random_state import RandomState
+from multilayer.training.random_state import RandomState, taking_turn
 from multilayer.training.update_rules import UpdateRule, rule_of
 
 logger = logging.getLogger("multilayer")
@@ -64,13 +65,20 @@ def why_not(
     'the kernels do not know the layer Sequential.1 (Softmax).'
     """
     try:
-        read_run(net, optimizer, x, y)
+        read_run(net, loss, optimizer, x, y)
     except UnknownToKernels as reason:
         return str(reason)
     return None
 
 
-def read_run(net: nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any) -> Plan:
+def read_run(
+    net: nn.Module,
+    loss: Loss | Callable[..., Tensor],
+    optimizer: torch.optim.Optimizer,
+    x: Any,
+    y: Any,
+    accumulate: int | str = 1,
+) -> Plan:
     """The plan of what is to be trained.
 
     Raises:
@@ -80,7 +88,13 @@ def read_run(net: nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any) -
         raise UnknownToKernels("the network takes several inputs; the kernels know one array.")
     if isinstance(y, tuple):
         raise UnknownToKernels("the loss takes several targets; the kernels know one array.")
-    plan = read_plan(net)
+    if accumulate == "forever":
+        raise UnknownToKernels("the kernels clear gradients for each update.")
+    reason = foreign_to_function(loss.function if isinstance(loss, Loss) else loss)
+    if reason is not None:
+        raise UnknownToKernels(f"the loss {reason}")
+    with taking_turn():  # nobody has the network in another mode meanwhile
+        plan = read_plan(net)
     _check_optimizer(optimizer, plan)
     if x is not None:
         _check_columns(net, plan, tuple(x.shape))
@@ -92,8 +106,8 @@ class KernelEngine:
 
     Frozen parameters (`requires_grad=False`) and modules in `eval()` stay as they are. The moments of Adam,
     SGD and Muon are kept in `optimizer.state`, as PyTorch does, so that another run goes on where this one
-    ended. A loss that the kernels do not know is differentiated by autograd, with respect to the output, and
-    to whatever parameters it reaches otherwise.
+    ended. A loss that the kernels do not know, but that depends on nothing else than output, target and
+    constants, is differentiated by autograd, with respect to the output.
 
     Args:
         net: the module; its parameters are trained in place.
@@ -104,8 +118,7 @@ class KernelEngine:
         optimizer: holds the module's parameters.
         clip_norm: largest norm of all gradients together, or None.
         clip_value: largest gradient of any one number, or None.
-        accumulate: batches for one update, or "forever": an update each batch, and gradients that are never
-            cleared.
+        accumulate: batches for one update.
         seed: of dropout, and of what a loss draws.
         threads: of one matrix product.
 
@@ -126,7 +139,7 @@ class KernelEngine:
         loss: Loss | Callable[..., Tensor],
         optimizer: torch.optim.Optimizer,
         clip_norm: float | None,
-        accumulate: int | Literal["forever"],
+        accumulate: int,
         seed: int,
         clip_value: float | None = None,
         threads: int = 1,
@@ -136,13 +149,12 @@ class KernelEngine:
         self.net, self.optimizer, self.threads = net, optimizer, threads
         self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
         self.seed, self.random = seed, RandomState(seed)
-        self.changes_output = False  # whether a loss of the user's own changes the output in place
         self.loss = loss if isinstance(loss, Loss) else Loss(loss, y is not None, False)
-        self.sizes = np.zeros(10, np.int64)
-        self.grad = self.extra = self.total = floats(0)
+        self.sizes = np.zeros(9, np.int64)
+        self.grad = self.total = floats(0)
         _announce_compilation()
         try:
-            self._adopt(plan or read_run(net, optimizer, x, y))
+            self._adopt(plan or read_run(net, self.loss, optimizer, x, y, accumulate))
         except UnknownToKernels as reason:
             raise ConfigError(
                 f"the kernel engine cannot train this: {reason} Use the autograd engine."
@@ -171,10 +183,11 @@ class KernelEngine:
             in a sentence why the kernels cannot go on; None where they can.
         """
         try:
-            plan = read_run(self.net, self.optimizer, self.rows[0], self.rows[1])
+            plan = read_run(self.net, self.loss, self.optimizer, self.rows[0], self.rows[1])
         except UnknownToKernels as reason:
             return str(reason)
         self._adopt(plan)
+        self.x = as_rows(self.rows[0], plan)  # which may have been changed in place
         self._read_loss()
         return None
 
@@ -203,11 +216,6 @@ class KernelEngine:
             threads=self.threads,
         )
         engine.random = self.random
-        if self.accumulate == "forever":
-            for slot in self.plan.slots:
-                if slot.trainable and self.sizes[7]:
-                    total = self.total[slot.start : slot.stop].reshape(slot.tensor.shape)
-                    slot.tensor.grad = torch.from_numpy(total.copy())
         return engine
 
     def run_epoch(
@@ -289,7 +297,7 @@ class KernelEngine:
     def _adopt(self, plan: Plan) -> None:
         """Train by this plan from now on."""
         if plan.flat_size != len(self.grad):
-            self.grad, self.extra = floats(plan.flat_size), floats(1)
+            self.grad = floats(plan.flat_size)
             self.total = floats(plan.flat_size if self.accumulate != 1 else 1)
         self.plan: Plan = plan
         self.located = Located(plan, self.threads)
@@ -299,7 +307,7 @@ class KernelEngine:
     def _read_loss(self) -> None:
         self.spec = _loss_spec(self.loss, self.plan.d_out, self.y, len(self.x), self.row_weights is not None)
         self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
-        self.mass = self.weight if self.accumulate in (1, "forever") else self.masses()
+        self.mass = self.weight if self.accumulate == 1 else self.masses()
 
     def _reserve(self, rows: int) -> None:
         """Room for batches of so many rows."""
@@ -315,17 +323,15 @@ class KernelEngine:
     def _arguments(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]
     ) -> dict[str, Any]:
-        accumulate = 0 if self.accumulate == "forever" else int(self.accumulate)
         self.sizes[:] = (
             self.cap,
             self.plan.width,
             self.plan.v_out,
             0,
-            accumulate,
+            self.accumulate,
             self.seed,
             self.plan.d_out,
             self.sizes[7],
-            0,
             self.loss_at,
         )
         return {
@@ -354,7 +360,6 @@ class KernelEngine:
             reals=self.plan.reals,
             ints=self.plan.ints,
             G=self.grad,
-            extra=self.extra,
             total=self.total,
             A=self.values,
             D=self.gradients,
@@ -385,61 +390,21 @@ class KernelEngine:
         rows, sizes = torch.from_numpy(order[bounds[0] : bounds[-1]]), np.diff(bounds).tolist()
         targets, weights = _split(self.y, rows, sizes), _split(self.row_weights, rows, sizes)
         places = {n: self._outputs_of(n) for n in set(sizes)}
-        leaves = [slot for slot in self.plan.slots if slot.trainable]
-        if len(self.extra) != len(self.grad):
-            self.extra = floats(len(self.grad))
-        run, rates = self._runner(args, losses), self._rates()
+        leaves = {n: torch.zeros_like(outputs).requires_grad_() for n, (outputs, _) in places.items()}
+        run = self._runner(args, losses)
         self.sizes[3] = 0
         with self.random.in_place() as state, torch.inference_mode(False), torch.enable_grad():
             _unlocked(run, k.FORWARD, state)
             for step, (n, target, weight) in enumerate(zip(sizes, targets, weights, strict=True)):
                 outputs, gradients = places[n]
-                value, derivative = self._differentiated(outputs, target, weight)
-                gradients.copy_(derivative)
-                losses[step] = value
+                out = (
+                    outputs + leaves[n]
+                )  # no leaf, as no network's output is one: a loss may change it in place
+                value = check_scalar(self.loss(out, target, weight))
+                gradients.copy_(_derivative(value, leaves[n]))
+                losses[step] = float(value.detach())
                 self.sizes[3] = step
-                if self._rates() != rates:  # set by the loss, as by a scheduler that it steps
-                    rates = self._follow_rates()
-                self.sizes[8] = self._take_extra(leaves)
                 _unlocked(run, k.BACKWARD, state)
-
-    def _differentiated(
-        self, outputs: Tensor, target: Tensor | None, weight: Tensor | None
-    ) -> tuple[float, Tensor]:
-        """The loss of a batch, and its gradient by the outputs.
-
-        A leaf is quickest, but may not be changed in place: a loss that does gets a copy that may be.
-        """
-        leaf = outputs.clone().requires_grad_()
-        try:
-            value = check_scalar(self.loss(leaf.clone() if self.changes_output else leaf, target, weight))
-        except RuntimeError as error:
-            if self.changes_output or "leaf Variable" not in str(error):
-                raise
-            self.changes_output = True
-            return self._differentiated(outputs, target, weight)
-        return float(value.detach()), _derivative(value, leaf)
-
-    def _rates(self) -> list[Any]:
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def _follow_rates(self) -> list[Any]:
-        """Tell the kernels, in the middle of an epoch, what the optimiser's settings are now."""
-        self.trained.hyper[:] = _Trained.read(self.optimizer, self.plan, self.threads).hyper
-        return self._rates()
-
-    def _take_extra(self, leaves: Sequence[Slot]) -> bool:
-        """Gradients that the loss gave parameters otherwise than through the output; whether there are
-        any.
-        """
-        if all(slot.tensor.grad is None for slot in leaves):
-            return False
-        self.extra[:] = 0
-        for slot in leaves:
-            if slot.tensor.grad is not None:
-                self.extra[slot.start : slot.stop] = slot.tensor.grad.reshape(-1).numpy()
-                slot.tensor.grad = None
-        return True
 
     def _outputs_of(self, n: int) -> tuple[Tensor, Tensor]:
         """Where the outputs of n rows stand, and where their gradient is to go."""
@@ -462,10 +427,8 @@ def _unlocked(run: Callable[[int], None], mode: int, state: RandomState) -> None
 _ONE = torch.ones(())
 
 
-def _derivative(value: Tensor, out: Tensor) -> Tensor:
-    """The gradient of a loss by the output; what else it reaches gets its own, as by `value.backward()`.
-
-    That without 60 to 100 microseconds of checks in Python.
+def _derivative(value: Tensor, leaf: Tensor) -> Tensor:
+    """What `torch.autograd.grad(value, leaf)` gives, without 60 to 100 microseconds of checks in Python.
 
     Raises:
         DataError: the loss does not depend on the output.
@@ -474,8 +437,8 @@ def _derivative(value: Tensor, out: Tensor) -> Tensor:
         raise DataError(NO_GRADIENT)
     engine: Any = torch.autograd.Variable._execution_engine
     one = _ONE if value.dtype == _ONE.dtype else torch.ones_like(value)
-    engine.run_backward((value,), (one,), False, False, (), False, accumulate_grad=True)
-    return torch.zeros_like(out) if out.grad is None else out.grad
+    (derivative,) = engine.run_backward((value,), (one,), False, False, (leaf,), False, accumulate_grad=False)
+    return derivative
 
 
 _ONES: WeakValueDictionary[int, NDArray[np.float32]] = WeakValueDictionary()
@@ -725,7 +688,7 @@ def _loss_spec(
 def _per_column(values: Tensor | None, d_out: int) -> NDArray[np.float32] | None:
     if values is None:
         return np.ones(1, np.float32)
-    if values.numel() not in (1, d_out):
+    if values.numel() != 1 and tuple(values.shape) not in ((d_out,), (1, d_out)):
         return None
     return values.detach().reshape(-1).numpy().astype(np.float32)
 

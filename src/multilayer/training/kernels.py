@@ -305,7 +305,6 @@ def run(
     reals,
     ints,
     G,
-    extra,
     total,
     A,
     D,
@@ -335,12 +334,9 @@ def run(
     BACKWARD: from the gradient in D through the update, for batch sizes[3] of bounds; then FORWARD of the
               next, if there is one.
 
-    extra:      gradients that the loss gave parameters otherwise than through the output; sizes[8] says
-                whether there are any
     mass:       of each row, what it counts in the mean that the loss is
-    sizes:      cap, width, output's place among the values, batch, accumulate (0: an update each batch and
-                gradients that are never cleared), seed, d_out, batches so far, extra gradients, address of
-                the loss
+    sizes:      cap, width, output's place among the values, batch, accumulate, seed, d_out, batches so far,
+                address of the loss
     loss_reals: option of the loss, norm to clip at or 0, value to clip at or 0
     """
     cap, width, accumulate, seed, c = sizes[0], sizes[1], sizes[4], sizes[5], sizes[6]
@@ -380,7 +376,7 @@ def run(
             if mode != TRAIN:
                 return
             losses[s] = _call_loss(
-                sizes[9],
+                sizes[8],
                 (
                     A,
                     sizes[2] * cap,
@@ -426,18 +422,16 @@ def run(
             )
             if ops[k, SWAPS] == 1 and ops[k, NEEDS] & NEEDS_INPUT:
                 here, there = there, here
-        if sizes[8] == 1:
-            add(extra, G)
         g = G
         if accumulate != 1:
             _accumulate(
                 total,
                 G,
                 _share(order, mass, bounds, s, accumulate, loss_ints[0] == 1),
-                accumulate > 0 and s % accumulate == 0,
+                s % accumulate == 0,
             )
             g = total
-            if accumulate > 1 and (s + 1) % accumulate != 0 and s + 2 < bounds.shape[0]:
+            if (s + 1) % accumulate != 0 and s + 2 < bounds.shape[0]:
                 continue
         if loss_reals[2] > 0:
             _clip_values(g, segments, loss_reals[2])

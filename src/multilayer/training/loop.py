@@ -251,6 +251,7 @@ def train_pack(
     check_whole("threads", threads)
     callbacks = _as_callbacks(callbacks)
     metrics = _as_metrics(metrics)
+    _check_apart(nets)
     for net in nets:
         _check_net(net)
         if device is not None:
@@ -260,6 +261,8 @@ def train_pack(
     seeds = list(range(len(nets))) if seeds is None else _one_each("seeds", list(seeds), len(nets))
     for seed in seeds:
         check_whole("seed", -1 if seed is None else seed, least=0)
+        if seed >= 2**63:
+            raise ConfigError(f"seed must be below 2**63; got {seed}.")
     passes: Passes | None = None
     bounds = None
     if is_dataset(x):
@@ -361,6 +364,16 @@ def train_pack(
     finally:
         for member in members:
             member.engine.close()
+
+
+def _check_apart(nets: Sequence[nn.Module]) -> None:
+    """Refuse networks of a pack that would train each other's parameters."""
+    held = [id(p) for net in nets for p in net.parameters()]
+    if len(held) != len(set(held)):
+        raise ConfigError(
+            "networks of a pack must have parameters of their own; two of them share some. Copy one of them: "
+            "copy.deepcopy(net)."
+        )
 
 
 def _check_net(net: Any) -> None:
@@ -528,7 +541,7 @@ def make_engine(
     plan = None
     if wanted != "autograd":
         try:
-            plan, reason = read_run(net, optimizer, data.x, data.y), None
+            plan, reason = read_run(net, data.loss, optimizer, data.x, data.y, accumulate), None
         except UnknownToKernels as unknown:
             reason = str(unknown)
         if reason is None and wanted == "auto":
@@ -542,7 +555,7 @@ def make_engine(
             optimizer=optimizer,
             clip_norm=clip_norm,
             clip_value=clip_value,
-            accumulate=accumulate,
+            accumulate=int(accumulate),
             seed=seed,
             threads=threads or torch.get_num_threads(),
             plan=plan,

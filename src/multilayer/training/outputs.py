@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.arrays import Inputs, as_inputs, call, n_rows_of, taken
-from multilayer.training.autograd import REFUSALS, evaluating, first_that_fits, is_torchs
+from multilayer.training.arrays import Inputs, as_inputs, call, n_rows_of
+from multilayer.training.autograd import REFUSALS, evaluating, first_that_fits, is_torchs, mixes_rows, part_of
 from multilayer.training.datasets import as_arrays, inputs_of, is_dataset
 from multilayer.training.pack import check_whole
 from multilayer.training.random_state import RandomState
@@ -61,8 +61,9 @@ def _batches(net: nn.Module, x: Any, batch_size: int) -> Iterator[Inputs]:
             return
     candidates = as_inputs(net, x)
     rows = _fitting(net, candidates) if len(candidates) > 1 else candidates[0]
-    for start in range(0, n_rows_of(rows), batch_size):
-        yield taken(rows, slice(start, start + batch_size))
+    size = max(1, n_rows_of(rows)) if mixes_rows(net) else batch_size
+    for start in range(0, n_rows_of(rows), size):
+        yield part_of(net, rows, slice(start, start + size))
 
 
 def _of_loader(net: nn.Module, data: Any, batch_size: int) -> Iterator[Inputs]:

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from multilayer.errors import ConfigError
 from multilayer.training.arrays import as_numpy, parts_of
-from multilayer.training.autograd import AutogradEngine
+from multilayer.training.autograd import AutogradEngine, evaluating
 from multilayer.training.history import History
 from multilayer.training.kernel_engine import KernelEngine
 from multilayer.training.optim import SCHEDULES, Schedule, Stepped, constant
@@ -61,7 +62,7 @@ class Progress:
         return self.nets[0]
 
 
-# A callback may have an attribute `changes`, for those of ours that need not have networks and optimisers
+# A callback of ours may have an attribute `_multilayer_changes`, so that networks and optimisers need not be
 # read anew after each epoch: "nothing", or "settings" of optimisers that their rules know. Without it:
 # "anything".
 Callback = Callable[[Progress], Any]
@@ -323,7 +324,8 @@ class Member:
             lr = self.lr * float(factors[-1])
             if by_step is not None:
                 by_step.scheduler.step()
-                self._go_on(self.engine.read_optimizer())
+                is_torchs = type(by_step.scheduler).__module__ == LRScheduler.__module__
+                self._go_on(self.engine.read_optimizer() if is_torchs else self.engine.refresh())
             self.progress = start + share * done / n_steps
         return losses, np.diff(bounds)[:done], lr
 
@@ -387,8 +389,7 @@ class Member:
         if held_out is None or out is None:
             self.kept.take()
             return
-        with self.engine.random.in_place(), torch.no_grad():
-            loss = float(held_out.loss(out, held_out.y, held_out.weight))
+        loss = self._validation_loss(held_out, out)
         history.val_loss.append(loss)
         for name, metric in self.metrics.items():
             y = tuple(map(as_numpy, parts_of(held_out.y)))
@@ -396,6 +397,14 @@ class Member:
         if math.isfinite(loss) and loss < self.best:
             self.best, history.best_epoch = loss, history.epochs
             self.kept.take()
+
+    def _validation_loss(self, held_out: Rows, out: Tensor) -> float:
+        """A loss of the user's own may call the network, and differentiate what it gives."""
+        net = self.engine.net
+        gradients = torch.no_grad() if held_out.loss.module is not None else torch.enable_grad()
+        with self.engine.random.in_place(), torch.inference_mode(False), evaluating(net), gradients:
+            value = held_out.loss(out, held_out.y, held_out.weight)
+        return float(value.detach() if isinstance(value, Tensor) else value)
 
     def _reason_to_stop(self, clock: Clock) -> str:
         history, length = self.history, self.length
@@ -423,7 +432,12 @@ class Member:
         """Put the best weights back; the record of the run."""
         history = self.history
         if math.isfinite(self.best):
-            self.kept.put_back()
+            if not self.kept.put_back():
+                history.best_epoch = history.epochs
+                history.stopped += (
+                    "; the network has got other parts since its best epoch, and stays as it is"
+                )
+                logger.warning("Training ended with %s.", history.stopped)
         elif not history.stopped.startswith("diverged"):
             history.best_epoch = history.epochs
             if history.val_loss:
@@ -517,7 +531,7 @@ def _run_epochs(
     n_threads: int,
     min_epochs: int | None,
 ) -> None:
-    changes = {getattr(callback, "changes", "anything") for callback in callbacks}
+    changes = {getattr(callback, "_multilayer_changes", "anything") for callback in callbacks}
     if next_rows is not None or any(member.runs_foreign_code for member in members):
         changes.add("anything")
     while running := [member for member in members if member.is_running]:
@@ -633,6 +647,7 @@ class Kept:
     >>> before = net.weight.item()
     >>> _ = nn.init.constant_(net.weight, 7.0)
     >>> kept.put_back()
+    True
     >>> net.weight.item() == before
     True
     """
@@ -662,19 +677,20 @@ class Kept:
         }
 
     @torch.no_grad()
-    def put_back(self) -> None:
-        """Make the network what it was, in its own memory."""
+    def put_back(self) -> bool:
+        """Make the network what it was, in its own memory; False, and nothing done, if it has other parts
+        now.
+        """
         now = dict([*self.net.named_parameters(), *self.net.named_buffers()])
+        if {name: tensor.shape for name, tensor in now.items()} != {
+            name: kept.shape for name, kept in self.tensors.items()
+        }:
+            return False
         for name, kept in self.tensors.items():
-            if name in now and now[name].shape == kept.shape:
-                now[name].copy_(kept)
-            else:  # a callback has put another one there
-                owner, _, own_name = name.rpartition(".")
-                module = self.net.get_submodule(owner)
-                is_parameter = isinstance(getattr(module, own_name, None), nn.Parameter)
-                setattr(module, own_name, nn.Parameter(kept.clone()) if is_parameter else kept.clone())
+            now[name].copy_(kept)
         for name, state in self.extra.items():
             self.net.get_submodule(name).set_extra_state(copy.deepcopy(state))
+        return True
 
     @property
     def n_bytes(self) -> int:

@@ -5,12 +5,18 @@ The kernels compute what the known classes compute. Whatever PyTorch would run b
 they would leave out without a word. So what is not known to be plain is not plain.
 """
 
+import dis
 import sys
+from collections import deque
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import lr_scheduler, optimizer
+from torch.optim import adam, lr_scheduler, optimizer, sgd
 from torch.utils import _contextlib
 
 _LAYERS = "linear batch_norm layer_norm dropout embedding"
@@ -23,6 +29,8 @@ _FUNCTIONS = [
         (nn.functional, f"{_LAYERS} {_ACTIVATIONS} {_LOSSES} binary_cross_entropy_with_logits"),
         (torch, "relu sigmoid tanh cos cat"),
         (nn.Module, "__call__ _call_impl _wrapped_call_impl __getattr__"),
+        (sgd, "sgd"),
+        (adam, "adam"),
     )
     for name in names.split()
 ]
@@ -47,6 +55,8 @@ def foreign_to_process() -> str | None:
         return "autocast is on, which the kernels do not follow."
     if torch.is_anomaly_enabled():
         return "anomaly detection is on, which looks at autograd."
+    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        return "there are hooks on the tensors that autograd saves, which the kernels would not call."
     if torch._C._len_torch_function_stack() or torch._C._len_torch_dispatch_stack():
         return "a mode that overrides PyTorch's functions is on, which the kernels would pass by."
     return None
@@ -68,7 +78,7 @@ def foreign_to_module(module: nn.Module) -> str | None:
     for name in _MODULE_HOOKS:
         if own[name]:
             return "has hooks, which the kernels would not call."
-    if not _has_own(kind, "forward"):
+    if not all(_has_own(kind, method) for method in ("forward", "__call__", "_call_impl")):
         return "has a method that is not its class's own, which the kernels would not call."
     for name, value in own.items():
         if callable(value) and hasattr(kind, name):
@@ -114,7 +124,7 @@ def foreign_to_optimizer(of: torch.optim.Optimizer) -> str | None:
     if of._optimizer_step_pre_hooks or of._optimizer_step_post_hooks:
         return "the optimiser has step hooks, which the kernels would not call."
     given = dict(vars(of))
-    if not _has_own(type(of), "step", given.pop("step", None)):
+    if not _has_own(type(of), "step", given.pop("step", None)) or not _has_own(type(of), "_init_group"):
         return "the optimiser's step is replaced by another function, which the kernels would not call."
     if any(callable(value) and hasattr(type(of), name) for name, value in given.items()):
         return "the optimiser has a method that is not its class's own, which the kernels would not call."
@@ -125,18 +135,25 @@ _verified: dict[tuple[type, str], Any] = {}
 
 
 def _has_own(kind: type, name: str, method: Any = None) -> bool:
-    """Whether a method comes from the file of the class, or of one that it inherits from.
+    """Whether a class has the method that stands in its source, or in that of a class it inherits from.
 
     method: found under that name, if not the class's
     """
-    method = getattr(kind, name) if method is None else method
-    if _verified.get((kind, name)) is method:
+    method = getattr(kind, name, None) if method is None else method
+    if method is None or _verified.get((kind, name)) is method:
         return True
-    files = {file for base in kind.__mro__[:-1] for file in _files_of(base)}
-    is_own = _file_of(_peeled(method)) in files
+    own = _peeled(method)
+    is_own = any(
+        _file_of(own) in _files_of(base)
+        and own.__qualname__ in (f"{base.__name__}.{name}", _ALIASES.get(name))
+        for base in kind.__mro__[:-1]
+    )
     if is_own:
         _verified[kind, name] = method
     return is_own
+
+
+_ALIASES = {"__call__": "Module._wrapped_call_impl", "forward": "_forward_unimplemented"}  # in nn.Module
 
 
 def _files_of(kind: type) -> tuple[str, str]:
@@ -164,3 +181,148 @@ def _is_harmless(file: str) -> bool:
 def _file_of(function: Any) -> str:
     code = getattr(function, "__code__", None)
     return "" if code is None else str(code.co_filename)
+
+
+# ---- functions of the user's own
+
+_LIBRARIES = {
+    *("torch", "numpy", "scipy", "math", "cmath", "operator", "functools", "itertools", "collections"),
+    *("random", "time", "typing", "warnings", "logging", "copy", "einops", "jaxtyping", "beartype"),
+}
+_CONSTANTS = (
+    *(type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis)),
+    *(np.generic, np.ndarray, torch.dtype, torch.device, torch.Generator),
+)
+_CONTAINERS = (list, tuple, set, frozenset, dict, deque)
+_UNSURE = {
+    "globals",
+    "locals",
+    "vars",
+    "eval",
+    "exec",
+    "compile",
+    "getattr",
+    "setattr",
+    "__import__",
+    "open",
+    "input",
+}
+
+
+def foreign_to_function(function: Any) -> str | None:
+    """What a function can reach beside its arguments and constants, as a sentence without its subject, the
+    loss; None if nothing.
+
+    A loss that can reach a network may penalise its weights, call it again, freeze it; one that can reach an
+    optimiser may change its rate. Its code is read, and that of the functions that it calls, up to libraries.
+
+    >>> foreign_to_function(lambda out, target: (out - target).abs().mean()) is None
+    True
+    >>> net = nn.Linear(1, 1)
+    >>> foreign_to_function(lambda out, target: (out - target).abs().mean() + net.weight.abs().sum())
+    "reaches 'net' (Linear) beside the output, and may depend on it, or change it."
+    """
+    found = _reached("the loss", function, set())
+    if found is None:
+        return None
+    name, value = found
+    return f"reaches {name!r} ({type(value).__name__}) beside the output, and may depend on it, or change it."
+
+
+def _reached(name: str, value: Any, seen: set[int]) -> tuple[str, Any] | None:
+    """The first thing that is no constant, by its name; None if there is none."""
+    if isinstance(value, _CONSTANTS) or id(value) in seen:
+        return None
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        return (name, value) if value.requires_grad or type(value) is not Tensor else None
+    if isinstance(value, ModuleType | type):
+        root = (value.__name__ if isinstance(value, ModuleType) else value.__module__).split(".")[0]
+        return None if root in _LIBRARIES or root == "builtins" else (name, value)
+    inner = _inside(value)
+    if inner is None:
+        return name, value
+    return next(filter(None, (_reached(part or name, one, seen) for part, one in inner)), None)
+
+
+def _inside(value: Any) -> list[tuple[str, Any]] | None:
+    """What a value holds or calls, with names; None where that cannot be told."""
+    if type(value) in _CONTAINERS:
+        return [("", part) for part in (value.values() if isinstance(value, dict) else value)]
+    if isinstance(value, partial):
+        return [("", value.func), *(("", part) for part in value.args), *value.keywords.items()]
+    if isinstance(value, MethodType):
+        return [("", value.__self__), ("", value.__func__)]
+    if isinstance(value, BuiltinFunctionType):
+        owner = value.__self__
+        return [] if owner is None or isinstance(owner, ModuleType | type) else [("", owner)]
+    if isinstance(value, FunctionType):
+        root = (value.__module__ or "").split(".")[0]
+        return [] if root in _LIBRARIES else _of_function(value)
+    if isinstance(value, nn.Module):
+        return _of_module(value)
+    if hasattr(type(value), "__call__") and isinstance(vars(type(value)).get("__call__"), FunctionType):  # noqa: B004
+        return [*vars(value).items(), ("", vars(type(value))["__call__"])]
+    return [] if type(value).__module__.split(".")[0] in _LIBRARIES - {"torch"} else None  # no optimiser
+
+
+def _of_module(module: nn.Module) -> list[tuple[str, Any]] | None:
+    """Of a loss as a module: what it holds beside PyTorch's own attributes, and its forward pass."""
+    if any(True for _ in module.parameters()) or foreign_to_process() is not None:
+        return None
+    own = [
+        part
+        for part in module.modules()
+        if not type(part).__module__.startswith(("torch.nn.", "multilayer."))
+    ]
+    parts: list[tuple[str, Any]] = []
+    for part in module.modules():
+        if part not in own:
+            if foreign_to_module(part) is not None:
+                return None
+        else:
+            if any(vars(part).get(hook) for hook in _MODULE_HOOKS):
+                return None
+            plain = vars(nn.Module())
+            parts += [(name, one) for name, one in vars(part).items() if name not in plain]
+            parts += [("", type(part).forward)]
+    return parts
+
+
+def _of_function(function: FunctionType) -> list[tuple[str, Any]] | None:
+    """The globals, closure and defaults that a function's code names."""
+    names, is_sure = _names_in(function.__code__)
+    if not is_sure:
+        return None
+    found: list[tuple[str, Any]] = []
+    for name in names:
+        if name in function.__globals__:
+            found.append((name, function.__globals__[name]))
+        elif name in _UNSURE:
+            return None
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found.append((name, cell.cell_contents))
+        except ValueError:
+            continue  # not bound yet
+    found += [("", default) for default in function.__defaults__ or ()]
+    return found + list((function.__kwdefaults__ or {}).items())
+
+
+@lru_cache(maxsize=256)
+def _names_in(code: CodeType) -> tuple[tuple[str, ...], bool]:
+    """The globals that code names, and whether it imports nothing but libraries."""
+    names, is_sure = [], True
+    for instruction in _instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
+            names.append(str(instruction.argval))
+        elif instruction.opname == "IMPORT_NAME":
+            is_sure = is_sure and str(instruction.argval).split(".")[0] in _LIBRARIES
+    return tuple(dict.fromkeys(names)), is_sure
+
+
+def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
+    yield from dis.get_instructions(code)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _instructions(constant)

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.training.autograd import forward_in_chunks, torch_threads
+from multilayer.signals import held_back
+from multilayer.training.autograd import forward_in_chunks, mixes_rows, torch_threads
 
 if TYPE_CHECKING:
     from multilayer.training.forward import Forward
@@ -63,11 +64,7 @@ class Predictor:
         self.networks, self.link, self.kernels = tuple(networks), link, kernels
         self._is_by_kernels = kernels
         self.weights = (1.0,) * len(self.networks) if weights is None else tuple(weights)
-        self._mixes_rows = any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
-            for net in self.networks
-            for module in net.modules()
-        )
+        self._mixes_rows = any(map(mixes_rows, self.networks))
         self._lock = threading.Lock()
         self._forwards: tuple[Forward, ...] | None = None  # None: not looked at; empty: PyTorch's business
 
@@ -135,14 +132,16 @@ def _are_loaded() -> bool:
 
 
 def _are_compiled() -> bool:
-    from multilayer.training.kernels import is_compiled  # the import is a part of what loading takes
+    with held_back():  # the import is a part of what loading takes
+        from multilayer.training.kernels import is_compiled
 
     return is_compiled()
 
 
 def _forwards(networks: Sequence[nn.Module]) -> "tuple[Forward, ...]":
-    from multilayer.training.forward import forward_of
-    from multilayer.training.plan import UnknownToKernels, read_plan
+    with held_back():
+        from multilayer.training.forward import forward_of
+        from multilayer.training.plan import UnknownToKernels, read_plan
 
     try:
         plans = [read_plan(net) for net in networks]

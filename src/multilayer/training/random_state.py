@@ -133,6 +133,13 @@ class RandomState:
             random.setstate(others[1])
 
 
+@contextmanager
+def taking_turn() -> Iterator[None]:
+    """Wait until no other thread has its random state in place, or networks in a mode of its own."""
+    with _TURN.taken():
+        yield
+
+
 def is_drawing() -> bool:
     """Whether the calling thread is within a run's random state: threads that it starts and waits for may not
     wait for theirs.
