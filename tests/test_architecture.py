@@ -98,7 +98,7 @@ LAYERS = {
     "training.ensemble": ["training.pack"],
     "training.loop": ["training.pack"],
     "training.outputs": ["training.pack"],
-    "training.predictor": ["training.pack"],
+    "training.predictor": ["signals", "training.pack"],
     "model_file": ["table.intact"],
     "model_check": ["training", "nn", "table"],
     "model": ["model_check", "model_file", "output"],

@@ -3,10 +3,13 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
+    SequentialSampler,
     Subset,
+    SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
 )
@@ -62,6 +65,10 @@ def test_rows_of_a_subset_of_a_subset():
     "loader",
     [
         DataLoader(TensorDataset(X, Y), 8, drop_last=True),
+        DataLoader(TensorDataset(X, Y), 19),  # whose last batch is of one row
+        DataLoader(TensorDataset(X, Y), sampler=SequentialSampler(range(6)), batch_size=3),
+        DataLoader(TensorDataset(X, Y), batch_sampler=BatchSampler(SubsetRandomSampler(range(10)), 5, False)),
+        DataLoader(TensorDataset(X, Y), batch_size=None),
         DataLoader(TensorDataset(X, Y), 8, sampler=WeightedRandomSampler(torch.ones(20), 12)),
         DataLoader(TensorDataset(X, Y), 8, collate_fn=lambda items: (torch.stack([x for x, _ in items]),)),
         DataLoader(Augmented(), 8, shuffle=True),
@@ -102,6 +109,21 @@ def test_augmentation_is_drawn_anew_from_the_runs_seed(engine):
     assert not torch.equal(first, other)
     assert len(history.step_loss) == 9
     assert np.array_equal(before[0], np.random.get_state()[1])
+
+
+def test_samplers_of_a_loader_choose_the_rows():
+    sampler = BatchSampler(SubsetRandomSampler(range(10)), 5, False)
+    seen = []
+
+    def loss(out, target):
+        seen.append(target.flatten().tolist())
+        return (out - target).square().mean()
+
+    loader = DataLoader(TensorDataset(X, Y), batch_sampler=sampler)
+    history = ml.train(nn.Linear(3, 1), loader, loss=loss, epochs=2)
+    assert [len(batch) for batch in seen] == [5] * 4
+    assert len(history.step_loss) == 4
+    assert {value for batch in seen for value in batch} <= set(Y[:10].flatten().tolist())
 
 
 def test_a_stream_may_give_another_number_of_rows_each_epoch():

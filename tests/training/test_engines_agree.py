@@ -30,7 +30,7 @@ from multilayer.training import loop
 from multilayer.training.pack import Progress
 
 ROWS, EPOCHS, BATCH, WIDTH = 24, 4, 8, 6
-RUNS = 900
+RUNS = 700
 LEAST = 50  # runs in which each feature is drawn
 PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
 
@@ -62,10 +62,11 @@ class Script:
         return self.optimizer.param_groups[0]
 
     def add_group(self, group: dict[str, Any]) -> None:
-        """A further group, which is AdamW's if the optimiser is Muon."""
-        self.optimizer.add_param_group(
-            group | ({"use_muon": False} if isinstance(self.optimizer, ml.Muon) else {})
-        )
+        """A further group; of Muon it is AdamW's, with an epsilon that gradients of rounding alone do not
+        reach.
+        """
+        is_muon = isinstance(self.optimizer, ml.Muon)
+        self.optimizer.add_param_group(group | ({"use_muon": False, "eps": 1e-3} if is_muon else {}))
 
     def wrap(self, add: Callable[[], Tensor]) -> None:
         """Add something to the loss."""
@@ -242,9 +243,10 @@ def patched_forward(script: Script) -> None:
 
 
 def patched_loss(script: Script) -> None:
-    if isinstance(script.loss, nn.Module):
-        before = script.loss.forward
-        script.loss.forward = lambda out, target: before(out, target) * 0.5
+    if not isinstance(script.loss, nn.Module):
+        script.loss = nn.SmoothL1Loss() if script.y.is_floating_point() else nn.CrossEntropyLoss()
+    before = script.loss.forward
+    script.loss.forward = lambda out, target: before(out, target) * 0.5
 
 
 def parametrised(script: Script) -> None:
@@ -456,31 +458,15 @@ def own_rate_of_a_layer(script: Script) -> None:
     script.add_group({"params": last, "lr": 0.003, "name": "head"})
 
 
-FEATURES = [
-    hooks_on_all_modules,
+STAYS = [  # with these the kernels train to the end
     within_no_grad,
     own_rate_of_a_layer,
     shared_activation,
     shared_dropout_in_eval,
-    shared_layer,
     norm_in_eval,
     all_in_eval,
     frozen_layer,
-    penalty_on_weights,
-    second_call_in_the_loss,
-    value_of_a_parameter_in_the_loss,
-    parameter_of_the_loss,
     loss_in_place,
-    rate_set_in_the_loss,
-    tensor_hook,
-    hook_after_accumulation,
-    module_hook,
-    optimizer_hook,
-    patched_step,
-    patched_forward,
-    patched_loss,
-    parametrised,
-    subclass_of_a_layer,
     clip_by_norm,
     clip_by_value,
     accumulated_batches,
@@ -493,7 +479,6 @@ FEATURES = [
     flat_vector_behind_the_parameters,
     numpy_view,
     shared_memory,
-    tied_through_data,
     changes_freeze,
     changes_unfreeze,
     changes_rate,
@@ -507,8 +492,28 @@ FEATURES = [
     changes_state_loaded,
     changes_group_added,
     changes_data_replaced,
+]
+LEAVES = [  # with these autograd trains, from the start or from some epoch on
+    hooks_on_all_modules,
+    shared_layer,
+    penalty_on_weights,
+    second_call_in_the_loss,
+    value_of_a_parameter_in_the_loss,
+    parameter_of_the_loss,
+    rate_set_in_the_loss,
+    tensor_hook,
+    hook_after_accumulation,
+    module_hook,
+    optimizer_hook,
+    patched_step,
+    patched_forward,
+    patched_loss,
+    parametrised,
+    subclass_of_a_layer,
+    tied_through_data,
     changes_hook_added,
 ]
+FEATURES = STAYS + LEAVES
 # The last one drawn of each set counts: they set the same option, or one takes away what another needs.
 EXCLUSIVE = [
     {schedule_by_progress, scheduler_by_epoch, scheduler_by_step, scheduler_by_validation_loss},
@@ -602,11 +607,15 @@ def check_alike(make: Callable[[], Script]) -> str:
     return str(history.engine)
 
 
-def test_the_engines_agree_on_any_script(monkeypatch: pytest.MonkeyPatch) -> None:
+KNOWN = sorted(set(OPTIMIZERS) - {"rmsprop", "maximize"})
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["on the kernels", "of any kind"])
+def test_the_engines_agree_on_any_script(stays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "FEW_STEPS", 0)
     monkeypatch.setattr(loop, "FEW_STEPS_OF_MUON", 0)
+    asked = STAYS if stays else LEAVES
     drawn: Counter[str] = Counter()
-    engines: Counter[str] = Counter()
 
     @settings(
         max_examples=RUNS,
@@ -618,10 +627,11 @@ def test_the_engines_agree_on_any_script(monkeypatch: pytest.MonkeyPatch) -> Non
     @given(
         seed=st.integers(0, 10_000),
         activation=st.sampled_from(sorted(ACTIVATIONS)),
-        optimizer=st.sampled_from(sorted(OPTIMIZERS)),
+        optimizer=st.sampled_from(KNOWN if stays else sorted(OPTIMIZERS)),
         loss=st.sampled_from(sorted(LOSSES)),
         residual=st.booleans(),
-        features=st.permutations(FEATURES).map(lambda order: compatible(order[:6])),
+        order=st.permutations(asked),
+        others=st.permutations(STAYS),
     )
     def agree(
         seed: int,
@@ -629,8 +639,11 @@ def test_the_engines_agree_on_any_script(monkeypatch: pytest.MonkeyPatch) -> Non
         optimizer: str,
         loss: str,
         residual: bool,
-        features: list[Callable[[Script], None]],
+        order: list[Callable[[Script], None]],
+        others: list[Callable[[Script], None]],
     ) -> None:
+        features = compatible(order[:6] if stays else [*order[:5], *others[:3]])
+
         def make() -> Script:
             script = write(seed, activation, optimizer, loss, residual=residual)
             for feature in features:
@@ -639,11 +652,11 @@ def test_the_engines_agree_on_any_script(monkeypatch: pytest.MonkeyPatch) -> Non
 
         make.features = features  # type: ignore[attr-defined]
         drawn.update(feature.__name__ for feature in features)
-        engines[re.split("[:,]", check_alike(make))[0].split()[0]] += 1
+        engine = check_alike(make)
+        assert engine == "kernels" if stays else engine.startswith("autograd")
 
     agree()
-    assert {name: drawn[name] for name in (f.__name__ for f in FEATURES) if drawn[name] < LEAST} == {}
-    assert min(engines["kernels"], engines["autograd"]) > RUNS // 10
+    assert {name: drawn[name] for name in (f.__name__ for f in asked) if drawn[name] < LEAST} == {}
 
 
 def test_every_feature_stands_in_the_page_and_every_test_that_the_page_names_is_here() -> None:

@@ -20,6 +20,7 @@ from torch.testing import assert_close
 import multilayer as ml
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.blocks import block, mlp
+from multilayer.nn.embeddings import TableEmbedding
 from multilayer.training import loop, pack
 from multilayer.training.autograd import torch_threads
 from multilayer.training.loop import train, train_pack
@@ -163,6 +164,7 @@ def test_gradients_that_are_never_cleared_give_the_notes_curve():
     options = {"loss": distance_to_one, "optimizer": make, "epochs": 10, "batch_size": 100, "shuffle": False}
     cleared = copy.deepcopy(net)
     history = train(net, x, accumulate="forever", **options)
+    assert history.engine == "autograd: the kernels clear gradients for each update."
     assert history.train_loss == expected
     assert_same_state(net, twin.state_dict())
     assert train(cleared, x, **options).train_loss != expected
@@ -1400,6 +1402,7 @@ def test_trains_within_a_block_without_gradients(context):
         ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
         ({"seed": 1.5}, "seed must be a whole number of at least 0; got 1.5"),
         ({"seed": None}, "seed must be a whole number"),
+        ({"seed": 2**63}, r"seed must be below 2\*\*63"),
         ({"epochs": True}, "epochs must be a whole number of at least 1; got True"),
         ({"steps": 0}, "steps must be a whole number of at least 1; got 0"),
         ({"time_budget": float("nan")}, "time_budget must be positive; got nan"),
@@ -1421,3 +1424,174 @@ def test_refuses_a_wrong_value_in_words(options, message):
     net, x, y = problem()
     with pytest.raises(ConfigError, match=message):
         train(net, x, y, **{"loss": "mse", **options})
+
+
+class Merging(nn.Linear):
+    """Adds what it has learnt to its weight in `eval()`, and takes it out again in training, as LoRA does."""
+
+    def __init__(self, d_in, d_out):
+        super().__init__(d_in, d_out)
+        self.delta, self.merged = nn.Parameter(torch.ones(d_out, d_in)), False
+
+    def train(self, mode=True):
+        if self.merged == mode:
+            self.weight.data += -self.delta.data if mode else self.delta.data
+            self.merged = not mode
+        return super().train(mode)
+
+    def forward(self, x):
+        weight = self.weight if self.merged else self.weight + self.delta
+        return nn.functional.linear(x, weight, self.bias)
+
+
+def test_modules_whose_train_does_something_come_back_to_training():
+    net, x = nn.Sequential(Merging(3, 1)), torch.randn(40, 3)
+    start = net[0].delta.detach().clone()
+    ml.predict(net, x)
+    assert not net[0].merged
+    train(net, x, x[:, :1], loss="mse", epochs=2, validation=0.2)
+    assert not net[0].merged
+    assert net[0].training
+    assert not torch.equal(net[0].delta, start)
+
+
+class Writing(nn.Module):
+    """Counts its calls, starts from its first batch, and writes to its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls, self.first = nn.Linear(3, 1), 0, None
+
+    def forward(self, x):
+        self.calls += 1
+        self.first = x.mean().item() if self.first is None else self.first
+        x[:, 0] *= 2
+        return self.layer(x)
+
+
+def test_trying_a_network_changes_neither_it_nor_the_rows():
+    net, x = Writing(), torch.randn(40, 3)
+    before = x.clone()
+    seen = []
+    train(
+        net, x, x[:, :1], loss="mse", epochs=1, batch_size=40, validation=(x, x[:, :1]), callbacks=seen.append
+    )
+    assert net.calls == 2  # one step, and the validation rows
+    assert net.first == pytest.approx(before.mean().item(), abs=1e-6)
+    assert torch.equal(x, before)
+    ml.predict(net, x)
+    assert torch.equal(x, before)
+    clipped = nn.Sequential(nn.LeakyReLU(0.5, inplace=True), nn.Linear(3, 1))
+    train(clipped, x, x[:, :1], loss="mse", epochs=2, validation=(x, x[:, :1]), engine="autograd")
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("engine", ["auto", "autograd"])
+def test_the_loss_of_validation_rows_sees_the_network_in_evaluation_mode_and_may_differentiate(engine):
+    net, x = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), torch.randn(40, 3)
+    modes = []
+
+    def loss(out, target):
+        modes.append(net.training)
+        point = torch.zeros(2, 3, requires_grad=True)
+        (slope,) = torch.autograd.grad(net(point).sum(), point, create_graph=True)
+        return (out - target).square().mean() + slope.square().mean()
+
+    options = {"epochs": 2, "batch_size": 20, "engine": engine}
+    train(net, x, x[:, :1], loss=loss, validation=(x, x[:, :1]), **options)
+    assert modes == [True, True, False] * 2
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_network_that_has_got_other_parts_keeps_its_last_weights(caplog):
+    net, x = nn.Sequential(nn.Linear(3, 3)), torch.randn(40, 3)
+
+    def grow(progress):
+        if progress.epoch == 1:
+            net.append(nn.Linear(3, 3)).requires_grad_(True)[1].requires_grad_(False)
+
+    history = train(
+        net,
+        x,
+        x,
+        loss="mse",
+        optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+        schedule=lambda progress: 100.0 if progress > 0.4 else 0.01,
+        epochs=2,
+        batch_size=32,
+        validation=0.2,
+        callbacks=grow,
+    )
+    assert history.best_epoch == 2
+    assert history.stopped.endswith(
+        "the network has got other parts since its best epoch, and stays as it is"
+    )
+
+
+def test_targets_keep_their_digits_under_autocast():
+    x, y = torch.randn(40, 3), torch.randn(40, 1) + 100.3
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = []
+        train(
+            nn.Linear(3, 1),
+            x,
+            y,
+            loss=lambda out, target: (seen.append(target.dtype), (out - target).square().mean())[1],
+            epochs=1,
+        )
+    assert set(seen) == {torch.float32}
+
+
+def test_networks_of_a_pack_share_nothing():
+    layer, x = nn.Linear(3, 1), torch.randn(8, 3)
+    for nets in ([layer, layer], [nn.Sequential(layer), nn.Sequential(layer)]):
+        with pytest.raises(ConfigError, match="must have parameters of their own; two of them share some"):
+            train_pack(nets, x, x[:, :1], loss="mse", epochs=1)
+
+
+def test_codes_that_a_callback_changes_are_checked_again():
+    embedding = TableEmbedding(2, [20])
+    net, x = nn.Sequential(embedding, nn.Linear(embedding.d_out, 1)), torch.randn(40, 3)
+    x[:, 2] = 3.0
+
+    def spoil(progress):
+        x[:, 2] = 5000.0
+
+    with pytest.raises(
+        DataError, match="column 2 holds category codes, whole numbers from 0 to 19; got 5000"
+    ):
+        train(net, x, x[:, :1], loss="mse", epochs=3, batch_size=16, engine="kernels", callbacks=spoil)
+
+
+def test_norms_that_mix_rows_see_all_validation_rows_at_once():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 1))
+    x = torch.linspace(-1, 1, 9_000)[:, None].repeat(1, 3)
+    assert torch.equal(ml.predict(net, x, batch_size=100), net.eval()(x).detach())
+    history = [
+        train(
+            copy.deepcopy(net),
+            x,
+            x[:, :1],
+            loss="mse",
+            epochs=1,
+            batch_size=3_000,
+            validation=(x, x[:, :1]),
+            engine=e,
+        )
+        for e in ("kernels", "autograd")
+    ]
+    assert history[0].val_loss == pytest.approx(history[1].val_loss, rel=1e-4)
+
+
+def test_weights_of_a_binary_loss_weigh_as_pytorch_broadcasts_them():
+    x, y = torch.randn(12, 4), (torch.rand(12, 3) > 0.5).float()
+    for shape in ((3,), (1, 3), (3, 1), (1,)):
+        loss = nn.BCEWithLogitsLoss(weight=torch.arange(1.0, math.prod(shape) + 1).reshape(shape))
+        trained = []
+        for engine in ("kernels", "autograd"):
+            torch.manual_seed(1)
+            net = nn.Linear(4, 3)
+            train(net, x, y, loss=loss, epochs=3, batch_size=3, engine=engine, optimizer=OPTIMIZERS["sgd"])
+            trained.append(net.weight.detach())
+        torch.testing.assert_close(*trained)

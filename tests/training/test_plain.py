@@ -3,16 +3,19 @@
 """
 
 import functools
+import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim import lr_scheduler
+from torch.optim import lr_scheduler, sgd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from multilayer.training import plain
 from multilayer.training.optim import LeanAdamW, LeanSGD, Muon
 from multilayer.training.plain import (
+    foreign_to_function,
     foreign_to_module,
     foreign_to_optimizer,
     foreign_to_process,
@@ -133,6 +136,98 @@ def test_changes_of_a_tensor_are_seen():
         pass
 
     assert "is a Own" in foreign_to_tensor(torch.zeros(2).as_subclass(Own))
+
+
+def test_a_method_of_another_class_is_seen(monkeypatch):
+    monkeypatch.setattr(nn.ReLU, "forward", nn.SiLU.forward)  # of the same file
+    assert "a method that is not its class's own" in foreign_to_module(nn.ReLU())
+    monkeypatch.setattr(nn.Linear, "__call__", lambda self, x: x, raising=False)
+    assert "a method that is not its class's own" in foreign_to_module(nn.Linear(2, 1))
+    monkeypatch.setattr(torch.optim.SGD, "_init_group", lambda *_: None)
+    assert "step is replaced" in foreign_to_optimizer(optimizer())
+    monkeypatch.undo()
+    monkeypatch.setattr(sgd, "sgd", lambda *_: None)
+    assert "torch.optim.sgd.sgd is replaced" in foreign_to_process()
+    monkeypatch.undo()
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+        assert "autograd saves" in foreign_to_process()
+
+
+NET, WEIGHTS, SEEN = nn.Linear(2, 1), torch.ones(3), []
+SGD = torch.optim.SGD(NET.parameters(), lr=0.1)
+
+
+def scaled(out):
+    return out.abs().mean() * 2
+
+
+def penalty():
+    return NET.weight.square().sum()
+
+
+class Own(nn.Module):
+    def __init__(self, inner=None):
+        super().__init__()
+        self.scale, self.inner = 2.0, inner or nn.MSELoss()
+
+    def forward(self, out, target):
+        return self.inner(out, target) * self.scale
+
+
+class Callable:
+    def __init__(self, held):
+        self.held = held
+
+    def __call__(self, out, target):
+        return out.mean()
+
+
+CRITERION = nn.CrossEntropyLoss(WEIGHTS)
+PLAIN = {
+    "a function of PyTorch": nn.functional.mse_loss,
+    "its options": functools.partial(nn.functional.huber_loss, delta=2.0),
+    "a lambda": lambda out, target: (out - target).abs().mean(),
+    "constants": lambda out, target: (out * WEIGHTS).mean(),
+    "a list to look at later": lambda out, target: (SEEN.append(1), out.mean())[1],
+    "functions that it calls": lambda out, target: scaled(out),
+    "a loss of PyTorch": lambda out, target: CRITERION(out, target),
+    "NumPy": lambda out, target: out.mean() * float(np.random.rand()),
+    "a module of one's own": Own(),
+    "an object that is called": Callable(3.0),
+    "a method": Callable(3.0).__call__,
+    "a default": lambda out, target, beta=2.0: out.mean() * beta,
+}
+FOREIGN = {
+    "a global": (lambda out, target: out.mean() + NET.weight.sum(), "'NET' \\(Linear\\)"),
+    "through a function": (lambda out, target: scaled(out) + penalty(), "'NET' \\(Linear\\)"),
+    "an optimiser": (lambda out, target: (SGD.zero_grad(), out.mean())[1], "'SGD' \\(SGD\\)"),
+    "an attribute": (Callable(NET), "'held' \\(Linear\\)"),
+    "in a list": (functools.partial(lambda held, out, target: out.mean(), [[NET]]), "\\(Linear\\)"),
+    "a default": (lambda out, target, net=NET: out.mean(), "\\(Linear\\)"),
+    "a module within": (Own(nn.Linear(1, 1)), "\\(Own\\)"),
+    "a parameter": (lambda out, target, w=NET.weight: out.mean(), "\\(Parameter\\)"),
+    "names that are made up": (lambda out, target: globals()["NET"](out), "the loss"),
+    "a module of unknown insides": (lambda out, target: plain.foreign_to_process(), "'plain' \\(module\\)"),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_loss_of_arguments_and_constants_is_plain(name):
+    assert foreign_to_function(PLAIN[name]) is None
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_loss_that_reaches_more_is_not(name):
+    function, words = FOREIGN[name]
+    assert re.search(f"reaches .*{words}.* beside the output", foreign_to_function(function))
+
+
+def test_a_closure_is_read_as_it_is_now():
+    held = [1.0]
+    loss = lambda out, target: out.mean() * held[0]  # noqa: E731
+    assert foreign_to_function(loss) is None
+    held.append(NET)
+    assert foreign_to_function(loss) is not None
 
 
 def test_functions_that_are_watched_are_those_of_pytorch():
