@@ -642,7 +642,7 @@ def test_the_engines_agree_on_any_script(stays: bool, monkeypatch: pytest.Monkey
         order: list[Callable[[Script], None]],
         others: list[Callable[[Script], None]],
     ) -> None:
-        features = compatible(order[:6] if stays else [*order[:5], *others[:3]])
+        features = compatible(order[:6] if stays else [*order[:8], *others[:2]])
 
         def make() -> Script:
             script = write(seed, activation, optimizer, loss, residual=residual)

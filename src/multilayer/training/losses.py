@@ -263,10 +263,14 @@ class Loss:
 
         With weights and mean reduction: sum(w l) / sum(w).
         """
-        if weight is None:
-            value = self.function(out, *self._targets(target))
-        else:
+        if weight is not None:
             value = self._weighted(out, target, weight)
+        elif (
+            self.takes_target and type(target) is Tensor
+        ):  # a step of small networks takes as long as ten calls
+            value = self.function(out, target)
+        else:
+            value = self.function(out, *self._targets(target))
         return value * out[0].numel() if self.sums_outputs else value
 
     def mass(self, target: Target, weight: Tensor | None) -> Tensor | None:

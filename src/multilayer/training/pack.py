@@ -551,10 +551,14 @@ def _run_epochs(
         if not done and min_epochs is not None:
             for place in range(n_threads, len(members)):
                 tasks[place] = _unless_late(tasks[place], members, place, clock, n_threads, min_epochs)
+        before = [member.history.epochs for member in running]
         run_together(tasks, pool, clock.stop)
         for member in running:
             member.close_epoch(clock)
-        _tell(members, running, clock, done + left, callbacks)
+        ran = [
+            member for member, epochs in zip(running, before, strict=True) if member.history.epochs > epochs
+        ]
+        _tell(members, ran, clock, done + left, callbacks)
 
 
 def _task(member: Member, clock: Clock, epochs_left: int) -> Callable[[], None]:
