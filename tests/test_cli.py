@@ -179,7 +179,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
                --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,
                --kind size=S<M<L --schema s.json --infinite clip
                --monotone size=increasing --monotone a=b=decreasing --network tabm
-               --class-weight 1=5 --exposure e --threshold 0.3 --memory 2GiB"""
+               --class-weight 1=5 --exposure e --threshold 0.3 --memory 2GiB --drop-missing-target"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -211,6 +211,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "exposure": "e",
         "threshold": 0.3,
         "memory": "2GiB",
+        "drop_missing_target": True,
     }
 
 
@@ -364,10 +365,9 @@ def test_one_row() -> None:
         ({"size": [50.0, "big"], "city": ["Bonn", "Kiel"]}, ["'size'", "row 2", "'big'"]),
         ({"size": [50.0]}, ["'city'"]),
         ({"sizes": [50.0], "city": ["Bonn"]}, ["'size'", "'sizes'"]),
-        ({"size": [50.0], "city": ["Bonn"], "floor": [3]}, ["'floor'"]),
         ({"size": ["inf"], "city": ["Bonn"]}, ["'size'", "inf"]),
     ],
-    ids=["text for a number", "missing column", "misspelt column", "extra column", "infinity"],
+    ids=["text for a number", "missing column", "misspelt column", "infinity"],
 )
 def test_table_that_the_model_was_not_fitted_on(
     model: Path, columns: dict[str, list[Any]], said: list[str]
@@ -379,6 +379,27 @@ def test_table_that_the_model_was_not_fitted_on(
 
     for part in said:
         assert part in message
+
+
+def test_an_extra_column_is_a_warning_unless_it_is_refused(model: Path) -> None:
+    write_csv("new.csv", {"size": [50.0], "city": ["Bonn"], "floor": [3]})
+
+    result = run("predict", model, "new.csv")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert result.stderr == "warning: Columns that were not there at fit are not used: 'floor'.\n"
+    assert run("predict", model, "new.csv", "--extra", "ignore").stderr == ""
+    assert "'floor', which this table has" in refused("predict", model, "new.csv", "--extra", "error")
+
+
+def test_rows_without_a_target_are_left_out_when_asked() -> None:
+    columns = flats()
+    columns["rent"][3] = "?"
+    write_csv("gaps.csv", columns)
+
+    message = refused("fit", "gaps.csv", "--target", "rent")
+    assert "row 4 holds '?'" in message and "--drop-missing-target" in message
+    done = run("fit", "gaps.csv", "--target", "rent", "--drop-missing-target", "--epochs", 1, "--members", 1)
+    assert "1 row without a target left out" in done.stdout
 
 
 def test_evaluate_without_the_target(model: Path) -> None:

@@ -12,6 +12,7 @@ import math
 import shlex
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from io import StringIO, TextIOWrapper
@@ -30,7 +31,7 @@ from multilayer.cli_words import (
     numbers_of,
     threshold_of,
 )
-from multilayer.errors import ConfigError, MultilayerError, OutputError
+from multilayer.errors import ConfigError, MultilayerError, OutputError, TableWarning
 
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
     import numpy
@@ -48,7 +49,8 @@ class ErrorsInOneLine(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the context names."""
         try:
-            return super().invoke(ctx)
+            with _warnings_in_one_line():
+                return super().invoke(ctx)
         except MultilayerError as error:
             _say("error:", str(error))
             raise typer.Exit(2) from None
@@ -95,6 +97,10 @@ JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
 ]
 
+ExtraOption = Annotated[
+    Literal["warn", "ignore", "error"],
+    typer.Option(help="Columns that were not there at fit: leave out with a warning or without, or refuse."),
+]
 MemoryOption = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Stream a table that takes more than this, such as 2GiB."),
@@ -202,6 +208,9 @@ def fit(
     missing: MissingOption = None,
     thousands: ThousandsOption = None,
     decimal: DecimalOption = ".",
+    drop_missing_target: Annotated[
+        bool, typer.Option("--drop-missing-target", metavar="", help="Leave out rows that have no target.")
+    ] = False,
     group: Annotated[
         str | None, typer.Option(metavar="COL", help="Rows of one group stay on one side of the split.")
     ] = None,
@@ -241,7 +250,8 @@ def fit(
             objective=objective, quantiles=numbers_of("--quantiles", quantiles),
             class_weight=class_weight_of(class_weight), exposure=exposure, threshold=threshold_of(threshold),
             drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=marks_of(missing or []),
-            thousands=thousands, decimal=decimal, groups=group, time=time,
+            thousands=thousands, decimal=decimal, drop_missing_target=drop_missing_target,
+            groups=group, time=time,
             monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
             callbacks=(after_epoch,),
@@ -265,6 +275,7 @@ def predict(
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="A .csv or .parquet file; without it, CSV on stdout.")
     ] = None,
+    extra: ExtraOption = "warn",
     memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -276,7 +287,7 @@ def predict(
     written: dict[str, Any] = {"out": out, "n_rows": 0, "columns": []}
     with (
         _progress(f"predicting {table}"),
-        closing(_predicted(_load(model), table, query, memory, written)) as parts,
+        closing(_predicted(_load(model), table, query, extra, memory, written)) as parts,
     ):
         if path:
             _write_predictions(parts, path)
@@ -295,6 +306,7 @@ def evaluate(
     model: ModelArgument,
     table: TableArgument,
     query: QueryOption = None,
+    extra: ExtraOption = "warn",
     memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -304,7 +316,10 @@ def evaluate(
 
         loaded = _load(model)
         with streaming.in_order(loaded, table, memory, query) as pieces:
-            score = loaded.evaluate(table, query=query) if pieces is None else loaded.evaluate_pieces(pieces)
+            if pieces is None:
+                score = loaded.evaluate(table, query=query, extra=extra)
+            else:
+                score = loaded.evaluate_pieces(pieces, extra=extra)
     if as_json:
         _print_json({"model": model, "table": table, "target": loaded.target, "score": score})
     else:
@@ -418,6 +433,7 @@ def _predicted(
     model: "multilayer.model.Model",
     table: str,
     query: str | None,
+    extra: str,
     memory: str | None,
     written: dict[str, Any],
 ) -> Generator[dict[str, "numpy.ndarray"], None, None]:
@@ -430,7 +446,7 @@ def _predicted(
     with streaming.in_order(model, table, memory, query) as pieces:
         parts, query = ([table], query) if pieces is None else (pieces, None)
         for piece in parts:
-            columns = model.predict_columns(piece, query=query)
+            columns = model.predict_columns(piece, query=query, extra=extra)
             written["n_rows"] += len(next(iter(columns.values())))
             written["columns"] = list(columns)
             yield columns
@@ -554,6 +570,25 @@ def _say(label: str, message: str = "") -> None:
     from rich.text import Text
 
     Console(stderr=True).print(Text.assemble((label, "bold red"), " ", message), soft_wrap=True)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """What is passed over in a table, each once, as one message on stderr."""
+    said: set[str] = set()
+    show = warnings.showwarning
+
+    def say(message: Warning | str, category: type[Warning], *more: Any, **others: Any) -> None:
+        if not issubclass(category, TableWarning):
+            show(message, category, *more, **others)
+        elif str(message) not in said:
+            said.add(str(message))
+            _say("warning:", str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TableWarning)
+        warnings.showwarning = say
+        yield
 
 
 def _print(shown: Any) -> None:

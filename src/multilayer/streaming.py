@@ -299,6 +299,7 @@ class Stream:
         of_user = (roles.kinds, roles.declared, roles.infinite, (roles.target, *roles.dropped))
         with _rows_of_sample():
             schema = describe(self.table, self.features, self.sample, *of_user)
+        self.sample = self.table.rows(self.n_aside, self.n_aside + self.n_sample)  # without odd cells
         if roles.declared is None:
             return schema
         left_out = {name: why for name, why in roles.declared.ignored.items() if name in self.table.left_out}

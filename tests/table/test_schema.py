@@ -200,7 +200,7 @@ def test_the_training_table_passes(schema):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"age": [1.5, "n/a", 2]}, "'age' must hold a number .*; row 2 holds 'n/a'. Mend the value"),
+        ({"age": [1.5, "old", 2]}, "'age' must hold a number .*; row 2 holds 'old'. Mend the value"),
         (
             {"age": np.array(["2024-01-01"] * 3, dtype="datetime64[us]")},
             "'age' must hold a number .*; row 1 holds '2024",

@@ -72,6 +72,7 @@ def fit(
     missing: Any = (),
     thousands: str | None = None,
     decimal: str = ".",
+    drop_missing_target: bool = False,
     validation: Any = None,
     groups: Hashable = None,
     time: Hashable = None,
@@ -133,6 +134,7 @@ def fit(
             marks.
         thousands, decimal: separators of numbers in text: "," and "." of 1,234.5. These and `missing` are
             kept in the model, which reads tables to predict in the same way.
+        drop_missing_target: leave out rows that have no target, instead of refusing them.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on an eighth and trains on all others, so that no row is
             lost to validation; with `time`, with one network or too few rows or groups, one fifth.
@@ -192,6 +194,7 @@ def fit(
     if budget := streaming.budget_for(table, memory, notation, query):
         asked = Asked.of(
             target, y, drop, groups, time, sample_weight, validation, exposure, network, notation, declared,
+            drop_missing_target,
             kind=task, aims=aims, class_weight=class_weight, monotone=monotone or {}, quality=quality,
             settings=(members, hidden, epochs, batch_size, lr, patience),
             network_settings=(activation, weight_decay),
@@ -203,6 +206,8 @@ def fit(
     given = Data.read(
         table, target, y, drop, groups, time, sample_weight, exposure, notation, query, declared
     )
+    of_numbers = objective is not None or quantiles is not None
+    given = given.with_numbers("regression" if of_numbers else task, drop_missing=bool(drop_missing_target))
     data = given.by_content()
     task_, schema = _task_and_schema(
         given, data, lambda of: make_task(of.y, task, **aims, weight=of.weight), declared.schema_of
@@ -216,6 +221,8 @@ def fit(
     config = with_network(config, activation, weight_decay)
     n_folding = config.members if config.network == "default" else 1
     parts = split_rows(data, task_, validation, groups, time, seed, n_folding)
+    if parts.valid is not None and parts.how == "as given":
+        parts = replace(parts, valid=parts.valid.as_learnt(schema))
     task_ = task_.in_units_of(parts.train.y, parts.train.weight)
     coded = _code(schema, parts, task_, config, directions, class_weight, seed)
     nets, histories, snapshots = (train_members if config.network == "default" else train_published)(

@@ -13,9 +13,8 @@ from typing import Any
 from multilayer.errors import DataError, extra
 from multilayer.table.database import connect, of_relation, reason_of, sql_text
 from multilayer.table.names import column_names
-from multilayer.table.values import Columns
+from multilayer.table.values import COMMON_MARKS, Columns
 
-MISSING_MARKERS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")  # in text files only
 COMPRESSIONS = ("", ".gz", ".zst")
 CSV_EXTENSIONS = tuple(
     f"{kind}{compression}" for compression in COMPRESSIONS for kind in (".csv", ".tsv", ".txt")
@@ -29,7 +28,7 @@ class Delimited:
     n_blank:   blank lines before the header
     delimiter: of , ; tab and | the one that cuts the header most often
     decimals:  decimal signs that its numbers may have
-    marks:     what stands for missing values, beside `MISSING_MARKERS`
+    marks:     what stands for missing values, beside `COMMON_MARKS`
     more:      further files like it, which follow
     """
 
@@ -61,7 +60,7 @@ class Delimited:
         """The file as a relation of DuckDB, with columns c0, c1, ... of numbers and text."""
         sniffing = {
             "names": "[" + ", ".join(f"'c{i}'" for i in range(len(self.names))) + "]",
-            "auto_type_candidates": "['BIGINT', 'DOUBLE', 'VARCHAR']",  # booleans and dates stay text
+            "auto_type_candidates": "['BIGINT', 'HUGEINT', 'DOUBLE', 'VARCHAR']",  # others stay text
             "sample_size": "-1",  # types hold for the whole file
         }
         found = [(mark, self._source(connection, mark, sniffing).types) for mark in self.decimals]
@@ -80,7 +79,7 @@ class Delimited:
             "delim": sql_text(self.delimiter),
             "quote": "'\"'",
             "escape": "'\"'",
-            "nullstr": "[" + ", ".join(map(sql_text, dict.fromkeys((*MISSING_MARKERS, *self.marks)))) + "]",
+            "nullstr": "[" + ", ".join(map(sql_text, dict.fromkeys((*COMMON_MARKS, *self.marks)))) + "]",
             "hive_partitioning": "false",
             "decimal_separator": sql_text(decimal),
         } | more

@@ -29,7 +29,7 @@ from multilayer.table.delimited import (
 from multilayer.table.frames import of_frame, of_mapping, of_records
 from multilayer.table.names import listed
 from multilayer.table.notation import Notation
-from multilayer.table.notes import Note
+from multilayer.table.notes import Note, Odd
 from multilayer.table.values import Columns
 
 PARQUET_EXTENSIONS = (".parquet", ".pq")
@@ -351,7 +351,20 @@ def _concatenated(tables: Sequence[Columns], paths: Sequence[Path]) -> Columns:
     _refuse_other_names([list(table) for table in tables], paths)
     columns = {name: _stacked(name, [_values(table[name]) for table in tables], paths) for name in tables[0]}
     notes = {name: _common_note(name, tables) for name in dict.fromkeys(n for t in tables for n in t.notes)}
-    return Columns(columns, {name: note for name, note in notes.items() if note is not None})
+    kept = {name: note for name, note in notes.items() if note is not None}
+    return Columns(columns, kept, _odd_of_all(tables))
+
+
+def _odd_of_all(tables: Sequence[Columns]) -> dict[str, Odd]:
+    """Odd cells, their rows counted through all files."""
+    odd: dict[str, Odd] = {}
+    n_before = 0
+    for table in tables:
+        for name, cells in table.odd.items():
+            moved = Odd(cells.n, tuple((n_before + row, text) for row, text in cells.first))
+            odd[name] = moved + odd.get(name)
+        n_before += len(next(iter(table.values())))
+    return odd
 
 
 def _common_note(name: str, tables: Sequence[Columns]) -> Note | None:

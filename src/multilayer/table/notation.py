@@ -13,7 +13,7 @@ from multilayer.errors import ConfigError, nearest
 from multilayer.table.names import column_name, listed
 from multilayer.table.notes import Note
 from multilayer.table.sparse import SparseColumn
-from multilayer.table.values import Columns, Values
+from multilayer.table.values import LARGEST_EXACT, Columns, Values
 
 _DECIMALS = (".", ",", "٫")
 _THOUSANDS = (",", ".", " ", "'", "’", "_", "\u00a0", "\u202f")
@@ -104,7 +104,7 @@ class Notation:
         """
         if numbers is None:
             self.check_names(columns)
-        done = Columns(columns, columns.notes)
+        done = Columns(columns, columns.notes, columns.odd)
         blanked, read = [], []
         for name, values in columns.items():
             marks = self.marks_in(name)
@@ -148,7 +148,9 @@ class Notation:
             return values
         numbers = {text: float(number) for text, number in plain.items() if number is not None}
         read = np.array([numbers.get(text, np.nan) for text in values.tolist()], dtype=np.float64)
-        whole = all(number.is_integer() and abs(number) < 2**53 for number in numbers.values())
+        if any(number.is_integer() and abs(number) > LARGEST_EXACT for number in numbers.values()):
+            return np.array([plain.get(text) for text in values.tolist()], dtype=object)  # every digit
+        whole = all(number.is_integer() for number in numbers.values())
         written_whole = whole and not any(self.decimal in text for text in numbers)
         return read.astype(np.int64) if written_whole and not np.isnan(read).any() else read
 

@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.table.database import is_connection, is_relation, of_connection, of_query, of_relation
-from multilayer.table.delimited import MISSING_MARKERS
 from multilayer.table.files import Files
 from multilayer.table.frames import is_sparse, of_array, of_frame, of_mapping, of_records, of_sparse
 from multilayer.table.names import listed
 from multilayer.table.notation import Notation
-from multilayer.table.notes import Note
+from multilayer.table.notes import Note, Odd
 from multilayer.table.sparse import SparseColumn
 from multilayer.table.values import Columns
 
-__all__ = ["MISSING_MARKERS", "Table", "listed", "read_source", "read_table"]
+__all__ = ["Table", "listed", "read_source", "read_table"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +30,11 @@ class Table:
         int64           whole numbers, none missing
         bool            none missing
         datetime64[us]  dates and times (UTC where a time zone was given); NaT is missing
-        object          text; None is missing
+        object          text; None is missing. Whole numbers of which a float would lose digits are text, too
         or a `SparseColumn`, which `table[name]` writes out as one of the above
     notes: name -> what the column's type said beside its values: zone of dates, order of levels, meaning of
         seconds; a name that is no column is without effect
+    odd: name -> cells that were made missing, as they are not what the others of their column are
     remarks: what was done in reading for the user, in words
 
     Raises:
@@ -49,6 +49,7 @@ class Table:
 
     columns: Mapping[str, NDArray[Any] | SparseColumn]
     notes: Mapping[str, Note] = field(default_factory=dict)
+    odd: Mapping[str, Odd] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,7 +94,9 @@ class Table:
         """The same columns under these names, one for each."""
         new = dict(zip(self.names, names, strict=True))
         notes = {new[name]: note for name, note in self.notes.items() if name in new}
-        return replace(self, columns={new[name]: self.columns[name] for name in self.names}, notes=notes)
+        odd = {new[name]: cells for name, cells in self.odd.items() if name in new}
+        columns = {new[name]: self.columns[name] for name in self.names}
+        return replace(self, columns=columns, notes=notes, odd=odd)
 
     @property
     def is_sparse(self) -> bool:
@@ -187,7 +190,7 @@ def read_source(
     columns, more = notation.read(found, numbers, others)
     if isinstance(source, Table) and not more:
         return source
-    table = Table(dict(columns), columns.notes, (*remarks, *more))
+    table = Table(dict(columns), columns.notes, columns.odd, (*remarks, *more))
     if table.n_rows == 0:
         where = f" {str(source)!r}" if isinstance(source, str | Path) else ""
         raise DataError(f"A table needs at least one row; the table{where} has column names and no rows.")
@@ -213,7 +216,7 @@ def _columns(
 
 def _in_memory(source: Any, unread: Collection[str]) -> tuple[Columns, list[str]]:
     if isinstance(source, Table):
-        return Columns(source.columns, source.notes), list(source.remarks)
+        return Columns(source.columns, source.notes, source.odd), list(source.remarks)
     if is_relation(source):
         return of_relation(source, unread), []
     if isinstance(source, Mapping):

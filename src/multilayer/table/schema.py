@@ -16,11 +16,14 @@ from multilayer.table.convert import (
     as_dates,
     as_levels,
     as_numbers,
+    distinct_texts,
     is_missing,
+    level_finder,
 )
 from multilayer.table.dates import Dates, days
 from multilayer.table.infer import count_levels, declare, describe, frequent_levels
-from multilayer.table.names import column_name
+from multilayer.table.names import column_name, is_index_name
+from multilayer.table.odd_cells import as_learnt, without_odd_cells
 from multilayer.table.read import Table, listed, read_table
 
 __all__ = [
@@ -31,15 +34,18 @@ __all__ = [
     "Schema",
     "as_booleans",
     "as_dates",
+    "as_learnt",
     "as_levels",
     "as_numbers",
     "check",
     "count_levels",
     "days",
+    "declare",
     "declared_schema",
     "frequent_levels",
     "infer_schema",
     "is_missing",
+    "without_odd_cells",
 ]
 
 Kinds = Mapping[Any, Any]  # name -> a `Kind`, or the levels of an ordered category, lowest first
@@ -47,6 +53,8 @@ Kinds = Mapping[Any, Any]  # name -> a `Kind`, or the levels of an ordered categ
 LEFT_OUT = "left out"
 _MOST_SHOWN = 50  # columns of a printed schema
 _MOST_NAMED = 30  # columns whose values differ, in an error
+MANY_NEW = 2  # levels: one that was never seen comes up by itself
+NEARLY = 0.95  # of the cells
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Schema:
     A schema is never changed: `replace` and `without` give edited ones, and `ml.fit(schema=...)` takes what
     they say of kinds, and measures ranges and levels again.
 
-    ignored: name -> "constant", "all missing", "no finite value" or "left out"
+    ignored: name -> "constant", "all missing", "no finite value", "left out", or that it is an identifier
 
     >>> schema = infer_schema({"rooms": [3, 4, 4], "zip": [150, 170, 150], "floor": [1, 1, 1]})
     >>> schema.names, schema["rooms"].high, schema.ignored
@@ -209,8 +217,10 @@ def infer_schema(table: Any, *, kinds: Kinds | None = None, infinite: Infinite =
     The type of a column decides where it tells: an ordered categorical or an enum is ordered, other
     categoricals are categories, a timedelta is a duration. Text that reads wholly as true/false, t/f, yes/no
     or y/n is boolean, wholly as numbers is number (but not with leading zeros: "01234" is a code), wholly as
-    dates of one format date, as times of day (08:15) time, as durations ("1 days 02:00:00") duration. Text
-    with several words in most values, mostly distinct, is text; other text is category.
+    dates of one format date, as times of day (08:15) time, as durations ("1 days 02:00:00") duration. Numbers
+    may have a unit that is the same throughout ("3 kg", "$3", "3 %"), and separators. A few cells that are
+    nothing of the kind (one in 20, at most) are missing, and named. Text with several words in most values,
+    mostly distinct, is text; other text is category.
 
     Args:
         table: anything that `read_table` takes.
@@ -237,6 +247,7 @@ def infer_schema(table: Any, *, kinds: Kinds | None = None, infinite: Infinite =
                 f"{nearest(name, table.columns)} Its columns: {listed(table.columns)}."
             )
     declared = {name: declare(name, kind) for name, kind in kinds.items()}
+    table = without_odd_cells(table, declared)
     found = {name: describe(table, name, declared.get(name), infinite) for name in table.names}
     return _of(found, {})
 
@@ -267,6 +278,7 @@ def declared_schema(
     if problems:
         raise SchemaError("\n".join(problems))
     columns = [column for column in schema.columns if column.name in table.columns]
+    table = without_odd_cells(table, {column.name: column for column in columns})
     found = {column.name: describe(table, column.name, column, infinite) for column in columns}
     return _of(found, {name: why for name, why in schema.ignored.items() if name in table.columns})
 
@@ -299,8 +311,7 @@ def check(table: Table, schema: Schema, *, allowed_extra: Collection[str] = ()) 
     ...
     multilayer.errors.SchemaError: The model was fitted with the column 'rooms', which this table lacks. ...
     """
-    known = {*schema.names, *schema.ignored, *allowed_extra}
-    extra = [name for name in table.names if name not in known]
+    extra = extra_columns(table, schema, allowed_extra)
     absent = [name for name in schema.names if name not in table.columns]
     problems = list(_differences(absent, extra, "The model was fitted with", "The model was fitted without"))
     wrong = list(_wrong_values(table, schema))
@@ -309,6 +320,34 @@ def check(table: Table, schema: Schema, *, allowed_extra: Collection[str] = ()) 
         problems.append(f"So do {len(wrong) - _MOST_NAMED} more columns.")
     if problems:
         raise SchemaError("\n".join(problems))
+
+
+def extra_columns(table: Table, schema: Schema, allowed: Collection[str] = ()) -> list[str]:
+    """Names of columns that were not there at fit; the row numbers that pandas writes into files are none."""
+    known = {*schema.names, *schema.ignored, *allowed}
+    return [name for name in table.names if name not in known and not is_index_name(name)]
+
+
+def strange_columns(table: Table, schema: Schema) -> list[str]:
+    """A sentence on each category that holds hardly a level of the fit, though most were frequent there."""
+    said = []
+    for column in schema.columns:
+        if column.kind not in ("category", "ordered") or 2 * len(column.levels) < column.n_unique:
+            continue
+        levels = as_levels(column, table[column.name])
+        distinct = distinct_texts(levels)
+        known = level_finder(column.levels)
+        new = [level for level in distinct if known(level) is None]
+        if len(new) < MANY_NEW or sum(level in set(new) for level in levels.tolist()) < NEARLY * sum(
+            level is not None for level in levels.tolist()
+        ):
+            continue
+        said.append(
+            f"column {column.name!r} holds levels that were not there at fit, such as {listed(new, 3)}, and "
+            f"hardly "
+            f"any that were, such as {listed(column.levels, 3)}"
+        )
+    return said
 
 
 def _differences(absent: Sequence[str], extra: Sequence[str], having: str, lacking: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Tasks with classes: one of two, one of several, or several labels that each hold or not."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -329,16 +330,21 @@ def as_labels(y: Array) -> list[Label]:
 
 
 def encode_labels(y: Array, labels: tuple[Label, ...]) -> NDArray[np.int64]:
-    """The place of each label among labels; text and numbers that look alike are the same label.
+    """The place of each label among labels; True and "True", 1, "1" and 1.0 are the same label.
 
     Raises:
         DataError: a label that is not there.
+
+    >>> encode_labels(np.array(["False", "true"], dtype=object), (False, True))
+    array([0, 1])
     """
-    codes = {label: code for code, label in enumerate(labels)}
-    came = as_labels(y)
-    if any(isinstance(label, str) for label in labels):
-        came = [str(label) for label in came]
-    strange = sorted({str(label) for label in came if label not in codes})
+    exact = {_key(label): code for code, label in enumerate(labels)}
+    alike: dict[str, int] = {}
+    for code, label in enumerate(labels):
+        alike.setdefault(_value_text(label), code)
+    distinct = dict.fromkeys(came := as_labels(y))
+    codes = {label: exact.get(_key(label), alike.get(_value_text(label))) for label in distinct}
+    strange = sorted(str(label) for label, code in codes.items() if code is None)
     if strange:
         known = ", ".join(str(label) for label in labels[:10])
         raise DataError(
@@ -346,6 +352,19 @@ def encode_labels(y: Array, labels: tuple[Label, ...]) -> NDArray[np.int64]:
             f"got {', '.join(strange[:5])}. Remove these rows, or fit again with them."
         )
     return np.array([codes[label] for label in came], dtype=np.int64)
+
+
+def _key(label: Label) -> tuple[bool, Label]:
+    """What tells a label of text from a number; True from 1 it does not."""
+    return isinstance(label, str), label
+
+
+def _value_text(label: Label) -> str:
+    """One text for labels of the same truth value or whole number."""
+    text = str(label)
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    return text.partition(".")[0] if re.fullmatch(r"-?(0|[1-9]\d*)\.0+", text, re.ASCII) else text
 
 
 def loss_weight(
