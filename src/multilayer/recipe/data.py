@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from multilayer.errors import ConfigError, DataError, nearest, warn
 from multilayer.model import check_exposure, check_weights, per_unit
 from multilayer.table.column import NUMERIC, Column, Infinite
+from multilayer.table.convert import has_lost_digits
+from multilayer.table.infer import is_written_index
 from multilayer.table.moments import moments
 from multilayer.table.names import column_name, listed
 from multilayer.table.nested import as_at_fit
@@ -272,6 +274,8 @@ class Data:
         if self.features.is_sparse and self.n_rows * len(self.features.names) > MOST_WRITTEN_OUT:
             return self
         features = [self.features[name] for name in self.features.names]
+        told = zip(self.features.names, features, strict=True)
+        features = [values for name, values in told if not is_written_index(name, values)] or features
         y: NDArray[Any] = self.y
         targets = [y] if y.dtype.names is None else [y[name] for name in y.dtype.names]
         more = [values for values in (self.groups, self.time) if values is not None]
@@ -305,6 +309,8 @@ def _read_target(name: str, y: NDArray[Any], task: str | None, *, beside: bool) 
         if task == "regression" or (len(present) and guess_kind(present)[0] == "regression"):
             writing = Writing(column.unit, column.thousands, column.decimal)
             return _TargetRead(numbers, odd, writing.in_words)
+    if task not in (None, "regression") and has_lost_digits(y):
+        return _TargetRead(y, None, "beyond 2^53 that came as floats: their last digits were lost")
     return _TargetRead(y if beside else without_signs(y))
 
 

@@ -168,6 +168,26 @@ def as_levels(column: Column, values: NDArray[Any]) -> NDArray[np.object_]:
     return levels
 
 
+LARGEST_EXACT = 2.0**53  # beyond it, a float may stand for several whole numbers
+
+
+def has_lost_digits(values: NDArray[Any]) -> bool:
+    """Whether it is whole numbers so large that their last digits were lost when they became floats.
+
+    >>> has_lost_digits(np.array([2.0**60, np.nan])), has_lost_digits(np.array([2**60]))
+    (True, False)
+    """
+    if values.dtype.kind != "f":
+        return False
+    present = values[np.isfinite(values)]
+    return bool((np.abs(present) > LARGEST_EXACT).any() and (present == np.round(present)).all())
+
+
+def is_wide(level: str) -> bool:
+    """Whether a level is a whole number of which a float would lose digits."""
+    return level.removeprefix("-").isdigit() and abs(int(level)) > LARGEST_EXACT
+
+
 def level_finder(levels: Sequence[str]) -> Callable[[str], str | None]:
     """What finds a level by a text: the same, or one of the same value, as True for true, 1.0 for 1.
 

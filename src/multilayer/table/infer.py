@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, SchemaError
 from multilayer.table.column import AS_WRITTEN, NUMERIC, Column, Infinite, check_kind
-from multilayer.table.convert import CONVERSIONS, as_levels, distinct_texts, is_missing, shortest_text
+from multilayer.table.convert import (
+    CONVERSIONS,
+    as_levels,
+    distinct_texts,
+    has_lost_digits,
+    is_missing,
+    shortest_text,
+)
 from multilayer.table.dates import date_format, days, time_zone
 from multilayer.table.names import is_index_name
 from multilayer.table.notes import Note
@@ -72,8 +79,7 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     """Why a column that tells rows apart is left out; numbers that may do so stay, and are said to."""
     n_cells = len(values) - column.n_missing
     whole = column.kind == "number" and column.n_unique == len(values) and _are_whole(values)
-    is_index = whole and values.dtype.kind == "i" and is_index_name(column.name)
-    if is_index and column.low is not None and column.low >= 0:
+    if is_written_index(column.name, values):
         return "row numbers, as pandas writes its index"
     if n_cells < FEWEST_IDENTIFIED or column.n_missing > len(values) - n_cells * IDENTIFIED:
         return column
@@ -87,6 +93,13 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     what = "consecutive numbers" if consecutive else "whole numbers, each of them once"
     said = f"{what}, as an identifier's: if it is one, drop=[{column.name!r}] leaves it out"
     return replace(column, reason="; ".join(filter(None, (column.reason, said))))
+
+
+def is_written_index(name: str, values: NDArray[Any]) -> bool:
+    """Whether a column is the index that pandas wrote into a file: by its name, and as it tells rows apart."""
+    if not is_index_name(name) or values.dtype.kind != "i":
+        return False
+    return bool(values.min() >= 0) and len(np.unique(values)) == len(values)
 
 
 def _are_whole(values: NDArray[Any]) -> bool:
@@ -187,6 +200,9 @@ def _measured(column: Column, values: NDArray[Any]) -> Column:
         counts = count_levels(as_levels(column, values))
         if column.kind == "ordered":
             return _within_order(replace(column, n_unique=len(counts)), values, counts)
+        if has_lost_digits(values):
+            lost = "the last digits of its numbers beyond 2^53 were lost, as they came as floats"
+            column = replace(column, reason="; ".join(filter(None, (column.reason, lost))))
         return replace(column, n_unique=len(counts), levels=frequent_levels(counts, len(values)))
     if column.kind == "text":
         texts = distinct_texts(as_levels(column, values))

@@ -17,7 +17,9 @@ from multilayer.table.convert import (
     as_levels,
     as_numbers,
     distinct_texts,
+    has_lost_digits,
     is_missing,
+    is_wide,
     level_finder,
 )
 from multilayer.table.dates import Dates, days
@@ -370,7 +372,17 @@ def _differences(absent: Sequence[str], extra: Sequence[str], having: str, lacki
 def _wrong_values(table: Table, schema: Schema) -> Iterator[str]:
     """A sentence on each column with a value that is not of its kind."""
     for column in schema.columns:
-        if column.name in table.columns and CONVERSIONS[column.kind] is not as_levels:
+        if column.name not in table.columns:
+            continue
+        if CONVERSIONS[column.kind] is as_levels:
+            if any(map(is_wide, column.levels)) and has_lost_digits(table[column.name]):
+                yield (
+                    f"Column {column.name!r} held whole numbers beyond 2^53 at fit and holds floats now, "
+                    f"which have "
+                    "lost their last digits. Keep them whole: as Int64 (pandas), as text, or without "
+                    "missing values."
+                )
+        else:
             try:
                 CONVERSIONS[column.kind](column, table[column.name])
             except SchemaError as error:

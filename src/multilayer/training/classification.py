@@ -342,6 +342,13 @@ def encode_labels(y: Array, labels: tuple[Label, ...]) -> NDArray[np.int64]:
     alike: dict[str, int] = {}
     for code, label in enumerate(labels):
         alike.setdefault(_value_text(label), code)
+    wide = any(isinstance(label, int) and abs(label) > LARGEST_WHOLE for label in labels)
+    if wide and y.dtype.kind == "f" and (np.abs(y) > LARGEST_WHOLE).any():
+        raise DataError(
+            "the labels were whole numbers beyond 2^53 at fit and are floats now, which have lost their "
+            "last digits. "
+            "Keep them whole: as Int64 (pandas), as text, or without missing values."
+        )
     distinct = dict.fromkeys(came := as_labels(y))
     codes = {label: exact.get(_key(label), alike.get(_value_text(label))) for label in distinct}
     strange = sorted(str(label) for label, code in codes.items() if code is None)
