@@ -1,14 +1,16 @@
 """Files as columns: text, Parquet, JSON, Arrow, databases; one, several, a folder of them, a pattern."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from multilayer.errors import ConfigError, DataError, extra, nearest
+from multilayer.table.arrow_schema import ArrowField, arrow_fields
 from multilayer.table.database import (
     DATABASE_EXTENSIONS,
     connect,
@@ -27,7 +29,7 @@ from multilayer.table.delimited import (
     opened,
 )
 from multilayer.table.frames import of_frame, of_mapping, of_records
-from multilayer.table.names import listed
+from multilayer.table.names import column_name, listed
 from multilayer.table.notation import Notation
 from multilayer.table.notes import Note, Odd
 from multilayer.table.values import Columns
@@ -37,6 +39,12 @@ JSON_EXTENSIONS = tuple(
     f"{kind}{gz}" for kind in (".jsonl", ".ndjson", ".json") for gz in ("", ".gz", ".zst")
 )
 ARROW_EXTENSIONS = (".arrow", ".feather", ".ipc")
+_INTERVALS = {  # SQL of a duration from a whole number
+    "s": "to_seconds({})",
+    "ms": "to_microseconds({} * 1000)",
+    "us": "to_microseconds({})",
+    "ns": "to_microseconds({} // 1000)",
+}
 _KINDS = {
     "text": CSV_EXTENSIONS,
     "Parquet": PARQUET_EXTENSIONS,
@@ -105,7 +113,10 @@ class Files:
         if self.kind == "Parquet":
             with connect() as connection, file_errors(self.paths[0], "a Parquet file"):
                 relation, names = self.parquet(connection)
-                return of_relation(relation, unread, names), notes
+                columns = of_relation(relation, unread, names)
+                for name, note in self.parquet_notes(connection).items():
+                    columns = columns.noted(name, note)
+                return columns, notes + self._lost_orders(connection)
         if self.kind == "JSON":
             return self._json(unread), notes
         tables = [self._one(path, notation, unread) for path in self.paths]
@@ -154,11 +165,55 @@ class Files:
         folders = self._partitions()
         options = f"union_by_name = {len(self.paths) > 1}, hive_partitioning = {bool(folders)}"
         relation = connection.sql(f"SELECT * FROM read_parquet({paths}, {options})")
+        relation = _with_durations(relation, names[0], self._arrow_fields(connection))
         if not folders:
             return relation, names[0]
         added = [name for name in folders if name not in names[0]]  # and none of folders above the root
         kept = [*relation.columns[: len(names[0])], *added]
         return relation.project(", ".join(map(sql_name, kept))), [*names[0], *added]
+
+    def _arrow_fields(self, connection: Any) -> dict[str, ArrowField]:
+        """What the Arrow schema of the files says of columns; an error if units differ."""
+        of_files = [_arrow_fields(connection, path) for path in self.paths]
+        for path, fields in zip(self.paths, of_files, strict=True):
+            units = {name: field.unit for name, field in fields.items() if field.unit}
+            if units != {name: field.unit for name, field in of_files[0].items() if field.unit}:
+                raise DataError(
+                    "Files that make up a table must have durations in the same units; "
+                    f"{str(self.paths[0])!r} and {str(path)!r} differ. Write one of them anew, or read them "
+                    f"apart."
+                )
+        return of_files[0]
+
+    def parquet_notes(self, connection: Any) -> dict[str, Note]:
+        """Notes of columns of which the Arrow schema tells more than Parquet: zones, categories, orders."""
+        notes = {}
+        for name, field in self._arrow_fields(connection).items():
+            if field.is_dictionary:
+                levels = self._levels(name, field) if field.is_ordered else None
+                notes[column_name(name)] = Note("ordered", levels=levels) if levels else Note("category")
+            elif field.zone is not None:
+                notes[column_name(name)] = Note("date", zone=field.zone)
+        return notes
+
+    def _lost_orders(self, connection: Any) -> list[str]:
+        fields = self._arrow_fields(connection).items()
+        lost = [name for name, field in fields if field.is_ordered and not self._levels(name, field)]
+        return [f"the order of {listed(lost)} is not known without PyArrow"] if lost else []
+
+    def _levels(self, name: str, field: ArrowField) -> tuple[Any, ...] | None:
+        """The levels of an ordered category, in their order."""
+        if field.levels is not None:
+            return field.levels
+        try:
+            parquet: Any = import_module("pyarrow.parquet")
+        except ImportError:
+            return None
+        file = parquet.ParquetFile(self.paths[0])
+        if not file.num_row_groups:
+            return None
+        chunk = file.read_row_group(0, columns=[name]).column(0).chunk(0)
+        return tuple(chunk.dictionary.to_pylist()) if hasattr(chunk, "dictionary") else None
 
     def _partitions(self) -> list[str]:
         """Names of columns in names of folders, as `year` in year=2024, below the root."""
@@ -254,6 +309,25 @@ def _parquet_names(connection: Any, path: Path) -> list[str]:
         while to_skip:  # what a list or a struct consists of
             to_skip += next(rows)[1] - 1
     return names
+
+
+def _arrow_fields(connection: Any, path: Path) -> dict[str, ArrowField]:
+    with file_errors(path, "a Parquet file"):
+        metadata = f"parquet_kv_metadata({literal_path(path)})"
+        query = f"SELECT value FROM {metadata} WHERE key = 'ARROW:schema'::BLOB"
+        found = connection.sql(query).fetchall()
+    return arrow_fields(bytes(found[0][0])) if found else {}
+
+
+def _with_durations(relation: Any, names: Sequence[str], fields: Mapping[str, ArrowField]) -> Any:
+    """The relation with durations, which Parquet holds as whole numbers, as such."""
+    if not any(field.unit for field in fields.values()):
+        return relation
+    columns = [sql_name(name) for name in relation.columns]
+    for i, name in enumerate(names):
+        if name in fields and fields[name].unit and str(relation.types[i]) == "BIGINT":
+            columns[i] = f"{_INTERVALS[str(fields[name].unit)].format(columns[i])} AS {columns[i]}"
+    return relation.project(", ".join(columns))
 
 
 def _json_lines(path: Path) -> Iterator[Any]:

@@ -96,7 +96,7 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
 
 
 def is_written_index(name: str, values: NDArray[Any]) -> bool:
-    """Whether a column is the index that pandas wrote into a file: by its name, and as it tells rows apart."""
+    """Whether a column is an index that pandas wrote into a file: by its name, and as all rows differ."""
     if not is_index_name(name) or values.dtype.kind != "i":
         return False
     return bool(values.min() >= 0) and len(np.unique(values)) == len(values)

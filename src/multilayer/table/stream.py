@@ -463,6 +463,9 @@ def _copy(
     by = f" ORDER BY {', '.join(order)}" if order else ""
     connection.execute(f"CREATE TABLE d.rows AS SELECT {kept} FROM ({query}){of_weight}{by}")
     notes = {name: note for name in wanted if (note := note_of_sql(columns[name][1])) is not None}
+    if source.files.kind == "Parquet":
+        told = source.files.parquet_notes(connection)
+        notes |= {name: note for name, note in told.items() if name in wanted}
     left_out = tuple(name for name in names if name in leave_out)
     n_aside = 0 if aside is None else _n_aside(connection, aside)
     return _Copied(tuple(wanted), left_out, notes, n_aside)
