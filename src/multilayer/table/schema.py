@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from multilayer.errors import ConfigError, DataError, SchemaError, nearest
-from multilayer.table.column import NUMERIC, Column, Infinite, Kind, check_kind
+from multilayer.table.column import NUMERIC, Column, Infinite, Kind
+from multilayer.table.column_json import column_from_json, column_to_json
 from multilayer.table.convert import (
     CONVERSIONS,
     as_booleans,
@@ -156,17 +157,26 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """The schema in dicts, lists, texts and numbers."""
         return {
-            "columns": [asdict(column) | {"levels": list(column.levels)} for column in self.columns],
+            "columns": list(map(column_to_json, self.columns)),
             "ignored": dict(self.ignored),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Schema":
-        """The schema that `to_json` wrote."""
-        columns = (
-            Column(**{**column, "levels": tuple(column.get("levels", ()))}) for column in data["columns"]
-        )
-        return cls(tuple(columns), dict(data.get("ignored", {})))
+        """The schema that `to_json` wrote, edited or not.
+
+        Raises:
+            ConfigError: a column is described twice or in a way that `kinds` would refuse, too.
+        """
+        columns = tuple(map(column_from_json, data["columns"]))
+        schema = cls(columns, dict(data.get("ignored", {})))
+        repeated = [name for name, n in Counter([*schema.names, *schema.ignored]).items() if n > 1]
+        if repeated:
+            raise ConfigError(
+                f"A schema must describe each column once; {listed(repeated)} is there more than once. "
+                f"Remove one."
+            )
+        return schema
 
     @classmethod
     def load(cls, path: str | Path) -> "Schema":
@@ -177,10 +187,7 @@ class Schema:
         """
         rule = "A schema must be a JSON file that `multilayer schema --out` wrote, edited or not;"
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-            for column in data["columns"]:
-                check_kind(column["name"], column["kind"])
-            return cls.from_json(data)
+            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
         except ConfigError:
             raise
         except OSError as error:
