@@ -179,7 +179,8 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
                --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,
                --kind size=S<M<L --schema s.json --infinite clip
                --monotone size=increasing --monotone a=b=decreasing --network tabm
-               --class-weight 1=5 --exposure e --threshold 0.3 --memory 2GiB --drop-missing-target"""
+               --class-weight 1=5 --exposure e --threshold 0.3 --memory 2GiB --drop-missing-target
+               --encoding latin-1 --no-header"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -212,6 +213,8 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "threshold": 0.3,
         "memory": "2GiB",
         "drop_missing_target": True,
+        "encoding": "latin-1",
+        "header": False,
     }
 
 
@@ -389,6 +392,29 @@ def test_an_extra_column_is_a_warning_unless_it_is_refused(model: Path) -> None:
     assert result.stderr == "warning: Columns that were not there at fit are not used: 'floor'.\n"
     assert run("predict", model, "new.csv", "--extra", "ignore").stderr == ""
     assert "'floor', which this table has" in refused("predict", model, "new.csv", "--extra", "error")
+
+
+def test_a_dash_is_standard_input(model: Path) -> None:
+    write_csv("new.csv", {"size": [50.0, 60.0], "city": ["Bonn", "Kiel"]})
+    content = Path("new.csv").read_bytes()
+
+    piped = CliRunner().invoke(cli.app, ["predict", str(model), "-"], input=content)
+    assert (piped.exit_code, piped.stdout) == (0, done("predict", model, "new.csv").stdout)
+    schema = CliRunner().invoke(cli.app, ["schema", "-", "--json"], input=content)
+    assert [column["name"] for column in json.loads(schema.stdout)["columns"]] == ["size", "city"]
+    empty = CliRunner().invoke(cli.app, ["predict", str(model), "-"], input=b"")
+    assert empty.exit_code == 2 and "standard input is empty" in empty.stderr
+
+
+def test_a_file_of_another_encoding_without_names() -> None:
+    lines = [f"{'José' if k % 2 else 'Åsa'};{k};{k / 2}" for k in range(40)]
+    Path("t.txt").write_bytes("\n".join(lines).encode("cp1252"))
+    reading = ("--encoding", "cp1252", "--no-header")
+
+    shown = done("schema", "t.txt", "--out", "s.json", *reading).stdout
+    assert "--encoding cp1252 --no-header" in shown and "Åsa" in shown
+    done("fit", "t.txt", "--target", 2, "--epochs", 1, "--members", 1, "--out", "m.mlp", *reading)
+    assert len(done("predict", "m.mlp", "t.txt").stdout.splitlines()) == 41
 
 
 def test_rows_without_a_target_are_left_out_when_asked() -> None:

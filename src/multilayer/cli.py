@@ -71,7 +71,8 @@ TableArgument = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="A .csv, .tsv, .parquet, .jsonl, .arrow or .duckdb file, a folder, or a quoted pattern.",
+        help="A .csv, .tsv, .parquet, .jsonl, .arrow, .xlsx or .duckdb file, a .zip of one, a folder, "
+        "a quoted pattern, or - for standard input.",
     ),
 ]
 QueryOption = Annotated[
@@ -88,6 +89,12 @@ ThousandsOption = Annotated[
     str | None, typer.Option(metavar="SIGN", help="What separates thousands: , of 1,234.5.")
 ]
 DecimalOption = Annotated[str, typer.Option(metavar="SIGN", help="The decimal sign: , of 2,5.")]
+EncodingOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of text files that are not UTF-8, such as latin-1.")
+]
+HeaderOption = Annotated[
+    bool, typer.Option("--header/--no-header", metavar="", help="Whether text files begin with column names.")
+]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` saved.")]
 KIND_HELP = (
     "Read a column as number, boolean, category, ordered, date, time, duration or text, or as an ordered "
@@ -208,6 +215,8 @@ def fit(
     missing: MissingOption = None,
     thousands: ThousandsOption = None,
     decimal: DecimalOption = ".",
+    encoding: EncodingOption = None,
+    header: HeaderOption = True,
     drop_missing_target: Annotated[
         bool, typer.Option("--drop-missing-target", metavar="", help="Leave out rows that have no target.")
     ] = False,
@@ -241,16 +250,18 @@ def fit(
     """Train a model on TABLE and save it."""
     path = Path(out) if out else Path(_stem(table) + ".mlp")
     drops, kinds = names_of(drop or []), kinds_of(kind or [])
-    with _progress(f"reading {table}") as after_epoch:
+    others = [schema] if schema else []
+    with _source(table, *others) as source, _progress(f"reading {table}") as after_epoch:
         from multilayer import recipe
 
         _check_out(path, sources=(table,))
         model = recipe.fit(
-            table, query=query, target=target if len(target) > 1 else target[0], task=task,
+            source, query=query, target=target if len(target) > 1 else target[0], task=task,
             objective=objective, quantiles=numbers_of("--quantiles", quantiles),
             class_weight=class_weight_of(class_weight), exposure=exposure, threshold=threshold_of(threshold),
             drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=marks_of(missing or []),
-            thousands=thousands, decimal=decimal, drop_missing_target=drop_missing_target,
+            thousands=thousands, decimal=decimal, encoding=encoding, header=header,
+            drop_missing_target=drop_missing_target,
             groups=group, time=time,
             monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
@@ -286,8 +297,9 @@ def predict(
         _check_out(path, sources=(model, table))
     written: dict[str, Any] = {"out": out, "n_rows": 0, "columns": []}
     with (
+        _source(table, model) as source,
         _progress(f"predicting {table}"),
-        closing(_predicted(_load(model), table, query, extra, memory, written)) as parts,
+        closing(_predicted(_load(model), source, query, extra, memory, written)) as parts,
     ):
         if path:
             _write_predictions(parts, path)
@@ -311,13 +323,13 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Score a model on TABLE, which must hold the target column."""
-    with _progress(f"evaluating {table}"):
+    with _source(table, model) as source, _progress(f"evaluating {table}"):
         from multilayer import streaming
 
         loaded = _load(model)
-        with streaming.in_order(loaded, table, memory, query) as pieces:
+        with streaming.in_order(loaded, source, memory, query) as pieces:
             if pieces is None:
-                score = loaded.evaluate(table, query=query, extra=extra)
+                score = loaded.evaluate(source, query=query, extra=extra)
             else:
                 score = loaded.evaluate_pieces(pieces, extra=extra)
     if as_json:
@@ -330,6 +342,7 @@ def evaluate(
 @app.command()
 def inspect(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Show what a model file holds: columns, network, training, score."""
+    _check_files(model)
     loaded = _load(model)
     if as_json:
         _print_json({"model": model, **_facts(loaded), "schema": loaded.schema.to_json()})
@@ -348,19 +361,22 @@ def schema(
     missing: MissingOption = None,
     thousands: ThousandsOption = None,
     decimal: DecimalOption = ".",
+    encoding: EncodingOption = None,
+    header: HeaderOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each column of TABLE is taken for."""
     path = Path(out) if out else None
     if path:
         _check_out(path, sources=(table,))
-    with _progress(f"reading {table}"):
+    with _source(table) as source, _progress(f"reading {table}"):
         from multilayer.table.read import read_table
         from multilayer.table.schema import infer_schema
 
         read = read_table(
-            table, query=query, missing=marks_of(missing or []), thousands=thousands, decimal=decimal
-        )
+            source, query=query, missing=marks_of(missing or []), thousands=thousands, decimal=decimal,
+            encoding=encoding, header=header,
+        )  # fmt: skip
         found = infer_schema(read, kinds=kinds_of(kind or []))
     if path:
         from multilayer.model import write_atomically
@@ -372,10 +388,13 @@ def schema(
         return
     _print(str(found))
     if path:
-        given = {"--query": query, "--thousands": thousands, "--decimal": decimal if decimal != "." else None}
+        given = {
+            "--query": query, "--thousands": thousands, "--decimal": decimal if decimal != "." else None,
+            "--encoding": encoding,
+        }  # fmt: skip
         options = [(name, value) for name, value in given.items() if value is not None]
         options += [("--missing", marks) for marks in missing or []]
-        reading = [part for option in options for part in option]
+        reading = [part for option in options for part in option] + ([] if header else ["--no-header"])
         command = shlex.join(["multilayer", "fit", table, "--schema", str(path), *reading])
         _print(f"\nSaved in {path}. To use it: {command}")
 
@@ -417,10 +436,39 @@ def _stem(table: str) -> str:
     >>> _stem("data/houses.csv.gz"), _stem("sales.2024.parquet"), _stem("sales/*.csv")
     ('houses', 'sales.2024', 'sales')
     """
-    path = Path(table)
+    path = Path("model" if table == "-" else table)
     while any(sign in path.name for sign in "*?["):
         path = path.parent
     return Path(path.name.removesuffix(".gz").removesuffix(".zst")).stem or "model"
+
+
+def _check_files(*names: str) -> None:
+    """Refuse names of files that are not there, while that takes no time: before PyTorch is loaded."""
+    if "torch" in sys.modules:  # nothing is gained, and whoever reads them says what is wrong
+        return
+    from multilayer.table.paths import check_source
+
+    for name in names:
+        check_source(name)
+
+
+@contextmanager
+def _source(table: str, *others: str) -> Iterator[str]:
+    """The name of a table, checked before PyTorch is loaded; of standard input, that of a copy.
+
+    others: further files that are to be read
+    """
+    _check_files(*others, *([] if table == "-" else [table]))
+    if table != "-":
+        yield table
+        return
+    from multilayer.table.plain_text import of_stream
+
+    copy = of_stream(typer.get_binary_stream("stdin"))
+    try:
+        yield str(copy.path)
+    finally:
+        copy.remove()
 
 
 def _load(path: str) -> "multilayer.model.Model":

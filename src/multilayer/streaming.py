@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -543,9 +543,7 @@ def in_order(
     """The pieces of a table larger than memory that a model is for, in the order of its rows; None if it
     fits, or is the result of a query.
     """
-    budget = budget_for(
-        source, memory, Notation(model.notation.missing, decimal=model.notation.decimal), query
-    )
+    budget = budget_for(source, memory, replace(model.notation, missing_in={}, thousands=None), query)
     if budget is None:
         yield None
         return

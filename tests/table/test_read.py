@@ -173,7 +173,7 @@ def test_whole_numbers_too_wide_for_a_float_keep_every_digit(tmp_path):
             "cannot be read: Compressed file ended",
         ),
         ("t.parquet", b"not parquet at all", "cannot be read as a Parquet file"),
-        ("t.xlsx", b"PK", r"must end in .csv, .*; got '.*t.xlsx'"),
+        ("t.xls", b"PK", r"must end in .csv, .*; got '.*t.xls'"),
     ],
 )
 def test_refuses_a_file_that_is_no_table(tmp_path, name, content, message):

@@ -72,6 +72,8 @@ def fit(
     missing: Any = (),
     thousands: str | None = None,
     decimal: str = ".",
+    encoding: str | None = None,
+    header: bool = True,
     drop_missing_target: bool = False,
     validation: Any = None,
     groups: Hashable = None,
@@ -132,8 +134,10 @@ def fit(
             `read_table`.
         missing: marks of missing values, such as ("?", -999), in all columns; or a mapping of columns to
             marks.
-        thousands, decimal: separators of numbers in text: "," and "." of 1,234.5. These and `missing` are
-            kept in the model, which reads tables to predict in the same way.
+        thousands, decimal: separators of numbers in text: "," and "." of 1,234.5.
+        encoding: of text files, such as "latin-1"; UTF-8 and files with a byte-order mark need none.
+        header: False for text files without names of columns, which are called 0, 1, 2, ... then. From
+            `missing` to here, all is kept in the model, which reads tables to predict in the same way.
         drop_missing_target: leave out rows that have no target, instead of refusing them.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on an eighth and trains on all others, so that no row is
@@ -187,7 +191,7 @@ def fit(
     started = clock.perf_counter()
     seed = checked_seed(seed)
     check_positive("time_budget", time_budget)
-    notation = Notation.declare(missing, thousands, decimal)
+    notation = Notation.declare(missing, thousands, decimal, encoding, header)
     groups, time = (None if name is None else column_name(name) for name in (groups, time))
     declared = Declared.of(kinds, schema, infinite)
     aims = {"objective": objective, "quantiles": quantiles, "threshold": plain(threshold)}

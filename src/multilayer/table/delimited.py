@@ -1,18 +1,19 @@
 """Text files of delimited fields (CSV, TSV): separator, header and types are found, DuckDB reads the rows."""
 
 import csv
-import gzip
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import StringIO, TextIOWrapper
+from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from multilayer.errors import DataError, extra
+from multilayer.errors import DataError
 from multilayer.table.database import connect, of_relation, reason_of, sql_text
+from multilayer.table.header import Header, find_header
 from multilayer.table.names import column_names
+from multilayer.table.plain_text import UTF8, Copy, encoding_of, has_mixed_line_ends, raw_file
 from multilayer.table.values import COMMON_MARKS, Columns
 
 COMPRESSIONS = ("", ".gz", ".zst")
@@ -25,31 +26,59 @@ CSV_EXTENSIONS = tuple(
 class Delimited:
     """A file of delimited text and what its head tells: how to read it, and the names of its columns.
 
-    n_blank:   blank lines before the header
+    n_skipped: lines before the table: blank ones, comments, titles
     delimiter: of , ; tab and | the one that cuts the header most often
     decimals:  decimal signs that its numbers may have
     marks:     what stands for missing values, beside `COMMON_MARKS`
+    has_names: whether the first line holds the names; else columns are called 0, 1, 2, ...
+    remarks:   what was done in reading for the user, in words
     more:      further files like it, which follow
+    encoding:  of the file
+    copy:      in UTF-8, where the file is in another encoding
     """
 
     path: Path
-    n_blank: int
+    n_skipped: int
     delimiter: str
     names: tuple[str, ...]
     decimals: str
     marks: tuple[str, ...] = ()
+    has_names: bool = True
+    remarks: tuple[str, ...] = ()
     more: tuple[Path, ...] = ()
+    encoding: str = UTF8
+    copy: Copy | None = field(default=None, compare=False)
+    _copies: list[Copy] = field(default_factory=list, compare=False)
 
     @classmethod
-    def open(cls, path: Path, decimal: str = ".", marks: tuple[str, ...] = ()) -> "Delimited":
+    def open(
+        cls,
+        path: Path,
+        decimal: str = ".",
+        marks: tuple[str, ...] = (),
+        *,
+        encoding: str | None = None,
+        has_names: bool = True,
+    ) -> "Delimited":
         """Read the head of a file.
 
         Raises:
-            DataError: it is no text in UTF-8, or two columns have one name.
+            DataError: it is no text in its encoding, or two columns have one name.
         """
-        n_blank, delimiter, header = _read_header(path)
+        encoding = encoding_of(path, encoding)
+        copy = None if encoding == UTF8 else Copy.of_text(path, encoding)
+        header = _read_header(path if copy is None else copy.path, path, has_names=has_names)
+        delimiter = header.delimiter
         decimals = ".," if delimiter == ";" and decimal == "." else decimal  # beside ; a number may be 2,5
-        return cls(path, n_blank, delimiter, tuple(column_names(header)), decimals, marks)
+        names = column_names(header.fields if has_names else range(len(header.fields)))
+        return cls(
+            path, header.n_skipped, delimiter, tuple(names), decimals, marks, has_names, header.remarks,
+            encoding=encoding, copy=copy,
+        )  # fmt: skip
+
+    @property
+    def _readable(self) -> Path:
+        return self.path if self.copy is None else self.copy.path
 
     def read(self, unread: Collection[str] = (), as_text: Collection[str] = ()) -> Columns:
         """All rows. Types hold for the whole file; columns in `as_text` stay text."""
@@ -58,6 +87,17 @@ class Delimited:
 
     def relation(self, connection: Any, as_text: Collection[str] = ()) -> Any:
         """The file as a relation of DuckDB, with columns c0, c1, ... of numbers and text."""
+        import duckdb
+
+        try:
+            return self._relation(connection, as_text)
+        except duckdb.Error:
+            if self.more or self.copy is not None or not has_mixed_line_ends(self.path):
+                raise
+            self._copies.append(Copy.of_text(self.path, self.encoding))  # there as long as this object
+            return replace(self, copy=self._copies[0])._relation(connection, as_text)
+
+    def _relation(self, connection: Any, as_text: Collection[str]) -> Any:
         sniffing = {
             "names": "[" + ", ".join(f"'c{i}'" for i in range(len(self.names))) + "]",
             "auto_type_candidates": "['BIGINT', 'HUGEINT', 'DOUBLE', 'VARCHAR']",  # others stay text
@@ -73,8 +113,8 @@ class Delimited:
 
     def _source(self, connection: Any, decimal: str, more: dict[str, str]) -> Any:
         options = {
-            "header": "true",
-            "skip": str(self.n_blank),
+            "header": str(self.has_names).lower(),
+            "skip": str(self.n_skipped),
             "comment": "''",
             "delim": sql_text(self.delimiter),
             "quote": "'\"'",
@@ -84,7 +124,7 @@ class Delimited:
             "decimal_separator": sql_text(decimal),
         } | more
         arguments = ", ".join(f"{key} = {value}" for key, value in options.items())
-        files = ", ".join(map(literal_path, (self.path, *self.more)))
+        files = ", ".join(map(literal_path, (self._readable, *self.more)))
         return connection.sql(f"SELECT * FROM read_csv([{files}], {arguments})")
 
     @contextmanager
@@ -102,10 +142,10 @@ class Delimited:
     def _refuse_ragged(self) -> None:
         """Find the line that has too many or too few fields; only called when reading has failed."""
         for path in (self.path, *self.more):
-            with opened(path, errors="replace") as file:
+            with opened(self._readable if path == self.path else path, errors="replace") as file:
                 reader = csv.reader(file, delimiter=self.delimiter)
                 for fields in reader:
-                    if fields and len(fields) != len(self.names):
+                    if fields and len(fields) != len(self.names) and reader.line_num > self.n_skipped:
                         raise DataError(
                             "Every line of a table needs as many fields as its header; line "
                             f"{reader.line_num} of {str(path)!r} has {len(fields)} and the header "
@@ -114,20 +154,14 @@ class Delimited:
                         )
 
 
-def _read_header(path: Path) -> tuple[int, str, list[str]]:
-    """Blank lines before the header, the delimiter (which cuts the header most often), the column names."""
+def _read_header(path: Path, shown: Path, *, has_names: bool) -> Header:
+    """The header of a file in UTF-8; shown: what it is called."""
     text = head_of(path)
     if "\0" in text or not text.strip():
         held = "binary data" if text.strip() else "no text"
-        raise DataError(f"{str(path)!r} is not a table: it holds {held}. Save it as CSV or Parquet.")
-    delimiters = "\t" if re.search(r"\.tsv(\.gz|\.zst)?$", path.name.lower()) else ",;\t|"
-    start = len(text) - len(text.lstrip("\r\n"))
-    headers = {
-        delimiter: next(csv.reader(StringIO(text[start:], newline=""), delimiter=delimiter))
-        for delimiter in delimiters
-    }
-    delimiter = max(headers, key=lambda key: len(headers[key]))
-    return len(text[:start].splitlines()), delimiter, headers[delimiter]
+        raise DataError(f"{str(shown)!r} is not a table: it holds {held}. Save it as CSV or Parquet.")
+    delimiters = "\t" if re.search(r"\.tsv(\.gz|\.zst)?$", shown.name.lower()) else ",;\t|"
+    return find_header(text, delimiters, has_names=has_names)
 
 
 def head_of(path: Path) -> str:
@@ -145,30 +179,18 @@ def head_of(path: Path) -> str:
 
 def opened(path: Path, errors: str = "strict") -> TextIOWrapper:
     """A text file in UTF-8, with or without a byte order mark, plain, .gz or .zst."""
-    name = path.name.lower()
-    raw: Any
-    if name.endswith(".gz"):
-        raw = gzip.GzipFile(path)
-    elif name.endswith(".zst"):
-        pyarrow = extra("pyarrow", needed_by="reading a .zst file", install="pyarrow")
-        raw = pyarrow.input_stream(str(path), compression="zstd")
-    else:
-        raw = path.open("rb")
-    return TextIOWrapper(raw, encoding="utf-8-sig", errors=errors, newline="")
+    return TextIOWrapper(raw_file(path), encoding="utf-8-sig", errors=errors, newline="")
 
 
 def not_text(path: Path, error: Exception) -> str:
     """Why a file is no text in UTF-8, and what to do."""
     if not isinstance(error, UnicodeDecodeError):
         return f"{str(path)!r} cannot be read: {error}. Check the file, or copy it again."
-    start = error.object[:2]
-    if start in (b"\xff\xfe", b"\xfe\xff"):
-        found, encoding = "begins like UTF-16", "utf-16"
-    else:
-        found, encoding = f"holds the byte 0x{error.object[error.start]:02x}, which is not", "latin-1"
+    byte = f"0x{error.object[error.start]:02x}"
     return (
-        f"A text table must be UTF-8; {str(path)!r} {found}. Save it again as CSV UTF-8, or pass "
-        f"pandas.read_csv(..., encoding={encoding!r}) in place of the file."
+        f"A text table must be UTF-8; {str(path)!r} holds the byte {byte}, which is not. Name its encoding, "
+        f"such as "
+        "encoding='latin-1' (--encoding latin-1), or save it again as CSV UTF-8."
     )
 
 

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multilayer.errors import ConfigError, DataError, extra, nearest
+from multilayer.errors import ConfigError, DataError, extra
 from multilayer.table.arrow_schema import ArrowField, arrow_fields
 from multilayer.table.database import (
     DATABASE_EXTENSIONS,
@@ -32,6 +32,9 @@ from multilayer.table.frames import of_frame, of_mapping, of_records
 from multilayer.table.names import column_name, listed
 from multilayer.table.notation import Notation
 from multilayer.table.notes import Note, Odd
+from multilayer.table.paths import refuse_absent, refuse_url
+from multilayer.table.plain_text import Copy, unzipped
+from multilayer.table.spreadsheet import SPREADSHEET_EXTENSIONS, of_spreadsheet
 from multilayer.table.values import Columns
 
 PARQUET_EXTENSIONS = (".parquet", ".pq")
@@ -50,6 +53,7 @@ _KINDS = {
     "Parquet": PARQUET_EXTENSIONS,
     "JSON": JSON_EXTENSIONS,
     "Arrow": ARROW_EXTENSIONS,
+    "spreadsheet": SPREADSHEET_EXTENSIONS,
     "database": DATABASE_EXTENSIONS,
 }
 
@@ -58,13 +62,14 @@ _KINDS = {
 class Files:
     """The files that a source names, all of one kind.
 
-    kind: "text", "Parquet", "JSON", "Arrow" or "database"
+    kind: "text", "Parquet", "JSON", "Arrow", "spreadsheet" or "database"
     root: the folder below which names of folders such as year=2024 are columns; None where they are not
     """
 
     paths: tuple[Path, ...]
     kind: str
     root: Path | None = None
+    unpacked: Copy | None = field(default=None, compare=False)  # of a .zip file; there as long as this object
 
     @classmethod
     def find(cls, source: str | Path | Sequence[str | Path]) -> "Files":
@@ -73,6 +78,7 @@ class Files:
         Raises:
             DataError: there are none, they are of several kinds, or of a kind that cannot be read.
         """
+        refuse_url(source)
         if not isinstance(source, str | Path):
             paths = [Path(name).expanduser() for name in source]
             return cls(tuple(paths), _one_kind(paths, "the list"))
@@ -89,6 +95,9 @@ class Files:
                     f"No file fits the pattern {str(path)!r}. Mend the pattern, or name the file."
                 )
             return cls(tuple(paths), _one_kind(paths, f"the pattern {str(path)!r}"), root)
+        if path.name.lower().endswith(".zip") and path.is_file():
+            unpacked = unzipped(path)
+            return cls((unpacked.path,), _kind(unpacked.path), unpacked=unpacked)
         return cls((path,), _kind(path))
 
     def read(
@@ -119,6 +128,12 @@ class Files:
                 return columns, notes + self._lost_orders(connection)
         if self.kind == "JSON":
             return self._json(unread), notes
+        if self.kind == "text":
+            notes += list(dict.fromkeys(self._text(self.paths[0], notation).remarks))
+        if self.kind == "spreadsheet":
+            read = [of_spreadsheet(path, has_names=notation.header) for path in self.paths]
+            notes += [remark for _, remarks in read for remark in remarks]
+            return _concatenated([columns for columns, _ in read], self.paths), notes
         tables = [self._one(path, notation, unread) for path in self.paths]
         if len(tables) > 1 and self.kind == "text":
             mixed = _mixed_columns(tables)
@@ -130,7 +145,16 @@ class Files:
     ) -> Columns:
         if self.kind == "Arrow":
             return of_frame(_arrow_table(path), unread)[0]
-        return Delimited.open(path, notation.decimal, notation.missing).read(unread, as_text)
+        return self._text(path, notation).read(unread, as_text)
+
+    def _text(self, path: Path, notation: Notation) -> Delimited:
+        return Delimited.open(
+            path,
+            notation.decimal,
+            notation.missing,
+            encoding=notation.encoding,
+            has_names=notation.header,
+        )
 
     def _query(self, notation: Notation, query: str, unread: Collection[str]) -> Columns:
         """The rows of a query over the file or files, which it calls `self`."""
@@ -139,7 +163,7 @@ class Files:
                 with file_errors(self.paths[0], "a Parquet file"):
                     relation, names = self.parquet(connection)
             elif self.kind == "text" and len(self.paths) == 1:
-                file = Delimited.open(self.paths[0], notation.decimal, notation.missing)
+                file = self._text(self.paths[0], notation)
                 with file.errors():
                     relation, names = file.relation(connection), list(file.names)
             else:
@@ -176,8 +200,8 @@ class Files:
         """What the Arrow schema of the files says of columns; an error if units differ."""
         of_files = [_arrow_fields(connection, path) for path in self.paths]
         for path, fields in zip(self.paths, of_files, strict=True):
-            units = {name: field.unit for name, field in fields.items() if field.unit}
-            if units != {name: field.unit for name, field in of_files[0].items() if field.unit}:
+            units = {name: told.unit for name, told in fields.items() if told.unit}
+            if units != {name: told.unit for name, told in of_files[0].items() if told.unit}:
                 raise DataError(
                     "Files that make up a table must have durations in the same units; "
                     f"{str(self.paths[0])!r} and {str(path)!r} differ. Write one of them anew, or read them "
@@ -188,23 +212,23 @@ class Files:
     def parquet_notes(self, connection: Any) -> dict[str, Note]:
         """Notes of columns of which the Arrow schema tells more than Parquet: zones, categories, orders."""
         notes = {}
-        for name, field in self._arrow_fields(connection).items():
-            if field.is_dictionary:
-                levels = self._levels(name, field) if field.is_ordered else None
+        for name, told in self._arrow_fields(connection).items():
+            if told.is_dictionary:
+                levels = self._levels(name, told) if told.is_ordered else None
                 notes[column_name(name)] = Note("ordered", levels=levels) if levels else Note("category")
-            elif field.zone is not None:
-                notes[column_name(name)] = Note("date", zone=field.zone)
+            elif told.zone is not None:
+                notes[column_name(name)] = Note("date", zone=told.zone)
         return notes
 
     def _lost_orders(self, connection: Any) -> list[str]:
         fields = self._arrow_fields(connection).items()
-        lost = [name for name, field in fields if field.is_ordered and not self._levels(name, field)]
+        lost = [name for name, told in fields if told.is_ordered and not self._levels(name, told)]
         return [f"the order of {listed(lost)} is not known without PyArrow"] if lost else []
 
-    def _levels(self, name: str, field: ArrowField) -> tuple[Any, ...] | None:
+    def _levels(self, name: str, told: ArrowField) -> tuple[Any, ...] | None:
         """The levels of an ordered category, in their order."""
-        if field.levels is not None:
-            return field.levels
+        if told.levels is not None:
+            return told.levels
         try:
             parquet: Any = import_module("pyarrow.parquet")
         except ImportError:
@@ -242,12 +266,11 @@ class Files:
 
 def _kind(path: Path) -> str:
     name = path.name.lower()
-    if not path.exists():
-        raise DataError(f"There is no file {str(path)!r}.{_nearest_file(path)}")
+    refuse_absent(path)
     kind = next((kind for kind, endings in _KINDS.items() if name.endswith(endings)), None)
     if kind is None:
-        read = "pandas.read_excel" if name.endswith((".xlsx", ".xls", ".ods")) else "pandas or polars"
-        endings = [ending for known in _KINDS.values() for ending in known]
+        read = "pandas.read_excel" if name.endswith((".xls", ".xlsb", ".ods")) else "pandas or polars"
+        endings = [*(ending for known in _KINDS.values() for ending in known), ".zip (of one such file)"]
         raise DataError(
             f"A table file must end in {', '.join(endings)}; "
             f"got {str(path)!r}. Rename it, or read it with {read} and pass the frame."
@@ -289,13 +312,6 @@ def _without_wildcards(path: Path) -> Path:
     return path
 
 
-def _nearest_file(path: Path) -> str:
-    try:
-        return nearest(path.name, [entry.name for entry in path.parent.iterdir()])
-    except OSError:
-        return ""
-
-
 def _parquet_names(connection: Any, path: Path) -> list[str]:
     """Names of the columns as the file has them; DuckDB would call a column "a" beside "A" "a_1"."""
     with file_errors(path, "a Parquet file"):
@@ -321,7 +337,7 @@ def _arrow_fields(connection: Any, path: Path) -> dict[str, ArrowField]:
 
 def _with_durations(relation: Any, names: Sequence[str], fields: Mapping[str, ArrowField]) -> Any:
     """The relation with durations, which Parquet holds as whole numbers, as such."""
-    if not any(field.unit for field in fields.values()):
+    if not any(told.unit for told in fields.values()):
         return relation
     columns = [sql_name(name) for name in relation.columns]
     for i, name in enumerate(names):

@@ -130,6 +130,8 @@ def read_table(
     missing: Any = (),
     thousands: str | None = None,
     decimal: str = ".",
+    encoding: str | None = None,
+    header: bool = True,
 ) -> Table:
     """Read a table from a file, a frame, an array, a mapping or a database; row and column order is kept.
 
@@ -140,9 +142,10 @@ def read_table(
     Args:
         source: one of
             str or Path   .csv, .tsv, .txt (each also .gz or .zst), .parquet, .jsonl, .json, .arrow, .feather;
-                          a folder of such files; a pattern such as "sales/*.csv"; a list of files. Text needs
-                          a header line and UTF-8; an empty field and NA, N/A, #N/A, NaN, nan, NULL, null are
-                          missing values there. In a folder or pattern of Parquet, folders named like
+                          a folder of such files; a pattern such as "sales/*.csv"; a list of files. Lines
+                          before
+                          the header that are blank, begin with # or are a title are left out. In a folder or
+                          pattern of Parquet, folders named like
                           year=2024 become columns
             database      a file of DuckDB or SQLite (opened to read only), an open DB-API connection, each
                           with `query`; a DuckDB relation
@@ -157,6 +160,8 @@ def read_table(
             marks.
         thousands, decimal: separators in text columns that read wholly as such numbers: "," and "." of
             1,234.5.
+        encoding: of text files, such as "latin-1"; those that begin with a byte-order mark need none.
+        header: False for text files without names of columns, which are called 0, 1, 2, ... then.
 
     Text stays text: "true" or "2024-05-01" in a file becomes a boolean or a date only in `infer_schema`.
 
@@ -169,7 +174,7 @@ def read_table(
     >>> read_table([{"price": "1,200", "rooms": 3}, {"price": "?"}], missing="?", thousands=",")["price"]
     array([1200.,   nan])
     """
-    return read_source(source, Notation.declare(missing, thousands, decimal), query=query)
+    return read_source(source, Notation.declare(missing, thousands, decimal, encoding, header), query=query)
 
 
 def read_source(

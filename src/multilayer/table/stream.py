@@ -73,7 +73,8 @@ class Source:
         if files.kind not in ("Parquet", "text"):
             return None
         with file_errors(files.paths[0], "a table"):
-            size = _parquet_size(files.paths) if files.kind == "Parquet" else _text_size(files.paths)
+            is_parquet = files.kind == "Parquet"
+            size = _parquet_size(files.paths) if is_parquet else _text_size(files.paths, notation)
         return cls(files, notation, *size)
 
     def relation(self, connection: Any) -> tuple[Any, list[str]]:
@@ -86,8 +87,21 @@ class Source:
             relation, names = self.files.parquet(connection)
             return relation, column_names(names)
         first, *others = (
-            Delimited.open(path, self.notation.decimal, self.notation.missing) for path in self.files.paths
+            Delimited.open(
+                path,
+                self.notation.decimal,
+                self.notation.missing,
+                encoding=self.notation.encoding,
+                has_names=self.notation.header,
+            )
+            for path in self.files.paths
         )
+        if first.copy is not None or any(other.copy is not None for other in others):
+            raise DataError(
+                f"A table that is streamed must be UTF-8; {str(first.path)!r} is {first.encoding}. Save it "
+                f"again as "
+                "UTF-8, or leave memory= out and give the table room."
+            )
         for other in others:
             if replace(other, path=first.path) != first:
                 raise DataError(
@@ -124,12 +138,12 @@ def _parquet_size(paths: Sequence[Path]) -> tuple[int, int, int]:
     return int(sizes[0] or 0), int(n_rows[0] or 0), int(sizes[1])
 
 
-def _text_size(paths: Sequence[Path]) -> tuple[int, int, int]:
+def _text_size(paths: Sequence[Path], notation: Notation) -> tuple[int, int, int]:
     n_bytes = sum(p.stat().st_size * (PACK_FACTOR if is_packed(p) else 1) for p in paths)
     with opened(paths[0], errors="replace") as file:
         text = file.read(1 << 20)
     lines = max(text.count("\n"), 1)
-    n_columns = len(Delimited.open(paths[0]).names)
+    n_columns = len(Delimited.open(paths[0], encoding=notation.encoding).names)
     return n_bytes, round(n_bytes * lines / max(len(text.encode()), 1)), n_columns
 
 
