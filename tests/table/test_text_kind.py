@@ -44,6 +44,13 @@ def test_of_many_odd_cells_it_is_a_category_and_says_so(cells: list[str], kind: 
     assert str(found.column.reason).endswith(f"{kind}s but for 14% of its cells, such as 'soon'")
 
 
+def test_cells_that_are_read_in_another_writing_are_not_odd() -> None:
+    truths = kind_of_texts("x", texts(*["yes", "no"] * 20, "Y"))
+    assert (truths.column.kind, truths.odd) == ("boolean", frozenset())
+    dates = kind_of_texts("x", texts(*["13/02/2024"] * 20, "2024-02-14", "soon"))
+    assert (dates.column.date_format, dates.odd) == ("%d/%m/%Y", {"soon"})
+
+
 def test_words_with_a_few_numbers_among_them_are_words() -> None:
     found = kind_of_texts("x", texts(*["red", "blue"] * 20, "3"))
     assert (found.column.kind, found.column.reason) == ("category", None)

@@ -44,6 +44,8 @@ class Odd:
         >>> Odd.of(["a", "?", None], {"?"})
         Odd(n=1, first=((2, '?'),))
         """
+        if not texts:
+            return None
         rows = [row for row, cell in enumerate(cells, start=1) if isinstance(cell, str) and cell in texts]
         shown = tuple((row, str(cells[row - 1])) for row in rows[:MOST_SHOWN])
         return cls(len(rows), shown) if rows else None

@@ -346,10 +346,9 @@ def strange_columns(table: Table, schema: Schema) -> list[str]:
         levels = as_levels(column, table[column.name])
         distinct = distinct_texts(levels)
         known = level_finder(column.levels)
-        new = [level for level in distinct if known(level) is None]
-        if len(new) < MANY_NEW or sum(level in set(new) for level in levels.tolist()) < NEARLY * sum(
-            level is not None for level in levels.tolist()
-        ):
+        new = {level: None for level in distinct if known(level) is None}
+        cells = [level for level in levels.tolist() if level is not None]
+        if len(new) < MANY_NEW or sum(level in new for level in cells) < NEARLY * len(cells):
             continue
         said.append(
             f"column {column.name!r} holds levels that were not there at fit, such as {listed(new, 3)}, and "

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -122,14 +121,14 @@ def _sample(cells: Sequence[str]) -> list[str]:
 def _candidates(name: str, sample: Sequence[str], texts: Sequence[str]) -> list[tuple[Column, Reads]]:
     """Kinds that most cells of a sample are of."""
     found: list[tuple[Column, Reads]] = []
-    for pair in BOOLEAN_PAIRS:
-        if set(pair) <= {text.lower() for text in texts}:
-            found.append((Column(name, "boolean"), partial(_is_one_of, pair)))
+    if 2 * sum(map(_is_truth, sample)) > len(sample):
+        lower = {text.lower() for text in texts}
+        if any(lower >= set(pair) for pair in BOOLEAN_PAIRS):
+            found.append((Column(name, "boolean"), _is_truth))
     found.append((Column(name, "number"), lambda text: _NUMBER_SHAPE.fullmatch(text) is not None))
-    found += [
-        (Column(name, "date", date_format=each, zone=zone_of_texts(sample, each)), _reads(date_parser(each)))
-        for each in _date_formats(sample)
-    ]
+    for each in _date_formats(sample):
+        column = Column(name, "date", date_format=each, zone=zone_of_texts(sample, each))
+        found.append((column, _reads(date_parser(each, ISO))))
     found.append((Column(name, "time"), _reads(parse_time)))
     found.append((Column(name, "duration"), _reads(parse_duration)))
     if (writing := find_writing(sample)) is not None:
@@ -137,8 +136,8 @@ def _candidates(name: str, sample: Sequence[str], texts: Sequence[str]) -> list[
     return [(column, reads) for column, reads in found if 2 * sum(map(reads, sample)) > len(sample)]
 
 
-def _is_one_of(pair: tuple[str, str], text: str) -> bool:
-    return text.lower() in pair
+def _is_truth(text: str) -> bool:
+    return any(text.lower() in pair for pair in BOOLEAN_PAIRS)
 
 
 def _reads(parse: Callable[[str], Any]) -> Reads:
