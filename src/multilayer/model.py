@@ -259,7 +259,14 @@ class Model:
         found = as_numbers_of_target(y) if self.task.kind == "regression" else None
         if found is None:
             return y
-        numbers, odd, _ = found
+        numbers, odd, column = found
+        unit = self.summary.get("target_units", {}).get(name, "")
+        if column.unit not in ("", unit):
+            raise DataError(
+                f"The target {name!r} was numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
+                f"is in "
+                f"{column.unit} now. Make it the same."
+            )
         if odd is not None:
             raise DataError(
                 f"The target {name!r} is numbers, and every row needs one; {odd.in_words}. Mend the cells, "

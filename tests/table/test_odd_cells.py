@@ -170,6 +170,33 @@ class TestTarget:
             f"left out"
         )
 
+    def test_in_another_unit_is_refused(self) -> None:
+        model = ml.fit({"x": range(80), "y": [f"{cell} kg" for cell in self.NUMBERS]}, target="y", **TINY)
+        model = ml.Model.from_bytes(model.to_bytes())
+        expected = model.evaluate({"x": range(80), "y": self.NUMBERS})
+        assert model.evaluate({"x": range(80), "y": [f"{cell}kg" for cell in self.NUMBERS]}) == expected
+        with pytest.raises(DataError, match="'y' was numbers in kg at fit, and is in lb now"):
+            model.evaluate({"x": range(80), "y": [f"{cell} lb" for cell in self.NUMBERS]})
+
+    def test_per_unit_of_an_exposure_is_divided_by_it(self) -> None:
+        exposure = [1.0, 2.0] * 40
+        options: dict[str, Any] = {"objective": "poisson", "exposure": "e", "target": "y", **TINY}
+        text = {"x": range(80), "e": exposure, "y": [f"{k % 5}" for k in range(80)]}
+        numbers = text | {"y": [k % 5 for k in range(80)]}
+        expected = ml.fit(numbers, **options).predict(numbers)
+        np.testing.assert_array_equal(ml.fit(text, **options).predict(numbers), expected)
+        odd = text | {"y": [*text["y"][:79], "x"]}
+        with pytest.raises(DataError, match="of 'y', 1 odd cell is missing: row 80 holds 'x'"):
+            ml.fit(odd, **options)
+
+    def test_of_validation_rows_may_be_text_where_rows_of_the_table_are_left_out(self) -> None:
+        table = {"x": range(81), "y": [*self.NUMBERS, "?"]}
+        held = {"x": range(5), "y": ["1", "2", "3", "4.5", "5"]}
+        options: dict[str, Any] = {"target": "y", "drop_missing_target": True, **TINY}
+        assert ml.fit(table, validation=held, **options).summary["rows"] == {"train": 80, "validation": 5}
+        with pytest.raises(DataError, match="of 'y', 1 odd cell is missing: row 2 holds 'None'"):
+            ml.fit(table, validation={"x": [1, 2], "y": ["1", "None"]}, **options)
+
     def test_labels_stay_labels(self) -> None:
         assert ml.fit({"x": range(40), "y": ["1", "2"] * 20}, target="y", **TINY).classes == ("1", "2")
         assert ml.fit({"x": range(40), "y": ["+", "-"] * 20}, target="y", **TINY).classes == ("+", "-")

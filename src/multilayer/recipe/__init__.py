@@ -262,7 +262,7 @@ def fit(
     )
     model.summary = summarise(
         model, data, parts, config, chosen, coded.train[1], coded.to_score, coded.factors, guessed, directions
-    ) | {"seed": seed, "times": fit_times(started)}
+    ) | {"seed": seed, "times": fit_times(started), "target_units": dict(data.units)}
     return model
 
 

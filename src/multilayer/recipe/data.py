@@ -1,7 +1,7 @@
 """What is learnt from: features, target and weights of the same rows, in training and validation rows."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -102,7 +102,8 @@ class Data:
     exposure: the exposure's column, where it is one
     remarks: what was done in reading for the user, in words
     repeats: what became of equal rows, in words
-    odd: name of a target -> cells of it that are missing, as they hold a mark of that
+    odd: name of a target -> cells of it that are missing, as they hold a mark of that or are no numbers
+    units: name of a target of text -> the unit of its numbers, where they have one
     """
 
     features: Table
@@ -122,6 +123,7 @@ class Data:
     remarks: tuple[str, ...] = ()
     repeats: str = ""
     odd: Mapping[str, Odd] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -196,9 +198,10 @@ class Data:
             remarks=table.remarks,
             odd={name: table.odd[name] for name in names if name in table.odd},
         )
-        return (
-            data if exposure is None else data.per_unit_of(table[exposure] if exposure_column else exposure)
-        )
+        if exposure is None:
+            return data
+        of_rows = table[exposure] if exposure_column else exposure
+        return data._with_numbers_read("regression").per_unit_of(of_rows)
 
     def per_unit_of(self, exposure: Any) -> "Data":
         """Targets per unit of exposure, weighted by it as well."""
@@ -215,24 +218,33 @@ class Data:
         Raises:
             DataError: a few cells of such a target are no numbers; it names them.
         """
-        read = {name: _read_target(name, y, task, beside=self.beside) for name, y in self._by_target.items()}
-        for name, one in read.items():
-            read[name] = replace(one, odd=one.odd + self.odd.get(name) if one.odd else self.odd.get(name))
-        odd = {name: one.odd for name, one in read.items() if one.odd is not None}
-        if odd and not drop_missing:
-            name, cells = next(iter(odd.items()))
+        data = self._with_numbers_read(task)
+        if data.odd and not drop_missing:
+            name, cells = next(iter(data.odd.items()))
             raise DataError(
                 f"Every row needs a target; of {name!r}, {cells.in_words}. Mend the cells, or leave these "
-                f"rows out: "
-                "drop_missing_target=True (--drop-missing-target)."
+                f"rows "
+                "out: drop_missing_target=True (--drop-missing-target)."
             )
-        for name, one in read.items():
-            _refuse_a_class_a_row(name, one.values)
-        columns = {name: one.values for name, one in read.items()}
-        y = side_by_side(columns) if self.y.dtype.names else next(iter(columns.values()))
-        remarks = [remark for name, one in read.items() for remark in one.remarks(name)]
-        data = replace(self, y=y, remarks=(*self.remarks, *remarks))
+        for name, y in data._by_target.items():
+            _refuse_a_class_a_row(name, y)
+        odd = tuple(f"of the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
+        data = replace(data, remarks=(*data.remarks, *odd))
         return data.without_missing_targets() if drop_missing else data
+
+    def _with_numbers_read(self, task: str | None) -> "Data":
+        """Targets of text that is numbers as numbers, NaN where it is odd."""
+        read = {name: _read_target(y, task, beside=self.beside) for name, y in self._by_target.items()}
+        columns = {name: one.values for name, one in read.items()}
+        odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
+        said = tuple(f"the target {name!r} is {one.said}" for name, one in read.items() if one.said)
+        return replace(
+            self,
+            y=side_by_side(columns) if self.y.dtype.names else next(iter(columns.values())),
+            odd={**self.odd, **odd},
+            units={**self.units, **{name: one.unit for name, one in read.items() if one.unit}},
+            remarks=(*self.remarks, *said),
+        )
 
     @property
     def _by_target(self) -> dict[str, NDArray[Any]]:
@@ -286,31 +298,26 @@ class Data:
 
 @dataclass(frozen=True)
 class _TargetRead:
-    """A target's values, cells of it that are no number, and how its numbers are written."""
+    """A target's values, cells of it that are no number, its unit, and what is to be said of it."""
 
     values: NDArray[Any]
     odd: Odd | None = None
-    writing: str = ""
-
-    def remarks(self, name: str) -> Iterator[str]:
-        """What was done, in words."""
-        if self.odd is not None:
-            yield f"of the target {name!r}, {self.odd.in_words}"
-        if self.writing:
-            yield f"the target {name!r} is numbers {self.writing}"
+    unit: str = ""
+    said: str = ""
 
 
-def _read_target(name: str, y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
+def _read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
     """Text as numbers, if it is, and these are a regression's."""
     found = as_numbers_of_target(y) if task in (None, "regression") else None
     if found is not None:
         numbers, odd, column = found
         present = numbers[~np.isnan(numbers)]
         if task == "regression" or (len(present) and guess_kind(present)[0] == "regression"):
-            writing = Writing(column.unit, column.thousands, column.decimal)
-            return _TargetRead(numbers, odd, writing.in_words)
+            writing = Writing(column.unit, column.thousands, column.decimal).in_words
+            return _TargetRead(numbers, odd, column.unit, f"numbers {writing}" if writing else "")
     if task not in (None, "regression") and has_lost_digits(y):
-        return _TargetRead(y, None, "beyond 2^53 that came as floats: their last digits were lost")
+        said = "numbers beyond 2^53 that came as floats: their last digits were lost"
+        return _TargetRead(y, said=said)
     return _TargetRead(y if beside else without_signs(y))
 
 
@@ -450,9 +457,11 @@ def _given_validation(data: Data, validation: Any) -> Data:
     require(table, list(data.features.names))
     y = targets[0] if len(targets) == 1 else side_by_side(dict(zip(names, targets, strict=True)))
     held = replace(data, features=table.select(data.features.names), y=y, weight=weight)
-    held = replace(held, groups=None, time=None)
+    odd = {name: table.odd[name] for name in names if name in table.odd}
+    held = replace(held, groups=None, time=None, odd=odd)
     if not data.is_rate:
         return held
+    held = held._with_numbers_read("regression")
     if data.exposure is None:
         raise ConfigError("validation rows of their own need exposure= to be a column of both tables.")
     require(table, [data.exposure])
