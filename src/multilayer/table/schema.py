@@ -58,6 +58,7 @@ _MOST_SHOWN = 50  # columns of a printed schema
 _MOST_NAMED = 30  # columns whose values differ, in an error
 MANY_NEW = 2  # levels: one that was never seen comes up by itself
 NEARLY = 0.95  # of the cells
+FREQUENT = 0.9  # of the levels at fit: where many were rare, new ones are to be expected
 
 
 @dataclass(frozen=True)
@@ -338,10 +339,10 @@ def extra_columns(table: Table, schema: Schema, allowed: Collection[str] = ()) -
 
 
 def strange_columns(table: Table, schema: Schema) -> list[str]:
-    """A sentence on each category that holds hardly a level of the fit, though most were frequent there."""
+    """A sentence on each category that holds hardly a level of the fit, though these were frequent there."""
     said = []
     for column in schema.columns:
-        if column.kind not in ("category", "ordered") or 2 * len(column.levels) < column.n_unique:
+        if column.kind not in ("category", "ordered") or len(column.levels) < FREQUENT * column.n_unique:
             continue
         levels = as_levels(column, table[column.name])
         distinct = distinct_texts(levels)
