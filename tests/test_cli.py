@@ -406,6 +406,19 @@ def test_a_dash_is_standard_input(model: Path) -> None:
     assert empty.exit_code == 2 and "standard input is empty" in empty.stderr
 
 
+def test_what_stood_before_the_header_is_said() -> None:
+    Path("t.csv").write_text("# exported today\nx,y\n" + "".join(f"{k},{k % 7}\n" for k in range(40)))
+    assert "read: before the header, left out: '# exported today'" in done("schema", "t.csv").stdout
+    fitted = done("fit", "t.csv", "--target", "y", "--epochs", 1, "--members", 1).stdout
+    assert fitted.startswith("read: before the header, left out: '# exported today'")
+
+
+def test_a_target_that_is_not_there_in_a_file_without_names_says_how_to_read_it() -> None:
+    Path("t.csv").write_text("5.1,3.5,a\n4.9,3.1,b\n")
+    message = refused("fit", "t.csv", "--target", "kind")
+    assert "no column 'kind'; its columns: 5.1, 3.5, a." in message and "--no-header" in message
+
+
 def test_a_file_of_another_encoding_without_names() -> None:
     lines = [f"{'José' if k % 2 else 'Åsa'};{k};{k / 2}" for k in range(40)]
     Path("t.txt").write_bytes("\n".join(lines).encode("cp1252"))

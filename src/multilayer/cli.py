@@ -387,6 +387,8 @@ def schema(
         _print_json(found.to_json())
         return
     _print(str(found))
+    if read.remarks:
+        _print(f"\nread: {'; '.join(read.remarks)}")
     if path:
         given = {
             "--query": query, "--thousands": thousands, "--decimal": decimal if decimal != "." else None,

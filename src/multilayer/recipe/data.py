@@ -481,8 +481,11 @@ def require(table: Table, names: list[str]) -> None:
     for name in names:
         if name not in table.names:
             shown = ", ".join(table.names[:12]) + (", ..." if len(table.names) > 12 else "")
+            said = (remark for remark in table.remarks if "header=" in remark)
+            odd_names = [f" {remark[0].upper()}{remark[1:]}." for remark in said]
             raise DataError(
                 f"the table has no column {name!r}; its columns: {shown}.{nearest(name, table.names)}"
+                f"{''.join(odd_names)}"
             )
 
 
