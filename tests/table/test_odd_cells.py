@@ -88,6 +88,14 @@ def test_a_declared_kind_has_odd_cells_too() -> None:
         infer_schema(of("dict", [*CELLS, *["soon"] * 20]), kinds={"x": "number"})
 
 
+def test_declared_dates_have_odd_cells_and_the_format_of_the_others() -> None:
+    table = {"d": [f"{1 + k % 28:02}/03/2024" for k in range(40)] + ["2024-04-01", "soon"], "z": range(42)}
+    for kinds in (None, {"d": "date"}):
+        column = infer_schema(table, kinds=kinds)["d"]
+        assert (column.kind, column.date_format, column.n_missing) == ("date", "%d/%m/%Y", 1)
+        assert column.high == (np.datetime64("2024-04-01") - np.datetime64(0, "D")).astype(int)
+
+
 def test_declared_numbers_may_have_a_unit() -> None:
     column = infer_schema({"x": ["3 kg", "4 kg"] * 9}, kinds={"x": "number"})["x"]
     assert (column.unit, column.high, column.reason) == ("kg", 4, "as declared; in kg")

@@ -19,12 +19,12 @@ from multilayer.table.convert import (
     is_missing,
     shortest_text,
 )
-from multilayer.table.dates import date_format, days, time_zone
+from multilayer.table.dates import days, time_zone
 from multilayer.table.names import is_index_name
 from multilayer.table.notes import Note
 from multilayer.table.read import Table, listed, read_table
 from multilayer.table.text import n_words
-from multilayer.table.text_kind import kind_of_texts, with_writing, zone_of_texts
+from multilayer.table.text_kind import kind_of_texts, with_writing
 from multilayer.table.values import is_mark
 
 FEWEST_IDENTIFIED = 50  # rows that an identifier is known by
@@ -166,11 +166,8 @@ def holds(note: Note, values: NDArray[Any]) -> bool:
 def _completed(column: Column, values: NDArray[Any], note: Note | None) -> Column:
     """A declared column with what its values or its type say beside."""
     if column.kind == "date":
-        if values.dtype == object and column.date_format is None:
-            texts = distinct_texts(values)
-            found = date_format(texts)
-            zone = column.zone or (zone_of_texts(texts, found) if found else None)
-            column = replace(column, date_format=found, zone=zone)
+        if values.dtype == object:
+            column = with_writing(column, values)
         if column.zone is None and note is not None:
             column = replace(column, zone=note.zone)
     elif column.kind == "number" and values.dtype == object:

@@ -191,8 +191,12 @@ def zone_of_texts(texts: Sequence[str], found: str) -> str | None:
 
 
 def with_writing(column: Column, values: NDArray[np.object_]) -> Column:
-    """A column that was declared as numbers, with the way in which its texts write them."""
+    """A column that was declared as numbers or dates, with the way in which its texts write them."""
     texts = [text for text in dict.fromkeys(values.tolist()) if text is not None and text not in SIGN_MARKS]
+    if column.kind == "date" and column.date_format is None:
+        found = date_format(texts) or kind_of_texts(column.name, values).column.date_format
+        zone = column.zone or (zone_of_texts(texts, found) if found else None)
+        return replace(column, date_format=found, zone=zone)
     is_plain = all(map(_NUMBER_SHAPE.fullmatch, texts))
     if column.kind != "number" or is_plain or Writing(column.unit, column.thousands, column.decimal).in_words:
         return column
