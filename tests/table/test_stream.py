@@ -158,6 +158,17 @@ def test_a_kind_of_the_users_must_hold_in_nearly_all_rows() -> None:
     assert (inferred.kind, inferred.reason) == ("category", "dates but for 10% of its cells, such as 'soon'")
 
 
+def test_levels_that_only_repeat_beyond_the_sample_make_no_identifier() -> None:
+    path = write_parquet(
+        "levels.parquet", "SELECT 'k' || (i % 300) AS c, 'k' || i AS id, i / 2 AS n FROM range(1500) r(i)"
+    )
+    with store(path, memory_mb=200) as table:
+        schema = describe(table, ["c", "id", "n"], table.rows(0, 200), None)
+    column = schema["c"]
+    assert (column.kind, column.n_unique, len(column.levels), column.reason) == ("category", 300, 300, None)
+    assert schema.ignored == {"id": "an identifier: nearly every row has a value of its own"}
+
+
 def test_odd_cells_and_signs_are_missing_in_every_piece() -> None:
     path = write_parquet(
         "odd.parquet",

@@ -27,6 +27,7 @@ from multilayer.table.text import n_words
 from multilayer.table.text_kind import kind_of_texts, with_writing
 from multilayer.table.values import is_mark
 
+IDENTIFIER = "an identifier: nearly every row has a value of its own"
 FEWEST_IDENTIFIED = 50  # rows that an identifier is known by
 IDENTIFIED = 0.95  # of them differ
 _ID_NAME = re.compile(r"(^|[\W_])[iI][dD]$|[a-z]I[dD]$")
@@ -84,7 +85,7 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     if n_cells < FEWEST_IDENTIFIED or column.n_missing > len(values) - n_cells * IDENTIFIED:
         return column
     if column.kind == "category" and column.n_unique >= IDENTIFIED * n_cells:
-        return "an identifier: nearly every row has a value of its own"
+        return IDENTIFIER
     if not whole:
         return column
     consecutive = column.low is not None and column.high == column.low + len(values) - 1

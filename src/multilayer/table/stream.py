@@ -17,6 +17,7 @@ from multilayer.table.column import Infinite
 from multilayer.table.database import sql_column, sql_text
 from multilayer.table.delimited import Delimited, file_errors, literal_path, opened
 from multilayer.table.files import Files
+from multilayer.table.infer import IDENTIFIED, IDENTIFIER
 from multilayer.table.names import column_names
 from multilayer.table.notation import Notation, mark_date, mark_number
 from multilayer.table.notes import Note, note_of_sql
@@ -590,6 +591,8 @@ def describe(
             strange[column.name] = (
                 f"{column.kind}s but for {read.n_odd:,} of its cells, such as {min(read.odd)!r}"
             )
+    levels = [name for name, why in schema.ignored.items() if why == IDENTIFIER and _repeats(table, name)]
+    strange |= dict.fromkeys(levels, "")
     if strange:
         categories = {**(kinds or {}), **dict.fromkeys(strange, "category")}
         schema = infer_schema(features, kinds=categories, infinite=infinite)
@@ -598,9 +601,15 @@ def describe(
     for name, reason in schema.ignored.items():
         facts = table.facts(name)
         is_so = facts.n_missing == table.n_rows or (facts.low == facts.high and facts.n_missing == 0)
-        ignored[name] = reason if is_so else f"{reason} in nearly all rows"
+        ignored[name] = reason if is_so or reason == IDENTIFIER else f"{reason} in nearly all rows"
     columns = (_counted(table, column, texts.get(column.name)) for column in schema.columns)
     return Schema(tuple(columns), ignored)
+
+
+def _repeats(table: StoredTable, name: str) -> bool:
+    """Whether values that all differ in the sample occur again in all rows; the count is an estimate."""
+    facts = table.facts(name)
+    return facts.n_unique < 0.9 * IDENTIFIED * (table.n_rows - facts.n_missing)
 
 
 def _odd_in_words(read: Texts) -> str:
@@ -613,7 +622,7 @@ def _odd_in_words(read: Texts) -> str:
 def _with_reasons(column: Column, strange: Mapping[str, str], odd: Mapping[str, str]) -> Column:
     """The column with what was seen of all rows, instead of those of the sample."""
     if column.name in strange:
-        return replace(column, reason=strange[column.name])
+        return replace(column, reason=strange[column.name] or None)
     if column.name not in odd:
         return column
     parts = [part for part in (column.reason or "").split("; ") if part and " odd cell" not in part]
