@@ -369,11 +369,11 @@ class TestSchemaArgument:
         [
             ("no json", "holds something else"),
             ("[1]", "holds something else"),
-            ('{"columns": [{"name": "zip"}]}', "holds something else .*kind"),
+            ('{"columns": [{"name": "zip"}]}', "A kind must be one of"),
             ('{"columns": [{"name": "zip", "kind": "catgory"}]}', "Did you mean 'category'"),
             (
                 '{"columns": [{"name": "zip", "kind": "number", "colour": 1}]}',
-                "holds something else .*colour",
+                "'zip' has 'colour'",
             ),
         ],
     )

@@ -125,7 +125,7 @@ def _is_plain(loader: Any) -> bool:
     """
     dataset: Any = loader.dataset
     sampler, size = loader.sampler, loader.batch_size
-    if size is None or getattr(sampler, "data_source", None) is not dataset:
+    if size is None or not hasattr(sampler, "data_source") or sampler.data_source is not dataset:
         return False
     n_rows = len(dataset)
     in_order = type(sampler) is SequentialSampler
