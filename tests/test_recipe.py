@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multilayer import ConfigError, DataError, Model, SchemaError, fit, recipe
-from multilayer.model import _read
+from multilayer.model_file import unpack
 from multilayer.recipe.data import TARGET_FOLDS, Data, Declared, Parts, target_folds
 from multilayer.table.notation import Notation
 from multilayer.training import pack
@@ -747,9 +747,7 @@ class TestMonotone:
 
 def _saved(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a file of it holds, read back."""
-    path = Path("model.mlp")
-    model.save(path)
-    return _read(path)
+    return unpack(model.to_bytes(), "it", "")
 
 
 class TestTraining:

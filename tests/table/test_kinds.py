@@ -80,7 +80,7 @@ class TestInfinities:
         assert model.schema.ignored == {"x": "no finite value"}
 
     def test_an_unknown_way_is_refused(self):
-        with pytest.raises(ConfigError, match="infinite must be 'error' or 'clip'; got 'clop'"):
+        with pytest.raises(ConfigError, match="infinite must be one of 'error', 'clip'; got 'clop'"):
             ml.fit({"x": COUNT, "y": COUNT}, target="y", infinite="clop")
 
 

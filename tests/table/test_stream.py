@@ -107,7 +107,7 @@ def test_files_that_are_not_one_table_are_refused() -> None:
         Source.find("parts")
     Path("parts/a.csv").write_text("x,y\n1,2\n")
     Path("parts/b.csv").write_text("x,z\n1,2\n")
-    with pytest.raises(DataError, match=r"b\.csv.*has another"), store("parts", memory_mb=200):
+    with pytest.raises(DataError, match=r"b\.csv.*has others"), store("parts", memory_mb=200):
         pass
     write_parquet("parts/c.parquet", "SELECT 1 AS x")
     with pytest.raises(DataError, match="must be of one kind"):

@@ -71,6 +71,12 @@ def _check_texts(name: str, values: Mapping[str, Any]) -> None:
         value = values.get(key, "")
         if not isinstance(value, str) and not (value is None and key in _TEXTS):
             raise ConfigError(f"{key} must be text; that of {name!r} is {value!r}. Put it into quotes.")
+    thousands, decimal = values.get("thousands", ""), values.get("decimal", ".")
+    if len(decimal) != 1 or len(thousands) > 1 or thousands == decimal:
+        raise ConfigError(
+            "decimal must be a sign, and thousands another one or empty; those of "
+            f"{name!r} are {decimal!r} and {thousands!r}. Mend them."
+        )
     date_format, zone = values.get("date_format"), values.get("zone")
     if date_format is not None and date_format != ISO and "%" not in date_format:
         raise ConfigError(
