@@ -179,7 +179,8 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
                --query 'select 1' --missing '?,-9' --missing n/a --thousands . --decimal ,
                --kind size=S<M<L --schema s.json --infinite clip
                --monotone size=increasing --monotone a=b=decreasing --network tabm
-               --class-weight 1=5 --exposure e --threshold 0.3 --memory 2GiB"""
+               --class-weight 1=5 --exposure e --threshold 0.3 --memory 2GiB --drop-missing-target
+               --encoding latin-1 --no-header"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -211,6 +212,9 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "exposure": "e",
         "threshold": 0.3,
         "memory": "2GiB",
+        "drop_missing_target": True,
+        "encoding": "latin-1",
+        "header": False,
     }
 
 
@@ -364,10 +368,9 @@ def test_one_row() -> None:
         ({"size": [50.0, "big"], "city": ["Bonn", "Kiel"]}, ["'size'", "row 2", "'big'"]),
         ({"size": [50.0]}, ["'city'"]),
         ({"sizes": [50.0], "city": ["Bonn"]}, ["'size'", "'sizes'"]),
-        ({"size": [50.0], "city": ["Bonn"], "floor": [3]}, ["'floor'"]),
         ({"size": ["inf"], "city": ["Bonn"]}, ["'size'", "inf"]),
     ],
-    ids=["text for a number", "missing column", "misspelt column", "extra column", "infinity"],
+    ids=["text for a number", "missing column", "misspelt column", "infinity"],
 )
 def test_table_that_the_model_was_not_fitted_on(
     model: Path, columns: dict[str, list[Any]], said: list[str]
@@ -379,6 +382,63 @@ def test_table_that_the_model_was_not_fitted_on(
 
     for part in said:
         assert part in message
+
+
+def test_an_extra_column_is_a_warning_unless_it_is_refused(model: Path) -> None:
+    write_csv("new.csv", {"size": [50.0], "city": ["Bonn"], "floor": [3]})
+
+    result = run("predict", model, "new.csv")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert result.stderr == "warning: Columns that were not there at fit are not used: 'floor'.\n"
+    assert run("predict", model, "new.csv", "--extra", "ignore").stderr == ""
+    assert "'floor', which this table has" in refused("predict", model, "new.csv", "--extra", "error")
+
+
+def test_a_dash_is_standard_input(model: Path) -> None:
+    write_csv("new.csv", {"size": [50.0, 60.0], "city": ["Bonn", "Kiel"]})
+    content = Path("new.csv").read_bytes()
+
+    piped = CliRunner().invoke(cli.app, ["predict", str(model), "-"], input=content)
+    assert (piped.exit_code, piped.stdout) == (0, done("predict", model, "new.csv").stdout)
+    schema = CliRunner().invoke(cli.app, ["schema", "-", "--json"], input=content)
+    assert [column["name"] for column in json.loads(schema.stdout)["columns"]] == ["size", "city"]
+    empty = CliRunner().invoke(cli.app, ["predict", str(model), "-"], input=b"")
+    assert empty.exit_code == 2 and "standard input is empty" in empty.stderr
+
+
+def test_what_stood_before_the_header_is_said() -> None:
+    Path("t.csv").write_text("# exported today\nx,y\n" + "".join(f"{k},{k % 7}\n" for k in range(40)))
+    assert "read: before the header, left out: '# exported today'" in done("schema", "t.csv").stdout
+    fitted = done("fit", "t.csv", "--target", "y", "--epochs", 1, "--members", 1).stdout
+    assert fitted.startswith("read: before the header, left out: '# exported today'")
+
+
+def test_a_target_that_is_not_there_in_a_file_without_names_says_how_to_read_it() -> None:
+    Path("t.csv").write_text("5.1,3.5,a\n4.9,3.1,b\n")
+    message = refused("fit", "t.csv", "--target", "kind")
+    assert "no column 'kind'; its columns: 5.1, 3.5, a." in message and "--no-header" in message
+
+
+def test_a_file_of_another_encoding_without_names() -> None:
+    lines = [f"{'José' if k % 2 else 'Åsa'};{k};{k / 2}" for k in range(40)]
+    Path("t.txt").write_bytes("\n".join(lines).encode("cp1252"))
+    reading = ("--encoding", "cp1252", "--no-header")
+
+    shown = done("schema", "t.txt", "--out", "s.json", *reading).stdout
+    assert "--encoding cp1252 --no-header" in shown and "Åsa" in shown
+    done("fit", "t.txt", "--target", 2, "--epochs", 1, "--members", 1, "--out", "m.mlp", *reading)
+    assert len(done("predict", "m.mlp", "t.txt").stdout.splitlines()) == 41
+
+
+def test_rows_without_a_target_are_left_out_when_asked() -> None:
+    columns = flats()
+    columns["rent"][3] = "?"
+    write_csv("gaps.csv", columns)
+
+    message = refused("fit", "gaps.csv", "--target", "rent")
+    assert "row 4 holds '?'" in message and "--drop-missing-target" in message
+    done = run("fit", "gaps.csv", "--target", "rent", "--drop-missing-target", "--epochs", 1, "--members", 1)
+    assert "1 row without a target left out" in done.stdout
 
 
 def test_evaluate_without_the_target(model: Path) -> None:

@@ -19,7 +19,16 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, r2_score, roc_auc_score
 
-from multilayer import DataError, Model, ModelFileError, OutputError, SchemaError, fit
+from multilayer import (
+    ConfigError,
+    DataError,
+    Model,
+    ModelFileError,
+    OutputError,
+    SchemaError,
+    TableWarning,
+    fit,
+)
 
 N_ROWS = 60
 FAST: dict[str, Any] = {"members": 1, "hidden": 8, "epochs": 3, "batch_size": 16}
@@ -463,15 +472,41 @@ class TestPredict:
         with pytest.raises(SchemaError, match=r"'city', which this table lacks\. Did you mean 'citty'\?"):
             binary.predict(without(people(), "city") | {"citty": people()["city"]})
 
-    def test_refuses_extra_columns(self, binary: Model) -> None:
-        with pytest.raises(SchemaError, match="without the columns 'salary', 'size', which this table has"):
-            binary.predict(people() | {"salary": range(N_ROWS), "size": range(N_ROWS)})
+    def test_extra_columns_are_not_used_and_one_warning_says_so(self, binary: Model) -> None:
+        wider = people() | {"salary": range(N_ROWS), "size": range(N_ROWS)}
+        with pytest.warns(TableWarning) as caught:
+            shown = binary.predict_proba(wider)
+        assert [str(each.message) for each in caught] == [
+            "Columns that were not there at fit are not used: 'salary', 'size'."
+        ]
+        np.testing.assert_array_equal(shown, binary.predict_proba(people()))
+        np.testing.assert_array_equal(shown, binary.predict_proba(wider, extra="ignore"))
 
-    def test_refuses_text_where_a_number_was(self, binary: Model) -> None:
-        age = ["41"] * N_ROWS
+    def test_extra_columns_are_refused_when_asked(self, binary: Model) -> None:
+        wider = people() | {"salary": range(N_ROWS), "size": range(N_ROWS)}
+        with pytest.raises(SchemaError, match="without the columns 'salary', 'size', which this table has"):
+            binary.predict(wider, extra="error")
+        with pytest.raises(ConfigError, match=r"extra must be .*; got 'eror'\. Did you mean 'error'"):
+            binary.predict(wider, extra="eror")
+
+    def test_row_numbers_that_pandas_wrote_are_no_extra_column(self, binary: Model) -> None:
+        written = people() | {"Unnamed: 0": range(N_ROWS), "__index_level_0__": range(N_ROWS)}
+        np.testing.assert_array_equal(binary.predict(written), binary.predict(people()))
+
+    def test_a_few_odd_cells_are_missing_and_named(self, binary: Model) -> None:
+        age: list[Any] = ["41"] * N_ROWS
         age[16] = "old"
-        with pytest.raises(SchemaError, match=r"'age' must hold a number in every row; row 17 holds 'old'"):
-            binary.predict(people() | {"age": age})
+        with pytest.warns(TableWarning, match="'age' was number at fit, .* row 17 holds 'old'"):
+            shown = binary.predict_proba(people() | {"age": age})
+        age[16] = None
+        np.testing.assert_array_equal(shown, binary.predict_proba(people() | {"age": age}))
+
+    def test_refuses_text_where_numbers_were(self, binary: Model) -> None:
+        for age in (["old"] * N_ROWS, ["41", *["old"] * (N_ROWS - 1)]):
+            with pytest.raises(SchemaError, match=r"'age' must hold a number .* row \d holds 'old'"):
+                binary.predict(people() | {"age": age})
+        with pytest.raises(SchemaError, match=r"'age' must hold a number in every row; row 1 holds 'old'"):
+            binary.predict({name: values[:1] for name, values in people().items()} | {"age": ["old"]})
 
     def test_refuses_infinities(self, binary: Model) -> None:
         with pytest.raises(SchemaError, match="'age' holds inf in row 1"):

@@ -277,7 +277,7 @@ def test_sparse_columns_of_pandas_predict_as_dense_ones(tmp_path: Path) -> None:
 
 
 NAMES: dict[str, tuple[list[Any], list[str]]] = {
-    "empty": (["", "b"], ["column0", "b"]),
+    "empty": (["", "b"], ["Unnamed: 0", "b"]),
     "with spaces, newlines, signs": (["a b\nc", 'ü "{}[x] ÷ 木'], ["a b\nc", 'ü "{}[x] ÷ 木']),
     "blanks around": ([" a", "b\t"], ["a", "b"]),
     "of one letter in both cases": (["A", "a"], ["A", "a"]),
@@ -285,7 +285,7 @@ NAMES: dict[str, tuple[list[Any], list[str]]] = {
     "floats": ([0.0, 1.5], ["0", "1.5"]),
     "dates": (list(pd.date_range("2024", periods=2)), ["2024-01-01 00:00:00", "2024-01-02 00:00:00"]),
     "levels": ([("a", "x"), ("a", "")], ["a.x", "a"]),
-    "none": ([None, "b"], ["column0", "b"]),
+    "none": ([None, "b"], ["Unnamed: 0", "b"]),
 }
 
 
@@ -297,7 +297,7 @@ def test_odd_names_are_the_same_at_fit_and_prediction(
     model = saved_and_loaded(fit(frame, y=Y, kinds={names[1]: "number"}, **TINY), tmp_path)
     assert list(model.schema.names) == expected
     predicted = model.predict(frame)
-    if "column0" not in expected:  # a column without a name is known by its place alone
+    if "Unnamed: 0" not in expected:  # a column without a name is known by its place alone
         np.testing.assert_array_equal(predicted, model.predict(frame[frame.columns[::-1]]))
     np.testing.assert_array_equal(
         predicted, model.predict(dict(zip(expected, frame.to_numpy().T, strict=True)))
@@ -319,10 +319,10 @@ def test_a_target_and_dropped_columns_may_have_names_that_are_no_text() -> None:
 
 
 def test_dropped_columns_may_hold_anything() -> None:
-    table = {"x": WHOLE, "image": [b"png"] * N_ROWS, "notes": [["a"], [[1]]] * 10, "y": Y}
-    with pytest.raises(DataError, match=r"Column 'image' holds values of type bytes.*drop=\['image'\]"):
+    table = {"x": WHOLE, "image": [1j] * N_ROWS, "y": Y}
+    with pytest.raises(DataError, match=r"Column 'image' holds values of type complex.*drop=\['image'\]"):
         fit(table, target="y", **TINY)
-    model = fit(table, target="y", drop=["image", "notes"], **TINY)
+    model = fit(table, target="y", drop="image", **TINY)
     assert model.schema.names == ("x",)
     assert len(model.predict(table)) == N_ROWS
 
@@ -352,7 +352,6 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "nested": ([[[1]], [[2]]], "Column 'x' holds lists within lists"),
     "text": ([["a"], ["b"]], "Column 'x' holds lists of other things than numbers"),
     "empty": ([[], []], "Column 'x' holds empty lists"),
-    "bytes": ([b"a", b"b"], "Column 'x' holds values of type (bytes|Binary)"),
 }
 
 
@@ -619,13 +618,12 @@ class TestFiles:
             ({"1.csv": b"a\n1\n", "2.csv": b"b\n1\n"}, "*.csv", "the same columns; .* differ in 'a', 'b'"),
             ({"1.csv": b"a\n1\n", "2.csv": b""}, "*.csv", "'.*2.csv' is empty"),
             ({"1.csv": "a\né\n".encode("latin-1")}, "1.csv", "must be UTF-8.*encoding='latin-1'"),
-            ({"1.csv": "a\n1\n".encode("utf-16")}, "1.csv", "begins like UTF-16.*encoding='utf-16'"),
             ({"1.jsonl": b'{"a": 1}\n{"a": \n'}, "1.jsonl", "line 2 of '1.jsonl' is no JSON"),
             ({"1.jsonl": b'{"a": 1}\n[1]\n'}, "1.jsonl", "line 2 of '1.jsonl' is of type list"),
             ({"1.json": b"[1, 2]"}, "1.json", "got a list with a value of type int in place 0"),
             ({"1.json": b"[1, "}, "1.json", "'1.json' cannot be read as JSON"),
             ({"1.arrow": b"no arrow"}, "1.arrow", "'1.arrow' cannot be read as an Arrow file"),
-            ({"1.xlsx": b"PK"}, "1.xlsx", "read it with pandas.read_excel"),
+            ({"1.xls": b"PK"}, "1.xls", "read it with pandas.read_excel"),
             ({"1.csv.zst": b"no zstd"}, "1.csv.zst", "'1.csv.zst' cannot be read"),
         ],
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from multilayer import ConfigError, DataError, Model, SchemaError, fit
 from multilayer.cli import app
+from multilayer.training.classification import encode_labels
 
 N_ROWS = 120
 FAST: dict[str, Any] = {"members": 2, "hidden": 8, "epochs": 3, "batch_size": 16, "lr": 0.02}
@@ -452,3 +453,28 @@ class TestManyClasses:
         y = (X[:, 0] > 0).astype(dtype) + np.dtype(dtype).type(100)
         prediction = fit(features(), y=y, **FAST).predict(features())
         assert prediction.dtype == y.dtype and set(prediction.tolist()) <= {100, 101}
+
+
+class TestLabelsOfAnotherType:
+    @pytest.mark.parametrize(
+        ("labels", "came"),
+        [
+            ((False, True), np.array(["False", "true", "TRUE"], dtype=object)),
+            (("False", "True"), np.array([False, True, True])),
+            ((1, 2), np.array(["1", "2.0", "2"], dtype=object)),
+            (("1", "2"), np.array([1.0, 2.0, 2.0])),
+            ((1, 2), np.array([1.0, 2.0, 2.0])),
+        ],
+    )
+    def test_is_the_same_label(self, labels: Any, came: np.ndarray) -> None:
+        assert encode_labels(came, labels).tolist() == [0, 1, 1]
+
+    def test_is_refused_where_it_is_another(self) -> None:
+        with pytest.raises(DataError, match="got yes"):
+            encode_labels(np.array(["yes"], dtype=object), (False, True))
+        with pytest.raises(DataError, match="got 01"):
+            encode_labels(np.array(["01"], dtype=object), (1, 2))
+
+    def test_the_same_text_goes_first(self) -> None:
+        came = np.array(["1.0", "1"], dtype=object)
+        assert encode_labels(came, ("1", "1.0")).tolist() == [1, 0]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         MultilayerError,
         OutputError,
         SchemaError,
+        TableWarning,
     )
     from multilayer.estimators import MLPClassifier, MLPRegressor
     from multilayer.inspect.trace import trace
@@ -53,6 +54,7 @@ __all__ = [
     "QuantileLoss",
     "Schema",
     "SchemaError",
+    "TableWarning",
     "TweedieLoss",
     "block",
     "fit",
@@ -83,6 +85,7 @@ _NAMES = {
     "QuantileLoss": "multilayer.training.losses",
     "Schema": "multilayer.table.schema",
     "SchemaError": "multilayer.errors",
+    "TableWarning": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
     "fit": "multilayer.recipe",

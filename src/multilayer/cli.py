@@ -14,12 +14,12 @@ import os
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
-from warnings import catch_warnings, simplefilter
 
 import typer
 from typer.core import TyperGroup
@@ -55,7 +55,8 @@ class ErrorsInOneLine(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the context names."""
         try:
-            return super().invoke(ctx)
+            with _warnings_in_one_line():
+                return super().invoke(ctx)
         except MultilayerError as error:
             _say("error:", str(error))
             raise typer.Exit(2) from None
@@ -76,7 +77,8 @@ TableArgument = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="A .csv, .tsv, .parquet, .jsonl, .arrow or .duckdb file, a folder, or a quoted pattern.",
+        help="A .csv, .tsv, .parquet, .jsonl, .arrow, .xlsx or .duckdb file, a .zip of one, a folder, "
+        "a quoted pattern, or - for standard input.",
     ),
 ]
 QueryOption = Annotated[
@@ -93,6 +95,12 @@ ThousandsOption = Annotated[
     str | None, typer.Option(metavar="SIGN", help="What separates thousands: , of 1,234.5.")
 ]
 DecimalOption = Annotated[str, typer.Option(metavar="SIGN", help="The decimal sign: , of 2,5.")]
+EncodingOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of text files that are not UTF-8, such as latin-1.")
+]
+HeaderOption = Annotated[
+    bool, typer.Option("--header/--no-header", metavar="", help="Whether text files begin with column names.")
+]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fit` saved.")]
 KIND_HELP = (
     "Read a column as number, boolean, category, ordered, date, time, duration or text, or as an ordered "
@@ -102,6 +110,10 @@ JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
 ]
 
+ExtraOption = Annotated[
+    Literal["warn", "ignore", "error"],
+    typer.Option(help="Columns that were not there at fit: leave out with a warning or without, or refuse."),
+]
 MemoryOption = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Stream a table that takes more than this, such as 2GiB."),
@@ -218,6 +230,11 @@ def fit(
     missing: MissingOption = None,
     thousands: ThousandsOption = None,
     decimal: DecimalOption = ".",
+    encoding: EncodingOption = None,
+    header: HeaderOption = True,
+    drop_missing_target: Annotated[
+        bool, typer.Option("--drop-missing-target", metavar="", help="Leave out rows that have no target.")
+    ] = False,
     group: Annotated[
         str | None, typer.Option(metavar="COL", help="Rows of one group stay on one side of the split.")
     ] = None,
@@ -248,16 +265,19 @@ def fit(
     """Train a model on TABLE and save it."""
     path = Path(out) if out else Path(_stem(table) + ".mlp")
     drops, kinds = names_of(drop or []), kinds_of(kind or [])
-    with _progress(f"reading {table}") as after_epoch:
+    others = [schema] if schema else []
+    with _source(table, *others) as source, _progress(f"reading {table}") as after_epoch:
         from multilayer import recipe
 
         _check_out(path, sources=(table,))
         model = recipe.fit(
-            table, query=query, target=target if len(target) > 1 else target[0], task=task,
+            source, query=query, target=target if len(target) > 1 else target[0], task=task,
             objective=objective, quantiles=numbers_of("--quantiles", quantiles),
             class_weight=class_weight_of(class_weight), exposure=exposure, threshold=threshold_of(threshold),
             drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=marks_of(missing or []),
-            thousands=thousands, decimal=decimal, groups=group, time=time,
+            thousands=thousands, decimal=decimal, encoding=encoding, header=header,
+            drop_missing_target=drop_missing_target,
+            groups=group, time=time,
             monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
             callbacks=(after_epoch,),
@@ -281,6 +301,7 @@ def predict(
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="A .csv or .parquet file; without it, CSV on stdout.")
     ] = None,
+    extra: ExtraOption = "warn",
     memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -291,8 +312,9 @@ def predict(
         _check_out(path, sources=(model, table))
     written: dict[str, Any] = {"out": out, "n_rows": 0, "columns": []}
     with (
+        _source(table, model) as source,
         _progress(f"predicting {table}"),
-        closing(_predicted(_load(model), table, query, memory, written)) as parts,
+        closing(_predicted(_load(model), source, query, extra, memory, written)) as parts,
     ):
         if path:
             _write_predictions(parts, path)
@@ -311,19 +333,20 @@ def evaluate(
     model: ModelArgument,
     table: TableArgument,
     query: QueryOption = None,
+    extra: ExtraOption = "warn",
     memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a model on TABLE, which must hold the target column."""
-    with _progress(f"evaluating {table}"), catch_warnings(record=True) as told:
+    with _source(table, model) as source, _progress(f"evaluating {table}"):
         from multilayer import streaming
 
-        simplefilter("always", UserWarning)
         loaded = _load(model)
-        with streaming.in_order(loaded, table, memory, query) as pieces:
-            score = loaded.evaluate(table, query=query) if pieces is None else loaded.evaluate_pieces(pieces)
-    for warning in told:
-        _say("warning:", str(warning.message))
+        with streaming.in_order(loaded, source, memory, query) as pieces:
+            if pieces is None:
+                score = loaded.evaluate(source, query=query, extra=extra)
+            else:
+                score = loaded.evaluate_pieces(pieces, extra=extra)
     if as_json:
         _print_json({"model": model, "table": table, "target": loaded.target, "score": score})
     else:
@@ -334,6 +357,7 @@ def evaluate(
 @app.command()
 def inspect(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Show what a model file holds: columns, network, training, score."""
+    _check_files(model)
     loaded = _load(model)
     if as_json:
         _print_json({"model": model, **_facts(loaded), "schema": loaded.schema.to_json()})
@@ -352,19 +376,22 @@ def schema(
     missing: MissingOption = None,
     thousands: ThousandsOption = None,
     decimal: DecimalOption = ".",
+    encoding: EncodingOption = None,
+    header: HeaderOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each column of TABLE is taken for."""
     path = Path(out) if out else None
     if path:
         _check_out(path, sources=(table,))
-    with _progress(f"reading {table}"):
+    with _source(table) as source, _progress(f"reading {table}"):
         from multilayer.table.read import read_table
         from multilayer.table.schema import infer_schema
 
         read = read_table(
-            table, query=query, missing=marks_of(missing or []), thousands=thousands, decimal=decimal
-        )
+            source, query=query, missing=marks_of(missing or []), thousands=thousands, decimal=decimal,
+            encoding=encoding, header=header,
+        )  # fmt: skip
         found = infer_schema(read, kinds=kinds_of(kind or []))
     if path:
         from multilayer.output import write_atomically
@@ -375,11 +402,16 @@ def schema(
         _print_json(found.to_json())
         return
     _print(str(found))
+    if read.remarks:
+        _print(f"\nread: {'; '.join(read.remarks)}")
     if path:
-        given = {"--query": query, "--thousands": thousands, "--decimal": decimal if decimal != "." else None}
+        given = {
+            "--query": query, "--thousands": thousands, "--decimal": decimal if decimal != "." else None,
+            "--encoding": encoding,
+        }  # fmt: skip
         options = [(name, value) for name, value in given.items() if value is not None]
         options += [("--missing", marks) for marks in missing or []]
-        reading = [part for option in options for part in option]
+        reading = [part for option in options for part in option] + ([] if header else ["--no-header"])
         command = shlex.join(["multilayer", "fit", table, "--schema", str(path), *reading])
         _print(f"\nSaved in {path}. To use it: {command}")
 
@@ -421,10 +453,39 @@ def _stem(table: str) -> str:
     >>> _stem("data/houses.csv.gz"), _stem("sales.2024.parquet"), _stem("sales/*.csv")
     ('houses', 'sales.2024', 'sales')
     """
-    path = Path(table)
+    path = Path("model" if table == "-" else table)
     while any(sign in path.name for sign in "*?["):
         path = path.parent
     return Path(path.name.removesuffix(".gz").removesuffix(".zst")).stem or "model"
+
+
+def _check_files(*names: str) -> None:
+    """Refuse names of files that are not there, while that takes no time: before PyTorch is loaded."""
+    if "torch" in sys.modules:  # nothing is gained, and whoever reads them says what is wrong
+        return
+    from multilayer.table.paths import check_source
+
+    for name in names:
+        check_source(name)
+
+
+@contextmanager
+def _source(table: str, *others: str) -> Iterator[str]:
+    """The name of a table, checked before PyTorch is loaded; of standard input, that of a copy.
+
+    others: further files that are to be read
+    """
+    _check_files(*others, *([] if table == "-" else [table]))
+    if table != "-":
+        yield table
+        return
+    from multilayer.table.plain_text import of_stream
+
+    copy = of_stream(typer.get_binary_stream("stdin"))
+    try:
+        yield str(copy.path)
+    finally:
+        copy.remove()
 
 
 def _load(path: str) -> "multilayer.model.Model":
@@ -437,6 +498,7 @@ def _predicted(
     model: "multilayer.model.Model",
     table: str,
     query: str | None,
+    extra: str,
     memory: str | None,
     written: dict[str, Any],
 ) -> Generator[dict[str, "numpy.ndarray"], None, None]:
@@ -449,7 +511,7 @@ def _predicted(
     with streaming.in_order(model, table, memory, query) as pieces:
         parts, query = ([table], query) if pieces is None else (pieces, None)
         for piece in parts:
-            columns = model.predict_columns(piece, query=query)
+            columns = model.predict_columns(piece, query=query, extra=extra)
             written["n_rows"] += len(next(iter(columns.values())))
             written["columns"] = list(columns)
             yield columns
@@ -579,6 +641,25 @@ def _say(label: str, message: str = "") -> None:
     with suppress(OSError):  # there is no other place to say it
         shown = Text.assemble((label, "bold red"), " " if message else "", message)
         Console(stderr=True).print(shown, soft_wrap=True)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """What was passed over in a table, and what to make of a score, each once, as one message on stderr."""
+    said: set[str] = set()
+    show = warnings.showwarning
+
+    def say(message: Warning | str, category: type[Warning], *more: Any, **others: Any) -> None:
+        if not issubclass(category, UserWarning):
+            show(message, category, *more, **others)
+        elif str(message) not in said:
+            said.add(str(message))
+            _say("warning:", str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = say
+        yield
 
 
 def _print(shown: Any) -> None:

@@ -7,8 +7,12 @@ MultilayerError
 ├── ModelFileError       a model file cannot be read
 ├── OutputError          a file cannot be written                         (also an OSError)
 └── MissingExtraError    an optional package is not installed             (also an ImportError)
+
+TableWarning             something in a table was passed over; the answer does not depend on it, or less
 """
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
@@ -41,6 +45,18 @@ class OutputError(MultilayerError, OSError):
 
 class MissingExtraError(MultilayerError, ImportError):
     """An optional package is needed and not installed."""
+
+
+class TableWarning(UserWarning):
+    """Something in a table was passed over: columns that are not used, cells that are not what others are."""
+
+
+def warn(message: str) -> None:
+    """A `TableWarning` that names the line of the caller outside of this package."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("multilayer"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, TableWarning, stacklevel=level)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

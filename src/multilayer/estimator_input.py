@@ -16,6 +16,7 @@ from multilayer.errors import DataError
 from multilayer.table.coders import plain_numbers
 from multilayer.table.convert import as_levels
 from multilayer.table.encode import Encoder
+from multilayer.table.odd_cells import as_learnt
 from multilayer.table.read import Table
 from multilayer.table.schema import Column, Schema, infer_schema
 
@@ -189,6 +190,7 @@ def plain_encoder(table: Table, kinds: Any) -> Encoder:
     texts: dict[str, Any] = {column.name: "category" for column in schema.columns if column.kind == "text"}
     if texts:
         schema = infer_schema(table, kinds={**(kinds or {}), **texts})
+    table = as_learnt(table, schema.columns)[0]
     fills = {}
     for column in schema.columns:
         if column.kind not in ("category", "ordered"):

@@ -19,7 +19,7 @@ from sklearn.utils import Tags, check_array, check_random_state, column_or_1d, c
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from multilayer.errors import ConfigError, DataError
+from multilayer.errors import ConfigError, DataError, warn
 from multilayer.estimator_input import (
     as_column,
     as_labels,
@@ -42,6 +42,7 @@ from multilayer.model import Model
 from multilayer.recipe import fit as fit_recipe
 from multilayer.table.encode import Encoder
 from multilayer.table.names import column_names
+from multilayer.table.odd_cells import as_learnt
 from multilayer.table.read import Table, read_table
 from multilayer.table.schema import Kind as ColumnKind
 from multilayer.table.schema import Schema
@@ -142,13 +143,13 @@ class _Estimator(BaseEstimator, ABC):
             if not holds_numbers(X) or getattr(self, "kinds", None):
                 table = self._check_table(X, reset=True)
                 self._encoder = plain_encoder(table, self.kinds)
-                return self._encoder.transform(table).num.astype(np.float64)
+                return _plain_numbers(self._encoder, table)
         elif vars(self).get("_encoder") is not None:
             encoder: Encoder = vars(self)["_encoder"]
             table = self._check_table(X, reset=False)
             if learns:
                 tell_new_levels(encoder, table)
-            return encoder.transform(table).num.astype(np.float64)
+            return _plain_numbers(encoder, table)
         dtypes = (np.float64, np.float32)
         if is_sparse(X):
             return validate_data(self, X, reset=reset, accept_sparse=["csr", "csc"], dtype=dtypes).tocsr()
@@ -786,6 +787,14 @@ class MLPRegressor(RegressorMixin, _Estimator):
         if self.model_.quantiles is None:  # y was the same in all rows
             return np.repeat(self.predict(X)[..., None], np.asarray(self.quantiles, float).size, axis=-1)
         return self.model_.predict_quantiles(self._check_table(X, reset=False))
+
+
+def _plain_numbers(encoder: Encoder, table: Table) -> NDArray[np.float64]:
+    """The rows as the textbook takes them; a few cells that are not of their column's kind are missing."""
+    clean, said = as_learnt(table, encoder.schema.columns)
+    if said:
+        warn(f"In X, {'; '.join(said)}.")
+    return encoder.transform(clean).num.astype(np.float64)
 
 
 def _coded(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.bool_]:

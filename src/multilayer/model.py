@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
 from torch import nn
 
-from multilayer.errors import DataError, ModelFileError, SchemaError, nearest
+from multilayer.errors import ConfigError, DataError, ModelFileError, SchemaError, nearest, warn
 from multilayer.model_check import (
     check_encoder_arrays,
     check_meta,
@@ -35,8 +35,9 @@ from multilayer.table.column import NUMERIC
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
+from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
 from multilayer.table.read import Table, listed, read_source
-from multilayer.table.schema import Schema, check
+from multilayer.table.schema import Schema, check, extra_columns, strange_columns
 from multilayer.table.sketch import Sketch
 from multilayer.training.history import History
 from multilayer.training.predictor import Predictor
@@ -46,6 +47,7 @@ from multilayer.training.targets import task_from_json
 from multilayer.training.task import Label, Task
 
 FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself, up to which nothing is said
+_EXTRA = ("warn", "ignore", "error")
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Model:
         """Metrics on the validation rows; NaN where one is not defined, such as roc_auc of a single class."""
         return {name: _nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
 
-    def predict(self, table: Any, *, query: str | None = None) -> NDArray[Any]:
+    def predict(self, table: Any, *, query: str | None = None, extra: str = "warn") -> NDArray[Any]:
         """The most probable label, or the expected value, of each row; (n_rows,).
 
         With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
@@ -122,13 +124,20 @@ class Model:
             table: anything that `read_table` takes, with the columns of the fit, in any order; the target is
                 optional.
             query: the rows to predict, where the table is a database, a connection or a file to query.
+            extra: what becomes of columns that were not there at fit: "warn" and "ignore" leave them out,
+            with a
+                warning or without, "error" refuses the table.
+
+        A few cells that are not of their column's kind count as missing; a `TableWarning` names them.
 
         Raises:
-            SchemaError: missing or unknown columns, or values that are not of their column's kind.
+            SchemaError: missing columns, or values that are not of their column's kind.
         """
-        return self.task.decide(self._amounts(self._read(table, query)))
+        return self.task.decide(self._amounts(self._read(table, query, extra)))
 
-    def predict_proba(self, table: Any, *, query: str | None = None) -> NDArray[np.float64]:
+    def predict_proba(
+        self, table: Any, *, query: str | None = None, extra: str = "warn"
+    ) -> NDArray[np.float64]:
         """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
 
         With several labels the probability of each, (n_rows, n_labels), in the order of `targets`: of 1 or
@@ -141,9 +150,11 @@ class Model:
             raise SchemaError(
                 f"predict_proba needs classes; this model predicts {self._in_words}. Use predict."
             )
-        return self._predictions(self._read(table, query))
+        return self._predictions(self._read(table, query, extra))
 
-    def predict_quantiles(self, table: Any, *, query: str | None = None) -> NDArray[np.float64]:
+    def predict_quantiles(
+        self, table: Any, *, query: str | None = None, extra: str = "warn"
+    ) -> NDArray[np.float64]:
         """Quantiles of each row, ascending; (n_rows, n_quantiles), or (n_rows, n_targets, n_quantiles).
 
         Raises:
@@ -154,15 +165,17 @@ class Model:
                 f"predict_quantiles needs a model of quantiles; this one predicts {self._in_words}. "
                 "Fit with quantiles=(0.1, 0.5, 0.9)."
             )
-        return self._predictions(self._read(table, query))
+        return self._predictions(self._read(table, query, extra))
 
-    def predict_columns(self, table: Any, *, query: str | None = None) -> dict[str, NDArray[Any]]:
+    def predict_columns(
+        self, table: Any, *, query: str | None = None, extra: str = "warn"
+    ) -> dict[str, NDArray[Any]]:
         """All that there is to say of each row, by name: probabilities or quantiles, then the prediction.
 
         Raises:
             SchemaError: as `predict`.
         """
-        return self.task.columns(self._amounts(self._read(table, query)))
+        return self.task.columns(self._amounts(self._read(table, query, extra)))
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
@@ -175,7 +188,7 @@ class Model:
         return f"{what if len(self.targets) == 1 else what + 's'} {listed(self.targets)}"
 
     def evaluate(
-        self, table: Any, *, query: str | None = None, sample_weight: Any = None
+        self, table: Any, *, query: str | None = None, sample_weight: Any = None, extra: str = "warn"
     ) -> dict[str, float]:
         """Metrics on a table that has the target, and the same for a baseline that knows no features.
 
@@ -192,17 +205,19 @@ class Model:
             SchemaError: the target column is absent; otherwise as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
-        read = self._read(table, query)
+        raw = self._raw(table, query, extra)
+        self._require_targets(raw)
+        read = self._passed_over(raw, extra)
         code, weight = self._codes_and_weights(read, sample_weight)
         x = self._inputs(read)
         seen = self._count_seen(x, code, weight)
         return self._scores(code, self.from_inputs(x), weight) | self._told_seen(*seen)
 
-    def evaluate_pieces(self, pieces: Iterable[Table]) -> dict[str, float]:
+    def evaluate_pieces(self, pieces: Iterable[Table], *, extra: str = "warn") -> dict[str, float]:
         """`evaluate` of a table that comes in pieces; predictions are kept, the table is not."""
         codes, predictions, weights, seen = [], [], [], []
         for piece in pieces:
-            read = self._read(piece, None)
+            read = self._read(piece, None, extra)
             code, weight = self._codes_and_weights(read, None)
             x = self._inputs(read)
             codes.append(code)
@@ -266,15 +281,38 @@ class Model:
 
     def _target_of(self, table: Table) -> NDArray[Any]:
         """The target as tasks want it: several side by side."""
+        self._require_targets(table)
+        y = {name: self._in_own_type(name, table[name]) for name in self.targets}
+        return y[self.target] if isinstance(self.target, str) else side_by_side(y)
+
+    def _require_targets(self, table: Table) -> None:
         for name in self.targets:
             if name not in table.names:
                 raise SchemaError(
                     f"evaluating needs the target column {name!r}; got columns {listed(table.names)}."
                     f"{nearest(name, table.names)}"
                 )
-        if isinstance(self.target, str):
-            return table[self.target]
-        return side_by_side({name: table[name] for name in self.target})
+
+    def _in_own_type(self, name: str, y: NDArray[Any]) -> NDArray[Any]:
+        """A target that was numbers at fit and comes as text, as numbers."""
+        found = as_numbers_of_target(y) if self.task.kind == "regression" else None
+        if found is None:
+            return y
+        numbers, odd, column = found
+        unit = self.summary.get("target_units", {}).get(name, "")
+        if column.unit not in ("", unit):
+            raise DataError(
+                f"The target {name!r} was numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
+                f"is in "
+                f"{column.unit} now. Make it the same."
+            )
+        if odd is not None:
+            raise DataError(
+                f"The target {name!r} is numbers, and every row needs one; {odd.in_words}. Mend the cells, "
+                f"or "
+                "leave these rows out."
+            )
+        return numbers
 
     @property
     def _constant(self) -> NDArray[np.float64]:
@@ -282,11 +320,33 @@ class Model:
         constant = self.summary.get("constant", self.summary.get("class_shares"))
         return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
 
-    def _read(self, table: Any, query: str | None) -> Table:
-        """A raw table in the notation of the fit; columns that were not used there may hold anything."""
+    def _read(self, table: Any, query: str | None, extra: str = "warn") -> Table:
+        return self._passed_over(self._raw(table, query, extra), extra)
+
+    def _raw(self, table: Any, query: str | None, extra: str) -> Table:
+        """A table in the notation of the fit; columns that were not used there may hold anything."""
+        if extra not in _EXTRA:
+            near = nearest(str(extra), _EXTRA)
+            raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
         unread = (*self.dropped, *self.schema.ignored)
         read = read_source(table, self.notation, query=query, unread=unread, numbers=self._numbers)
         return as_at_fit(read, self._known)
+
+    def _passed_over(self, read: Table, extra: str) -> Table:
+        """The table without what is passed over in it, which one warning tells."""
+        more = extra_columns(read, self.schema, tuple(self._known))
+        if any(name not in read.columns for name in self.schema.names) or (more and extra == "error"):
+            return read  # for `check` to refuse; what is there beside may be what is absent
+        read, said = as_learnt(read, self.schema.columns)
+        if more:
+            read = read.drop(more)
+            if extra == "warn":
+                said.append(f"columns that were not there at fit are not used: {listed(more)}")
+        said += strange_columns(read, self.schema)
+        if said:
+            text = "; ".join(said)
+            warn(f"{text[0].upper()}{text[1:]}.")
+        return read
 
     @cached_property
     def _known(self) -> dict[str, None]:

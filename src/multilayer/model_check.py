@@ -195,7 +195,13 @@ def _check_weights(weights: Any, n_networks: int) -> None:
 def _check_notation(values: Any) -> None:
     need(isinstance(values, dict), "an object is needed")
     check_fields(Notation, values)
-    Notation.declare((), values.get("thousands"), values.get("decimal", "."))
+    Notation.declare(
+        (),
+        values.get("thousands"),
+        values.get("decimal", "."),
+        values.get("encoding"),
+        values.get("header", True),
+    )
 
 
 def _check_summary(summary: Any) -> None:
@@ -206,6 +212,7 @@ def _check_summary(summary: Any) -> None:
             f"{name!r} must be numbers by name",
         )
     need(fits(summary.get("decisions", []), list[str]), "'decisions' must be texts")
+    need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
     for name in ("constant", "class_shares"):
         values = summary.get(name)
         if values is not None:
@@ -394,9 +401,14 @@ def check_encoder(values: Any) -> tuple[int, list[int]]:
 
 def check_column(values: Any) -> None:
     """ValueError unless these are the fields of a `Column` that a table can be read by."""
-    check_fields(Column, values)
-    levels = values.get("levels", [])
+    by_frequency = values.get("levels_by_frequency", [])
+    need(fits(by_frequency, list[str]), "levels must be texts")
+    need(not by_frequency or values.get("kind") == "category", "a category alone has levels by frequency")
+    need("levels_by_frequency" not in values or "levels" not in values, "levels are there in two ways")
+    check_fields(Column, {name: value for name, value in values.items() if name != "levels_by_frequency"})
+    levels = _levels_of(values)
     need(len(set(levels)) == len(levels), "a level stands there twice")
+    _check_writing(values.get("thousands", ""), values.get("decimal", "."))
     need(
         min(values.get("n_missing", 0), values.get("n_unique", 0)) >= 0,
         "counts must not be negative",
@@ -413,6 +425,17 @@ def check_column(values: Any) -> None:
         time_zone(zone)
     if pattern not in (None, ISO):
         _check_pattern(pattern)
+
+
+def _levels_of(column: dict[str, Any]) -> list[str]:
+    """Of a column in JSON; in files of before, those of a category are `levels`, too."""
+    levels: list[str] = column.get("levels_by_frequency", column.get("levels", []))
+    return levels
+
+
+def _check_writing(thousands: str, decimal: str) -> None:
+    need(len(decimal) == 1 and len(thousands) <= 1, "separators must be a sign")
+    need(thousands != decimal, "decimals and thousands must be separated otherwise")
 
 
 def _check_pattern(pattern: str) -> None:
@@ -478,7 +501,7 @@ def _n_numbers(coder: dict[str, Any], column: dict[str, Any]) -> int:
         return 1 + (coder.get("n_knots", 0) > 0) + coder["has_missing"] + waves
     if name == "text":
         return 1 + coder["has_missing"]
-    return {"levels": len(column.get("levels", ())), "category": 0, "nothing": 0}.get(name, 1)
+    return {"levels": len(_levels_of(column)), "category": 0, "nothing": 0}.get(name, 1)
 
 
 def check_encoder_arrays(values: dict[str, Any], arrays: Arrays) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -299,6 +299,7 @@ class Stream:
         of_user = (roles.kinds, roles.declared, roles.infinite, (roles.target, *roles.dropped))
         with _rows_of_sample():
             schema = describe(self.table, self.features, self.sample, *of_user)
+        self.sample = self.table.rows(self.n_aside, self.n_aside + self.n_sample)  # without odd cells
         if roles.declared is None:
             return schema
         left_out = {name: why for name, why in roles.declared.ignored.items() if name in self.table.left_out}
@@ -543,9 +544,7 @@ def in_order(
     """The pieces of a table larger than memory that a model is for, in the order of its rows; None if it
     fits, or is the result of a query.
     """
-    budget = budget_for(
-        source, memory, Notation(model.notation.missing, decimal=model.notation.decimal), query
-    )
+    budget = budget_for(source, memory, replace(model.notation, missing_in={}, thousands=None), query)
     if budget is None:
         yield None
         return

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -147,6 +148,7 @@ def assert_encodes(encoder: Encoder, copy: Encoder, table: Any) -> None:
     assert np.array_equal(batch.cat, again.cat)
 
 
+@pytest.mark.filterwarnings("ignore::multilayer.TableWarning")
 @many_cases
 @given(cases())
 def test_any_table_is_fitted_and_predicted_or_refused(case: Case) -> None:

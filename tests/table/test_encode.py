@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from multilayer.errors import DataError, SchemaError
 from multilayer.table.encode import Batch, Encoder
-from multilayer.table.read import MISSING_MARKERS, read_table
+from multilayer.table.read import read_table
 from multilayer.table.schema import infer_schema
+from multilayer.table.values import MISSING_MARKS
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 letters = st.text("abcxyz ,;\"'é-", max_size=4)
-words = letters.filter(lambda text: text not in MISSING_MARKERS and text == text.strip())
+words = letters.filter(lambda text: text not in MISSING_MARKS and text == text.strip())
 moments = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
 CELLS = {
     "float": floats,

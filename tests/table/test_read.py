@@ -125,7 +125,7 @@ def test_decimal_commas_are_numbers_where_semicolons_separate(tmp_path):
 def test_quoted_fields_and_odd_names(tmp_path):
     text = '"a, b",A,a,,"c ""d"""\n"x, y",1,2,3,"say ""hi""\nthere"\n,4,5,6,\n'
     table = read_table(write(tmp_path / "t.csv", text))
-    assert table.names == ("a, b", "A", "a", "column3", 'c "d"')
+    assert table.names == ("a, b", "A", "a", "Unnamed: 3", 'c "d"')
     assert same(table["a, b"], texts("x, y", None))
     assert same(table['c "d"'], texts('say "hi"\nthere', None))
 
@@ -147,8 +147,10 @@ def test_a_folder_name_does_not_become_a_column(tmp_path):
     assert read_table(write(folder / "t.csv", "a\n1\n")).names == ("a",)
 
 
-def test_huge_integers_become_floats(tmp_path):
-    assert same(read_table(write(tmp_path / "t.csv", "a\n18446744073709551615\n1\n"))["a"], [2.0**64, 1.0])
+def test_whole_numbers_too_wide_for_a_float_keep_every_digit(tmp_path):
+    table = read_table(write(tmp_path / "t.csv", f"a,b\n18446744073709551615,{2**60 + 1}\n1,\n"))
+    assert same(table["a"], texts("18446744073709551615", "1"))
+    assert same(table["b"], texts("1152921504606846977", None))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_huge_integers_become_floats(tmp_path):
             "cannot be read: Compressed file ended",
         ),
         ("t.parquet", b"not parquet at all", "cannot be read as a Parquet file"),
-        ("t.xlsx", b"PK", r"must end in .csv, .*; got '.*t.xlsx'"),
+        ("t.xls", b"PK", r"must end in .csv, .*; got '.*t.xls'"),
     ],
 )
 def test_refuses_a_file_that_is_no_table(tmp_path, name, content, message):
@@ -319,7 +321,7 @@ def test_odd_lists():
     assert same(read_table({"a": [1, 2.5, None]})["a"], [1.0, 2.5, np.nan])
     assert same(read_table({"a": [1, True, "x", None]})["a"], texts("1", "True", "x", None))
     assert same(read_table({"a": ["x", float("nan"), pd.NA, pd.NaT]})["a"], texts("x", None, None, None))
-    assert same(read_table({"a": [2**70, 1]})["a"], [2.0**70, 1.0])
+    assert same(read_table({"a": [2**70, 1]})["a"], texts(str(2**70), "1"))
     assert same(read_table({"a": (np.int8(3), 4)})["a"], [3, 4])
     assert same(read_table({"a": range(2)})["a"], [0, 1])
     assert same(read_table({1: [5]})["1"], [5])
@@ -347,7 +349,7 @@ def test_reading_does_not_change_or_share_the_source():
         ({"a": "text"}, "Column 'a' must be a list"),
         ({"a": [[1], 2]}, "Column 'a' holds values of type list beside int"),
         ({"a": [None, {}]}, "Column 'a' holds dicts without keys"),
-        ({"a": [b"x"]}, "Column 'a' holds values of type bytes"),
+        ({"a": [1j]}, "Column 'a' holds values of type complex"),
         ({"a": [1j]}, "Column 'a' holds values of type complex"),
         ({"a": np.zeros((2, 2, 2))}, "Column 'a' holds arrays of 2 axes"),
         ({"a": np.zeros(2, dtype=complex)}, "Column 'a' holds values of type complex128"),

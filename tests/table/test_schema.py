@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from multilayer.errors import ConfigError, DataError, SchemaError
+from multilayer.table.encode import Encoder
 from multilayer.table.read import Table, read_table
 from multilayer.table.schema import (
     Schema,
@@ -15,6 +16,7 @@ from multilayer.table.schema import (
     days,
     frequent_levels,
     infer_schema,
+    strange_columns,
 )
 
 
@@ -200,7 +202,7 @@ def test_the_training_table_passes(schema):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"age": [1.5, "n/a", 2]}, "'age' must hold a number .*; row 2 holds 'n/a'. Mend the value"),
+        ({"age": [1.5, "old", 2]}, "'age' must hold a number .*; row 2 holds 'old'. Mend the value"),
         (
             {"age": np.array(["2024-01-01"] * 3, dtype="datetime64[us]")},
             "'age' must hold a number .*; row 1 holds '2024",
@@ -290,3 +292,39 @@ def test_inference_does_not_depend_on_row_order():
     table = Table({"c": np.array(["b", "a", "b", "a", "c"], dtype=object), "x": np.arange(5.0)})
     turned = infer_schema(table.take([4, 3, 2, 1, 0]))
     assert turned["c"].levels == infer_schema(table)["c"].levels
+
+
+class TestOtherWritings:
+    def test_levels_are_found_whatever_their_type(self):
+        table = {"c": [True, False] * 20, "n": [1, 2] * 20, "o": [3, 1] * 20}
+        kinds = {"c": "category", "n": "category", "o": "ordered"}
+        schema = infer_schema(table, kinds=kinds)
+        encoder = Encoder.fit(read_table(table), schema)
+
+        def encoded(c, n, o):
+            batch = encoder.transform(read_table({"c": c, "n": n, "o": o}))
+            return batch.cat.tolist(), batch.num.tolist()
+
+        expected = encoded([True, False], [1, 2], [1, 3])
+        assert encoded(["True", "FALSE"], ["1.0", "2"], ["1.00", "3"]) == expected
+        assert encoded(["true", "false"], [1.0, 2.0], [1.0, 3.0]) == expected
+        assert encoded(["yes", "01"], ["01", "1.5"], ["2", "x"])[0] == [[1, 1, 1], [1, 1, 1]]
+
+    def test_of_levels_that_are_alike_the_same_text_is_found(self):
+        table = read_table({"c": ["1", "1.0", "true", "True"] * 10})
+        schema = infer_schema(table, kinds={"c": "category"})
+        encoder = Encoder.fit(table, schema)
+        assert len(set(encoder.transform(table).cat[:4, 0].tolist())) == 4
+
+    def test_a_column_of_levels_that_were_never_seen_is_named(self):
+        letters = ["a", "b"] * 20
+        schema = infer_schema({"c": letters, "d": letters, "e": [f"k{k // 2}" for k in range(40)]})
+        new = {"c": ["A", "B", "A"], "d": ["a", "B", "C"], "e": ["x", None, None]}
+        assert strange_columns(read_table(new), schema) == [
+            "column 'c' holds levels that were not there at fit, such as 'A', 'B', and hardly any that were, "
+            "such as 'a', 'b'"
+        ]
+
+    def test_levels_that_were_mostly_rare_at_fit_are_expected_to_be_new(self):
+        schema = infer_schema({"c": [f"k{k}" for k in range(15)] + ["a"] * 25, "z": range(40)})
+        assert strange_columns(read_table({"c": ["x", "y"]}), schema) == []

@@ -107,7 +107,7 @@ def test_files_that_are_not_one_table_are_refused() -> None:
         Source.find("parts")
     Path("parts/a.csv").write_text("x,y\n1,2\n")
     Path("parts/b.csv").write_text("x,z\n1,2\n")
-    with pytest.raises(DataError, match=r"b\.csv.*has another"), store("parts", memory_mb=200):
+    with pytest.raises(DataError, match=r"b\.csv.*has others"), store("parts", memory_mb=200):
         pass
     write_parquet("parts/c.parquet", "SELECT 1 AS x")
     with pytest.raises(DataError, match="must be of one kind"):
@@ -142,12 +142,46 @@ def test_the_schema_is_that_of_all_rows() -> None:
             expected.high,
         )
         assert column.n_unique == pytest.approx(expected.n_unique, rel=0.1)
-    assert found["due"].kind == "category"  # one text that is no date, beyond the sample
+    assert found["due"].reason == "1 odd cell is missing, such as 'soon'"  # which is beyond the sample
 
 
-def test_a_kind_of_the_users_must_hold_in_all_rows() -> None:
-    with pytest.raises(ConfigError, match="'due' as date; it also holds 'soon'"):
-        described({"due": "date"})
+def test_a_kind_of_the_users_must_hold_in_nearly_all_rows() -> None:
+    path = write_parquet(
+        "odd.parquet",
+        "SELECT CASE WHEN i > 900 THEN 'soon' ELSE '2024-01-0' || (1 + i % 9) END AS due "
+        "FROM range(1000) r(i)",
+    )
+    with store(path, memory_mb=200) as table:
+        with pytest.raises(ConfigError, match="'due' as date; it also holds 'soon'"):
+            describe(table, ["due"], table.rows(0, 100), {"due": "date"})
+        inferred = describe(table, ["due"], table.rows(0, 1000), None)["due"]
+    assert (inferred.kind, inferred.reason) == ("category", "dates but for 10% of its cells, such as 'soon'")
+
+
+def test_levels_that_only_repeat_beyond_the_sample_make_no_identifier() -> None:
+    path = write_parquet(
+        "levels.parquet", "SELECT 'k' || (i % 300) AS c, 'k' || i AS id, i / 2 AS n FROM range(1500) r(i)"
+    )
+    with store(path, memory_mb=200) as table:
+        schema = describe(table, ["c", "id", "n"], table.rows(0, 200), None)
+    column = schema["c"]
+    assert (column.kind, column.n_unique, len(column.levels), column.reason) == ("category", 300, 300, None)
+    assert schema.ignored == {"id": "an identifier: nearly every row has a value of its own"}
+
+
+def test_odd_cells_and_signs_are_missing_in_every_piece() -> None:
+    path = write_parquet(
+        "odd.parquet",
+        "SELECT CASE WHEN i = 700 THEN 'x' WHEN i > 990 THEN '?' ELSE ' ' || i END AS n, "
+        "CASE WHEN i % 3 = 0 THEN '-' ELSE 'ab'[1 + i % 2] END AS c FROM range(1000) r(i)",
+    )
+    with store(path, memory_mb=200) as table:
+        schema = describe(table, ["n", "c"], table.rows(0, 100), None)
+        rows = table.rows(0, 1000)
+    assert (schema["n"].kind, schema["n"].n_missing, schema["n"].high) == ("number", 10, 990)
+    assert schema["n"].reason == "1 odd cell is missing, such as 'x'"
+    assert sorted(schema["c"].levels) == ["a", "b"] and schema["c"].n_missing == 334
+    assert rows["n"][700] is None and rows["n"][5] == "5" and rows["c"][0] is None
 
 
 def test_infinite_numbers_are_refused() -> None:

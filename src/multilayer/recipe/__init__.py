@@ -72,6 +72,9 @@ def fit(
     missing: Any = (),
     thousands: str | None = None,
     decimal: str = ".",
+    encoding: str | None = None,
+    header: bool = True,
+    drop_missing_target: bool = False,
     validation: Any = None,
     groups: Hashable = None,
     time: Hashable = None,
@@ -131,8 +134,11 @@ def fit(
             `read_table`.
         missing: marks of missing values, such as ("?", -999), in all columns; or a mapping of columns to
             marks.
-        thousands, decimal: separators of numbers in text: "," and "." of 1,234.5. These and `missing` are
-            kept in the model, which reads tables to predict in the same way.
+        thousands, decimal: separators of numbers in text: "," and "." of 1,234.5.
+        encoding: of text files, such as "latin-1"; UTF-8 and files with a byte-order mark need none.
+        header: False for text files without names of columns, which are called 0, 1, 2, ... then. From
+            `missing` to here, all is kept in the model, which reads tables to predict in the same way.
+        drop_missing_target: leave out rows that have no target, instead of refusing them.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
             (table, y). None: each network validates on an eighth and trains on all others, so that no row is
             lost to validation; with `time`, with one network or too few rows or groups, one fifth.
@@ -194,7 +200,8 @@ def fit(
         {
             "target": target, "task": task, "objective": objective, "quantiles": quantiles,
             "threshold": threshold, "drop": drop, "kinds": kinds, "schema": schema, "infinite": infinite,
-            "query": query, "thousands": thousands, "decimal": decimal, "groups": groups, "time": time,
+            "query": query, "thousands": thousands, "decimal": decimal, "encoding": encoding,
+            "header": header, "drop_missing_target": drop_missing_target, "groups": groups, "time": time,
             "class_weight": class_weight, "monotone": monotone, "quality": quality, "network": network,
             "members": members, "hidden": hidden, "epochs": epochs, "batch_size": batch_size, "lr": lr,
             "patience": patience, "activation": activation, "weight_decay": weight_decay,
@@ -210,13 +217,14 @@ def fit(
     threshold = threshold if threshold is None or isinstance(threshold, str) else float(threshold)
     drop = () if drop is None else drop
     callbacks = () if callbacks is None else callbacks
-    notation = Notation.declare(missing, thousands, decimal)
+    notation = Notation.declare(missing, thousands, decimal, encoding, header)
     groups, time = (None if name is None else column_name(name) for name in (groups, time))
     declared = Declared.of(kinds, schema, infinite)
     aims: dict[str, Any] = {"objective": objective, "quantiles": quantiles, "threshold": threshold}
     if budget := streaming.budget_for(table, memory, notation, query):
         asked = Asked.of(
             target, y, drop, groups, time, sample_weight, validation, exposure, network, notation, declared,
+            drop_missing_target,
             kind=task, aims=aims, class_weight=class_weight, monotone=monotone or {}, quality=quality,
             settings=(members, hidden, epochs, batch_size, lr, patience),
             network_settings=(activation, weight_decay),
@@ -228,6 +236,8 @@ def fit(
     given = Data.read(
         table, target, y, drop, groups, time, sample_weight, exposure, notation, query, declared
     )
+    of_numbers = objective is not None or quantiles is not None
+    given = given.with_numbers("regression" if of_numbers else task, drop_missing=bool(drop_missing_target))
     data = given.by_content()
     task_, schema = _task_and_schema(
         given, data, lambda of: make_task(of.y, task, **aims, weight=of.weight), declared.schema_of
@@ -241,6 +251,8 @@ def fit(
     config = with_network(config, activation, weight_decay)
     n_folding = config.members if config.network == "default" else 1
     parts = split_rows(data, task_, validation, groups, time, seed, n_folding)
+    if parts.valid is not None and parts.how == "as given":
+        parts = replace(parts, valid=parts.valid.as_learnt(schema))
     task_ = task_.in_units_of(parts.train.y, parts.train.weight)
     coded = _code(schema, parts, task_, config, directions, class_weight, seed)
     nets, histories, snapshots = (train_members if config.network == "default" else train_published)(
@@ -280,7 +292,12 @@ def fit(
     seen = Sketch.of(marks(coded.encoder, *coded.train[:2]), repeats=parts.train.share_repeated)
     model.summary = summarise(
         model, data, parts, config, chosen, coded.train[1], coded.to_score, coded.factors, guessed, directions
-    ) | {"seed": seed, "trained_on": seen.to_json(), "times": fit_times(started)}
+    ) | {
+        "seed": seed,
+        "trained_on": seen.to_json(),
+        "times": fit_times(started),
+        "target_units": dict(data.units),
+    }
     model.summary["decisions"] += time_sentences(started, time_budget)
     return model
 

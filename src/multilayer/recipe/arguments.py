@@ -102,6 +102,7 @@ def _one_of(names: Iterable[str], advice: str = "Choose one of them.") -> Rule:
 _WHOLE: Rule = (_is_whole, "a whole number of at least 1", "Pass such as 8, or leave it out.")
 _POSITIVE: Rule = (_is_positive, "positive and finite", "Pass such as 0.01, or leave it out.")
 _NAME: Rule = (_is_name, "the name of a column", "Put the values into the table, and name their column.")
+_SWITCH: Rule = (lambda v: isinstance(v, bool | np.bool_), "True or False", "Pass one of them.")
 _MAPPING: Callable[[Any], bool] = lambda v: isinstance(v, Mapping)  # noqa: E731 (a rule among rules)
 
 RULES: Mapping[str, Rule] = {
@@ -134,6 +135,9 @@ RULES: Mapping[str, Rule] = {
     "query": (lambda v: isinstance(v, str), "SQL in a text", "Pass such as 'select * from homes'."),
     "thousands": (lambda v: isinstance(v, str), "a character", "Pass such as ','."),
     "decimal": (lambda v: isinstance(v, str), "a character", "Pass such as ','."),
+    "encoding": (lambda v: isinstance(v, str), "the name of an encoding", "Pass such as 'latin-1'."),
+    "header": _SWITCH,
+    "drop_missing_target": _SWITCH,
     "groups": _NAME,
     "time": _NAME,
     "monotone": (
@@ -176,7 +180,9 @@ RULES: Mapping[str, Rule] = {
         "Pass such as [print].",
     ),
 }
-_NEEDED = frozenset({"infinite", "decimal", "quality", "network", "seed"})  # None has no meaning here
+_NEEDED = frozenset(  # None has no meaning here
+    {"infinite", "decimal", "header", "drop_missing_target", "quality", "network", "seed"}
+)
 
 
 def check_arguments(settings: Mapping[str, Any]) -> None:

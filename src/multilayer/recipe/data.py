@@ -1,5 +1,6 @@
 """What is learnt from: features, target and weights of the same rows, in training and validation rows."""
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,17 +9,24 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError, nearest
+from multilayer.errors import ConfigError, DataError, nearest, warn
 from multilayer.model import check_exposure, check_weights, per_unit
-from multilayer.table.column import NUMERIC, Infinite
+from multilayer.table.column import NUMERIC, Column, Infinite
+from multilayer.table.convert import has_lost_digits
+from multilayer.table.infer import is_written_index
+from multilayer.table.moments import moments
 from multilayer.table.names import column_name, listed
 from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
+from multilayer.table.notes import Odd
+from multilayer.table.odd_cells import as_learnt, as_numbers_of_target, without_odd_cells, without_signs
 from multilayer.table.read import Table, read_source, read_table
 from multilayer.table.repeats import ByContent, by_content
-from multilayer.table.schema import CONVERSIONS, Kinds, Schema, declared_schema, infer_schema
+from multilayer.table.schema import Kinds, Schema, declare, declared_schema, infer_schema, is_missing
 from multilayer.table.split import check_complete, folds, group_folds, split
+from multilayer.table.writing import Writing
 from multilayer.training.several import side_by_side
+from multilayer.training.targets import guess_kind
 from multilayer.training.task import Task
 
 Rows = tuple[NDArray[np.float32], NDArray[np.generic], NDArray[np.float32] | None]
@@ -26,6 +34,9 @@ N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 OF_LEVELS = ("boolean", "category", "ordered")  # kinds whose values new rows will have, too
+FEWEST_IN_TIME = 20  # rows that are worth a split as asked
+FEWEST_OF_OWN = 50  # rows of which one can say that each has a label of its own
+OWN_CLASSES = 0.8  # labels a row, at most
 MOST_WRITTEN_OUT = 2**24  # values of a sparse table
 
 
@@ -51,6 +62,13 @@ class Declared:
             for name, kind in kinds.items():
                 schema = schema.replace(name, kind=kind)
         return cls(kinds, schema, infinite)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Columns of which the kind is known."""
+        if self.schema is not None:
+            return {column.name: column for column in self.schema.columns}
+        return {name: declare(name, kind) for name, kind in self.kinds.items()}
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -87,12 +105,15 @@ class Data:
     y:      (n_rows,); structured, with a field for each, where there are several targets
     target: name of the target, or of each
     beside: whether the targets came beside the table, as `y`
+    time_in_words: how text was read as time
     is_rate: whether y and weight are per unit of exposure already
     exposure: the exposure's column, where it is one
     remarks: what was done in reading for the user, in words
     repeats: what became of equal rows, in words
     share_repeated: share of the rows given that are there again
     is_sure: whether the rows say all that there is to learn (`ByContent`)
+    odd: name of a target -> cells of it that are missing, as they hold a mark of that or are no numbers
+    units: name of a target of text -> the unit of its numbers, where they have one
     """
 
     features: Table
@@ -102,6 +123,7 @@ class Data:
     beside: bool = False
     groups: NDArray[np.generic] | None = None
     time: NDArray[np.generic] | None = None
+    time_in_words: str = ""
     is_rate: bool = False
     exposure: str | None = None
     dropped: tuple[str, ...] = ()
@@ -112,6 +134,8 @@ class Data:
     repeats: str = ""
     share_repeated: float = 0.0
     is_sure: bool = False
+    odd: Mapping[str, Odd] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -161,33 +185,99 @@ class Data:
         if not set(table.names) - {*not_features, *names}:
             raise DataError("fit needs at least one column beside the target; got none. Add or keep columns.")
         weight = table[weight_column] if weight_column else sample_weight
-        for role, column in (("groups", groups), ("time", time)):
-            if column is not None:
-                check_complete(role, table[column])
+        if groups is not None:
+            check_complete("groups", table[groups])
+        moment, time_in_words = None, ""
+        if time is not None:
+            moment, time_in_words = moments(
+                time, table[time], table.notes.get(time), declared.columns.get(time)
+            )
+        features = table.drop(dict.fromkeys([*not_features, *names]))
         data = cls(
-            features=table.drop(dict.fromkeys([*not_features, *names])),
+            features=without_odd_cells(features, declared.columns),
             y=next(iter(targets.values())) if len(targets) == 1 else side_by_side(targets),
             weight=None if weight is None else check_weights(weight, table.n_rows),
             target=next(iter(targets)) if len(targets) == 1 else tuple(targets),
             beside=y is not None,
             groups=None if groups is None else table[groups],
-            time=None if time is None else table[time],
+            time=moment,
+            time_in_words=time_in_words,
             exposure=exposure_column,
             dropped=tuple(dict.fromkeys(name for name in not_features if name != exposure_column)),
             notation=notation,
             weight_column=weight_column,
             declared=declared,
             remarks=table.remarks,
+            odd={name: table.odd[name] for name in names if name in table.odd},
         )
-        return (
-            data if exposure is None else data.per_unit_of(table[exposure] if exposure_column else exposure)
-        )
+        if exposure is None:
+            return data
+        of_rows = table[exposure] if exposure_column else exposure
+        return data._with_numbers_read("regression").per_unit_of(of_rows)
 
     def per_unit_of(self, exposure: Any) -> "Data":
         """Targets per unit of exposure, weighted by it as well."""
         of_rows = check_exposure(exposure, self.n_rows)
         weight = of_rows if self.weight is None else self.weight * of_rows
         return replace(self, y=per_unit(self.y, of_rows), weight=weight, is_rate=True)
+
+    def with_numbers(self, task: str | None, *, drop_missing: bool) -> "Data":
+        """Targets of text that is numbers as numbers, if the task is, or would be, a regression.
+
+        task:         as it was asked for; None guesses
+        drop_missing: leave rows without a target out
+
+        Raises:
+            DataError: a few cells of such a target are no numbers; it names them.
+        """
+        data = self._with_numbers_read(task)
+        if data.odd and not drop_missing:
+            name, cells = next(iter(data.odd.items()))
+            raise DataError(
+                f"Every row needs a target; of {name!r}, {cells.in_words}. Mend the cells, or leave these "
+                f"rows "
+                "out: drop_missing_target=True (--drop-missing-target)."
+            )
+        for name, y in data._by_target.items():
+            _refuse_a_class_a_row(name, y)
+        odd = tuple(f"of the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
+        data = replace(data, remarks=(*data.remarks, *odd))
+        return data.without_missing_targets() if drop_missing else data
+
+    def _with_numbers_read(self, task: str | None) -> "Data":
+        """Targets of text that is numbers as numbers, NaN where it is odd."""
+        read = {name: _read_target(y, task, beside=self.beside) for name, y in self._by_target.items()}
+        columns = {name: one.values for name, one in read.items()}
+        odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
+        said = tuple(f"the target {name!r} is {one.said}" for name, one in read.items() if one.said)
+        return replace(
+            self,
+            y=side_by_side(columns) if self.y.dtype.names else next(iter(columns.values())),
+            odd={**self.odd, **odd},
+            units={**self.units, **{name: one.unit for name, one in read.items() if one.unit}},
+            remarks=(*self.remarks, *said),
+        )
+
+    @property
+    def _by_target(self) -> dict[str, NDArray[Any]]:
+        y: NDArray[Any] = self.y
+        return {name: y[name] if y.dtype.names else y for name in self.targets}
+
+    def without_missing_targets(self) -> "Data":
+        """Only rows that have every target."""
+        missing = np.any([is_missing(y) for y in self._by_target.values()], axis=0)
+        if not missing.any():
+            return self
+        n = int(missing.sum())
+        remark = f"{n:,} row{'s' * (n > 1)} without a target left out"
+        return replace(self.take(np.flatnonzero(~missing)), remarks=(*self.remarks, remark))
+
+    def as_learnt(self, schema: Schema) -> "Data":
+        """The rows with cells missing that are not of their column's kind; a warning names them."""
+        features, said = as_learnt(self.features, schema.columns)
+        if said:
+            warn(f"In the rows to validate on, {'; '.join(said)}.")
+        return replace(self, features=features)
 
     def take(self, rows: NDArray[np.int64]) -> "Data":
         """Only these rows, in this order."""
@@ -208,6 +298,8 @@ class Data:
         if self.features.is_sparse and self.n_rows * len(self.features.names) > MOST_WRITTEN_OUT:
             return self
         features = [self.features[name] for name in self.features.names]
+        told = zip(self.features.names, features, strict=True)
+        features = [values for name, values in told if not is_written_index(name, values)] or features
         y: NDArray[Any] = self.y
         targets = [y] if y.dtype.names is None else [y[name] for name in y.dtype.names]
         more = [values for values in (self.groups, self.time) if values is not None]
@@ -221,6 +313,48 @@ class Data:
             is_sure=merged.is_sure,
             share_repeated=1.0 if merged.will_repeat else 1 - merged.n_distinct / n_given,
         )
+
+
+@dataclass(frozen=True)
+class _TargetRead:
+    """A target's values, cells of it that are no number, its unit, and what is to be said of it."""
+
+    values: NDArray[Any]
+    odd: Odd | None = None
+    unit: str = ""
+    said: str = ""
+
+
+def _read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
+    """Text as numbers, if it is, and these are a regression's."""
+    found = as_numbers_of_target(y) if task in (None, "regression") else None
+    if found is not None:
+        numbers, odd, column = found
+        present = numbers[~np.isnan(numbers)]
+        if task == "regression" or (len(present) and guess_kind(present)[0] == "regression"):
+            writing = Writing(column.unit, column.thousands, column.decimal).in_words
+            return _TargetRead(numbers, odd, column.unit, f"numbers {writing}" if writing else "")
+    if task not in (None, "regression") and has_lost_digits(y):
+        said = "numbers beyond 2^53 that came as floats: their last digits were lost"
+        return _TargetRead(y, said=said)
+    return _TargetRead(y if beside else without_signs(y))
+
+
+def _refuse_a_class_a_row(name: str, y: NDArray[Any]) -> None:
+    """DataError for a target of text of which nearly every row is a class of its own."""
+    labels = Counter(y.tolist()) if y.dtype == object else Counter()
+    labels.pop(None, None)
+    n_rows = labels.total()
+    if n_rows < FEWEST_OF_OWN or len(labels) <= OWN_CLASSES * n_rows:
+        return
+    once = next(label for label, count in labels.items() if count == 1)
+    raise DataError(
+        f"A class is learnt from several rows; of the {n_rows:,} rows of the target {name!r} nearly each "
+        f"has a label "
+        f"of its own ({len(labels):,} labels, such as {once!r}). Choose another target, pool the labels, "
+        f"or, if these "
+        "are numbers or dates, make numbers of them."
+    )
 
 
 def _repeats_in_words(given: Data, data: Data, merged: ByContent) -> str:
@@ -263,7 +397,8 @@ def split_rows(
 ) -> Parts:
     """As `fit` was asked to validate: on rows of their own, on folds, or on a share of the rows."""
     if validation is not None and not isinstance(validation, int | float | np.number):
-        return Parts(data, _given_validation(data, validation), "as given")
+        held = _given_validation(data, validation)
+        return Parts(data, held.with_numbers(task.kind, drop_missing=False), "as given")
     if groups is not None and time is not None:
         raise ConfigError("split by groups or by time, not by both.")
     by_class = bool(task.classes) and groups is None and time is None
@@ -280,11 +415,27 @@ def split_rows(
         seed=seed,
         stratify=stratify,
         groups=data.groups,
-        time=None if time is None or data.time is None else _moments(time, data.time),
+        time=None if time is None else data.time,
     )
+    if time is not None:
+        _refuse_ties(data.n_rows, len(rows[1]), 0.2 if validation is None else float(validation))
     of_groups = at_random if groups is None else f"by groups of {groups!r}"
-    how = of_groups if time is None else f"the latest by {time!r}"
+    read_as = f" ({data.time_in_words})" if data.time_in_words else ""
+    how = of_groups if time is None else f"the latest by {time!r}{read_as}"
     return Parts(data.take(rows[0]), data.take(rows[1]), how)
+
+
+def _refuse_ties(n_rows: int, n_latest: int, share: float) -> None:
+    """DataError where so many rows have one time that the latest are far more, or fewer, than wanted."""
+    too_many = 2 * n_latest > n_rows and n_latest > 2 * share * n_rows
+    if n_rows >= FEWEST_IN_TIME and (too_many or 4 * n_latest < share * n_rows):
+        raise DataError(
+            f"A split by time keeps equal times together; so many are equal that {n_latest:,} of {n_rows:,} "
+            f"rows "
+            f"would be the latest, where {share:.0%} were wanted. Give times that differ more, or the share "
+            f"of rows "
+            "to validate on (validation=), or split at random."
+        )
 
 
 def _folds(
@@ -313,14 +464,6 @@ def target_folds(parts: Parts, seed: int) -> NDArray[np.int64]:
     return folds(parts.train.n_rows, TARGET_FOLDS, seed=seed) if fold is None else fold
 
 
-def _moments(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    """What sorts by time: text that reads as dates or numbers is read, as in 12/31/2023 before 1/1/2024."""
-    if values.dtype != object or len(set(values.tolist())) < 2:
-        return values
-    column = infer_schema(Table({name: values})).columns[0]
-    return CONVERSIONS[column.kind](column, values)
-
-
 def _given_validation(data: Data, validation: Any) -> Data:
     """A table's weight column counts, if it is there; a pair has no weights."""
     names = data.targets
@@ -339,9 +482,11 @@ def _given_validation(data: Data, validation: Any) -> Data:
     require(table, list(data.features.names))
     y = targets[0] if len(targets) == 1 else side_by_side(dict(zip(names, targets, strict=True)))
     held = replace(data, features=table.select(data.features.names), y=y, weight=weight)
-    held = replace(held, groups=None, time=None)
+    odd = {name: table.odd[name] for name in names if name in table.odd}
+    held = replace(held, groups=None, time=None, odd=odd)
     if not data.is_rate:
         return held
+    held = held._with_numbers_read("regression")
     if data.exposure is None:
         raise ConfigError("validation rows of their own need exposure= to be a column of both tables.")
     require(table, [data.exposure])
@@ -361,8 +506,11 @@ def require(table: Table, names: list[str]) -> None:
     for name in names:
         if name not in table.names:
             shown = ", ".join(table.names[:12]) + (", ..." if len(table.names) > 12 else "")
+            said = (remark for remark in table.remarks if "header=" in remark)
+            odd_names = [f" {remark[0].upper()}{remark[1:]}." for remark in said]
             raise DataError(
                 f"the table has no column {name!r}; its columns: {shown}.{nearest(name, table.names)}"
+                f"{''.join(odd_names)}"
             )
 
 
@@ -406,9 +554,14 @@ def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
 
 
 def _in_own_type(y: Any, column: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The column that a table makes of y; a NumPy array of numbers as it came, for labels to go back so."""
+    """The column that a table makes of y; numbers in an array, and text, as they came: labels go back so."""
     is_number = isinstance(y, np.ndarray) and (y.dtype.kind in "iu" or y.dtype in (np.float32, np.float64))
-    return y if is_number else column
+    if is_number or column.dtype != object:
+        return y if is_number else column
+    given = [y_ if isinstance(y_, str) and y_.strip() else read for y_, read in zip(y, column, strict=True)]
+    as_given: NDArray[Any] = np.empty(len(given), dtype=object)
+    as_given[:] = given
+    return as_given
 
 
 def rows_by_content(x: NDArray[np.float32], code: NDArray[np.generic], weight: NDArray[Any] | None) -> "Rows":

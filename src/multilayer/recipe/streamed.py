@@ -69,6 +69,7 @@ class Asked:
         network: str,
         notation: Notation,
         declared: Declared,
+        drop_missing_target: bool,
         **more: Any,
     ) -> "Asked":
         """From the arguments of `fit`.
@@ -78,6 +79,12 @@ class Asked:
         """
         target = target[0] if isinstance(target, list | tuple) and len(target) == 1 else target
         _refuse_unstreamed(target, y, sample_weight, validation, exposure, network, notation)
+        if drop_missing_target:
+            raise ConfigError(
+                "rows without a target are not left out of a table that is streamed; remove them from its "
+                "files, "
+                "or leave memory= out and give the table room."
+            )
         if groups is not None and time is not None:
             raise ConfigError("split by groups or by time, not by both.")
         dropped = [column_name(name) for name in ([drop] if isinstance(drop, str) else drop)]

@@ -1,7 +1,7 @@
 """One coder a column: learnt on the training rows, it turns the column's values into numbers and codes."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -19,6 +19,7 @@ from multilayer.table.convert import (
     as_local_dates,
     as_times,
     is_missing,
+    level_finder,
 )
 from multilayer.table.dates import DATE_PARTS, days
 from multilayer.table.infer import count_levels, frequent_levels
@@ -248,8 +249,16 @@ class Category:
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """A column of `Batch.cat` (n_rows,)."""
         levels = as_levels(self.column, values).tolist()
-        found = map(self._code_of.get, levels, repeat(RARE))
-        return np.fromiter(found, dtype=np.int64, count=len(levels))
+        code_of = self._code_of
+        new = {level for level in levels if level not in code_of}
+        if new:  # they may be known in another writing
+            code_of = code_of | {level: code_of.get(self._find(level), RARE) for level in new}
+        return np.fromiter(map(code_of.__getitem__, levels), dtype=np.int64, count=len(levels))
+
+    @cached_property
+    def _find(self) -> Callable[[str], str | None]:
+        find = level_finder(self.levels)
+        return lambda level: find(level) or ""
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -281,7 +290,11 @@ class Ordered:
         """Columns of `Batch.num`, one array (n_rows,) for each feature."""
         places = np.linspace(-1.0, 1.0, len(self.column.levels))
         place_of: dict[str | None, float] = dict(zip(self.column.levels, places.tolist(), strict=True))
+        find = level_finder(self.column.levels)
         levels = as_levels(self.column, values).tolist()
+        place_of |= {
+            each: place_of.get(find(each), 0.0) for each in {*levels} if each not in place_of and each
+        }
         yield np.fromiter(map(place_of.get, levels, repeat(0.0)), dtype=np.float64, count=len(levels))
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
@@ -393,7 +406,9 @@ class Levels:
 
     def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Columns of `Batch.num`, one array (n_rows,) for each feature."""
-        present = as_levels(self.column, values)
+        find, levels = level_finder(self.column.levels), as_levels(self.column, values).tolist()
+        known = {level: find(level) for level in {*levels} if level is not None}
+        present = np.array([known.get(level) for level in levels], dtype=object)
         for level in self.column.levels:
             yield present == level
 

@@ -29,6 +29,7 @@ class Column:
     example:   the first value, as text
     zone:      of dates: the time zone whose clock and calendar count: an IANA name, an offset such as
                "+02:00", or "as written" for texts with an offset each; None is UTC
+    unit, thousands, decimal: how text writes a number: see `Writing`
     infinite:  of a number: "error" refuses infinities, "clip" takes them for `low` and `high`
     reason:    why it is of its kind, where that is not plain
     """
@@ -45,6 +46,9 @@ class Column:
     zone: str | None = None
     infinite: Infinite = "error"
     reason: str | None = None
+    unit: str = ""
+    thousands: str = ""
+    decimal: str = "."
 
     @property
     def values_text(self) -> str:

@@ -1,6 +1,7 @@
 """Columns as a table has them become arrays of one kind: numbers, dates, levels; or an error with the row."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,8 +20,12 @@ from multilayer.table.dates import (
     parse_duration,
     parse_time,
 )
+from multilayer.table.writing import Writing
+
+Parse = Callable[[str], float | datetime | None]
 
 BOOLEAN_PAIRS = (("false", "true"), ("f", "t"), ("no", "yes"), ("n", "y"))
+_WHOLE_FLOAT = re.compile(r"-?(0|[1-9]\d*)\.0+", re.ASCII)
 _ZERO_AND_ONE = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 _TRUTH = _ZERO_AND_ONE | {text: float(i) for pair in BOOLEAN_PAIRS for i, text in enumerate(pair)}
 _WANTED = {
@@ -54,7 +59,7 @@ def as_numbers(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
     With `column.infinite` "clip", infinities become its `low` and `high`, or stay while these are not known.
     """
     if values.dtype == object:
-        numbers = _convert_texts(column, values, _parse_number, np.array([np.nan]))
+        numbers = _convert_texts(column, values, _number_parser(column), np.array([np.nan]))
     elif values.dtype.kind == "M":
         raise mismatch(column, values, 0)
     else:
@@ -163,6 +168,51 @@ def as_levels(column: Column, values: NDArray[Any]) -> NDArray[np.object_]:
     return levels
 
 
+LARGEST_EXACT = 2.0**53  # beyond it, a float may stand for several whole numbers
+
+
+def has_lost_digits(values: NDArray[Any]) -> bool:
+    """Whether it is whole numbers so large that their last digits were lost when they became floats.
+
+    >>> has_lost_digits(np.array([2.0**60, np.nan])), has_lost_digits(np.array([2**60]))
+    (True, False)
+    """
+    if values.dtype.kind != "f":
+        return False
+    present = values[np.isfinite(values)]
+    return bool((np.abs(present) > LARGEST_EXACT).any() and (present == np.round(present)).all())
+
+
+def is_wide(level: str) -> bool:
+    """Whether a level is a whole number of which a float would lose digits."""
+    return level.removeprefix("-").isdigit() and abs(int(level)) > LARGEST_EXACT
+
+
+def level_finder(levels: Sequence[str]) -> Callable[[str], str | None]:
+    """What finds a level by a text: the same, or one of the same value, as True for true, 1.0 for 1.
+
+    >>> find = level_finder(["true", "1", "01"])
+    >>> find("True"), find("1.0"), find("01"), find("x")
+    ('true', '1', '01', None)
+    """
+    exact = set(levels)
+    alike: dict[str, str] = {}
+    for level in levels:
+        alike.setdefault(value_text(level), level)
+    return lambda text: text if text in exact else alike.get(value_text(text))
+
+
+def value_text(text: str) -> str:
+    """One text for texts of the same truth value or whole number.
+
+    >>> value_text("TRUE"), value_text("3.0"), value_text("1e3"), value_text("007")
+    ('true', '3', '1e3', '007')
+    """
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    return text.partition(".")[0] if _WHOLE_FLOAT.fullmatch(text) else text
+
+
 CONVERSIONS: dict[str, Callable[[Column, NDArray[Any]], NDArray[Any]]] = {
     "number": as_numbers,
     "boolean": as_booleans,
@@ -200,6 +250,19 @@ def _parse_number(text: str) -> float | None:
         return None
 
 
+def _number_parser(column: Column) -> Parse:
+    """Numbers as everywhere, and as the column writes them; where the two differ, as the column does."""
+    writing = Writing(column.unit, column.thousands, column.decimal)
+    if column.decimal != ".":
+        return writing.read
+
+    def parse(text: str) -> float | None:
+        number = _parse_number(text)
+        return writing.read(text) if number is None else number
+
+    return parse
+
+
 def _parse_boolean(text: str) -> float | None:
     return _TRUTH.get(text.strip().lower())
 
@@ -209,10 +272,30 @@ def _parse_duration_or_number(text: str) -> float | None:
     return _parse_number(text) if seconds is None else seconds
 
 
+_PARSERS: dict[str, Parse] = {
+    "boolean": _parse_boolean,
+    "time": parse_time,
+    "duration": _parse_duration_or_number,
+}
+
+
+def text_parser(column: Column, texts: list[str] | None = None) -> Parse | None:
+    """What reads a text of the column; it gives None for what is not of its kind. None: any text is.
+
+    texts: of a date without a format: those that say which it is
+    """
+    if column.kind == "number":
+        return _number_parser(column)
+    if column.kind == "date":
+        own = column.date_format or date_format(texts or []) or ISO
+        return date_parser(own, ISO)
+    return _PARSERS.get(column.kind)
+
+
 def _convert_texts(
     column: Column,
     values: NDArray[np.object_],
-    parse: Callable[[str], float | datetime | None],
+    parse: Parse,
     missing: NDArray[Any],
 ) -> NDArray[Any]:
     """Parse each distinct text once; SchemaError with the first row that `parse` refuses (gives None for).
@@ -236,5 +319,7 @@ def mismatch(column: Column, values: NDArray[Any], row: int) -> SchemaError:
     wanted += f" like {column.example!r}" if column.date_format else ""
     return SchemaError(
         f"Column {column.name!r} must hold {wanted} in every row; row {row + 1} holds "
-        f"{value!r}. Mend the value or leave it empty, or fit again with {column.name!r} as a category."
+        f"{value!r}. Mend the value, leave it empty or name it as a mark of missing values (missing=), or "
+        f"fit again "
+        f"with {column.name!r} as a category."
     )

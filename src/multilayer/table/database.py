@@ -10,6 +10,7 @@ from typing import Any
 from multilayer.errors import DataError
 from multilayer.table.names import column_names, listed, unusable
 from multilayer.table.notes import note_of_sql
+from multilayer.table.sparse import SparseColumn
 from multilayer.table.values import Columns, from_numpy, from_objects, merged
 
 DATABASE_EXTENSIONS = (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
@@ -19,6 +20,7 @@ _HARMLESS_PRAGMAS = ("data_version", "table_info", "table_xinfo", "table_list") 
 _INTEGERS = [f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")]
 _AS_THEY_ARE = {*_INTEGERS, "BOOLEAN", "DOUBLE", "VARCHAR"}
 _TOO_WIDE = re.compile(r"(FLOAT|HUGEINT|UHUGEINT|BIGNUM|DECIMAL(\(\d+,\d+\))?)((\[\d*\])*)")
+_WIDE_WHOLE = re.compile(r"HUGEINT|UHUGEINT|BIGNUM|DECIMAL\((1[6-9]|[23]\d),0\)")  # floats lack their digits
 
 
 def connect(path: str | Path = ":memory:") -> Any:
@@ -237,7 +239,7 @@ def of_relation(relation: Any, unread: Collection[str] = (), names: Collection[s
 
     >>> import duckdb
     >>> of_relation(duckdb.sql("SELECT 3::HUGEINT AS rooms, [1, 2] AS size"))
-    {'rooms': array([3.]), 'size[0]': array([1]), 'size[1]': array([2])}
+    {'rooms': array([3]), 'size[0]': array([1]), 'size[1]': array([2])}
     """
     names, types = column_names(relation.columns if names is None else names), relation.types
     unique = [name.casefold() for name in relation.columns]
@@ -245,7 +247,7 @@ def of_relation(relation: Any, unread: Collection[str] = (), names: Collection[s
         numbered = ", ".join(f"n{i}" for i in range(len(names)))
         relation = relation.query("source", f"SELECT * FROM source AS t({numbered})")
     selected = [
-        "CAST(NULL AS DOUBLE)" if name in unread else sql_column(source, str(sql_type), name)
+        "CAST(NULL AS DOUBLE)" if name in unread else _exact_column(source, str(sql_type), name)
         for source, sql_type, name in zip(relation.columns, types, names, strict=True)
     ]
     numbered = relation.project(", ".join(f"{sql} AS c{i}" for i, sql in enumerate(selected)))
@@ -253,9 +255,27 @@ def of_relation(relation: Any, unread: Collection[str] = (), names: Collection[s
     return merged(
         Columns.missing(name, len(arrays["c0"]))
         if name in unread
-        else from_numpy(name, arrays[f"c{i}"]).noted(name, note_of_sql(str(sql_type)))
+        else _of_array(name, arrays[f"c{i}"], str(sql_type)).noted(name, note_of_sql(str(sql_type)))
         for i, (name, sql_type) in enumerate(zip(names, types, strict=True))
     )
+
+
+def _exact_column(source: str, sql_type: str, name: str) -> str:
+    """As `sql_column`, with whole numbers that may be too wide for a float as text."""
+    if _WIDE_WHOLE.fullmatch(sql_type):
+        return f"CAST({sql_name(source)} AS VARCHAR)"
+    return sql_column(source, sql_type, name)
+
+
+def _of_array(name: str, values: Any, sql_type: str) -> Columns:
+    columns = from_numpy(name, values)
+    if not _WIDE_WHOLE.fullmatch(sql_type):
+        return columns
+    texts = columns[name]
+    cells = texts.dense() if isinstance(texts, SparseColumn) else texts
+    if cells.dtype != object:
+        return columns
+    return from_objects(name, [None if text is None else int(text) for text in cells.tolist()])
 
 
 def sql_name(name: str) -> str:
@@ -277,6 +297,8 @@ def sql_column(source: str, sql_type: str, name: str) -> str:
         return f"CAST({column} AS DOUBLE{wide[3]})"
     if sql_type == "UUID" or sql_type.startswith("ENUM"):
         return f"CAST({column} AS VARCHAR)"
+    if sql_type == "BLOB":
+        return column  # arrives as bytes
     if sql_type == "DATE" or sql_type.startswith("TIMESTAMP"):
         return f"make_timestamp(epoch_us({column}))"  # of a time with zone: UTC
     if sql_type.startswith("TIME") or sql_type == "INTERVAL":

@@ -17,12 +17,14 @@ ISO = "ISO 8601"  # stands in date_format beside the strptime patterns below
 COMPACT = "%Y%m%d"  # of dates written as whole numbers
 _DIGITS = ("%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m/%d/%y", "%d/%m/%y")
 _MONTHS = ("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
+_WITHOUT_DAYS = ("%Y-%m", "%b %Y", "%B %Y", "%b-%Y")  # Jan-20 could be a day or a year
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
 _OFFSET_CLOCKS = (" %H:%M %z", " %H:%M:%S %z", " %H:%M%z", " %H:%M:%S%z")
 _PATTERNS = _DIGITS + _MONTHS
 DATE_FORMATS = (
     ISO,
     *(day + clock for clocks in (_CLOCKS, _OFFSET_CLOCKS) for day in _PATTERNS for clock in clocks),
+    *_WITHOUT_DAYS,
 )  # of two that fit, the first is taken
 
 _ISO_SHAPE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d.*)?|\d{8}T\d{2,6}(Z|[+-]\d.*)?")

@@ -4,18 +4,19 @@ import csv
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import StringIO, TextIOWrapper
+from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from multilayer.errors import DataError
 from multilayer.table.database import connect, of_relation, reason_of, sql_text
+from multilayer.table.header import Header, find_header
 from multilayer.table.intact import check_packed, unpacked
 from multilayer.table.names import column_names
-from multilayer.table.values import Columns
+from multilayer.table.plain_text import UTF8, Copy, encoding_of, has_mixed_line_ends
+from multilayer.table.values import COMMON_MARKS, Columns
 
-MISSING_MARKERS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")  # in text files only
 MOST_REASON = 200  # letters of what DuckDB says
 COMPRESSIONS = ("", ".gz", ".zst")
 CSV_EXTENSIONS = tuple(
@@ -27,31 +28,59 @@ CSV_EXTENSIONS = tuple(
 class Delimited:
     """A file of delimited text and what its head tells: how to read it, and the names of its columns.
 
-    n_blank:   blank lines before the header
+    n_skipped: lines before the table: blank ones, comments, titles
     delimiter: of , ; tab and | the one that cuts the header most often
     decimals:  decimal signs that its numbers may have
-    marks:     what stands for missing values, beside `MISSING_MARKERS`
+    marks:     what stands for missing values, beside `COMMON_MARKS`
+    has_names: whether the first line holds the names; else columns are called 0, 1, 2, ...
+    remarks:   what was done in reading for the user, in words
     more:      further files like it, which follow
+    encoding:  of the file
+    copy:      in UTF-8, where the file is in another encoding
     """
 
     path: Path
-    n_blank: int
+    n_skipped: int
     delimiter: str
     names: tuple[str, ...]
     decimals: str
     marks: tuple[str, ...] = ()
+    has_names: bool = True
+    remarks: tuple[str, ...] = ()
     more: tuple[Path, ...] = ()
+    encoding: str = UTF8
+    copy: Copy | None = field(default=None, compare=False)
+    _copies: list[Copy] = field(default_factory=list, compare=False)
 
     @classmethod
-    def open(cls, path: Path, decimal: str = ".", marks: tuple[str, ...] = ()) -> "Delimited":
+    def open(
+        cls,
+        path: Path,
+        decimal: str = ".",
+        marks: tuple[str, ...] = (),
+        *,
+        encoding: str | None = None,
+        has_names: bool = True,
+    ) -> "Delimited":
         """Read the head of a file.
 
         Raises:
-            DataError: it is no text in UTF-8, or two columns have one name.
+            DataError: it is no text in its encoding, or two columns have one name.
         """
-        n_blank, delimiter, header = _read_header(path)
+        encoding = encoding_of(path, encoding)
+        copy = None if encoding == UTF8 else Copy.of_text(path, encoding)
+        header = _read_header(path if copy is None else copy.path, path, has_names=has_names)
+        delimiter = header.delimiter
         decimals = ".," if delimiter == ";" and decimal == "." else decimal  # beside ; a number may be 2,5
-        return cls(path, n_blank, delimiter, tuple(column_names(header)), decimals, marks)
+        names = column_names(header.fields if has_names else range(len(header.fields)))
+        return cls(
+            path, header.n_skipped, delimiter, tuple(names), decimals, marks, has_names, header.remarks,
+            encoding=encoding, copy=copy,
+        )  # fmt: skip
+
+    @property
+    def _readable(self) -> Path:
+        return self.path if self.copy is None else self.copy.path
 
     def read(self, unread: Collection[str] = (), as_text: Collection[str] = ()) -> Columns:
         """All rows. Types hold for the whole file; columns in `as_text` stay text."""
@@ -60,10 +89,21 @@ class Delimited:
 
     def relation(self, connection: Any, as_text: Collection[str] = ()) -> Any:
         """The file as a relation of DuckDB, with columns c0, c1, ... of numbers and text."""
-        check_packed((self.path, *self.more))
+        import duckdb
+
+        check_packed((self._readable, *self.more))
+        try:
+            return self._relation(connection, as_text)
+        except duckdb.Error:
+            if self.more or self.copy is not None or not has_mixed_line_ends(self.path):
+                raise
+            self._copies.append(Copy.of_text(self.path, self.encoding))  # there as long as this object
+            return replace(self, copy=self._copies[0])._relation(connection, as_text)
+
+    def _relation(self, connection: Any, as_text: Collection[str]) -> Any:
         sniffing = {
             "names": "[" + ", ".join(f"'c{i}'" for i in range(len(self.names))) + "]",
-            "auto_type_candidates": "['BIGINT', 'DOUBLE', 'VARCHAR']",  # booleans and dates stay text
+            "auto_type_candidates": "['BIGINT', 'HUGEINT', 'DOUBLE', 'VARCHAR']",  # others stay text
             "sample_size": "-1",  # types hold for the whole file
         }
         found = [(mark, self._source(connection, mark, sniffing).types) for mark in self.decimals]
@@ -76,18 +116,18 @@ class Delimited:
 
     def _source(self, connection: Any, decimal: str, more: dict[str, str]) -> Any:
         options = {
-            "header": "true",
-            "skip": str(self.n_blank),
+            "header": str(self.has_names).lower(),
+            "skip": str(self.n_skipped),
             "comment": "''",
             "delim": sql_text(self.delimiter),
             "quote": "'\"'",
             "escape": "'\"'",
-            "nullstr": "[" + ", ".join(map(sql_text, dict.fromkeys((*MISSING_MARKERS, *self.marks)))) + "]",
+            "nullstr": "[" + ", ".join(map(sql_text, dict.fromkeys((*COMMON_MARKS, *self.marks)))) + "]",
             "hive_partitioning": "false",
             "decimal_separator": sql_text(decimal),
         } | more
         arguments = ", ".join(f"{key} = {value}" for key, value in options.items())
-        files = ", ".join(map(literal_path, (self.path, *self.more)))
+        files = ", ".join(map(literal_path, (self._readable, *self.more)))
         return connection.sql(f"SELECT * FROM read_csv([{files}], {arguments})")
 
     @contextmanager
@@ -105,10 +145,10 @@ class Delimited:
     def _refuse_ragged(self) -> None:
         """Find the line that has too many or too few fields; only called when reading has failed."""
         for path in (self.path, *self.more):
-            with opened(path, errors="replace") as file:
+            with opened(self._readable if path == self.path else path, errors="replace") as file:
                 reader = csv.reader(file, delimiter=self.delimiter)
                 for fields in _readable(reader):
-                    if fields and len(fields) != len(self.names):
+                    if fields and len(fields) != len(self.names) and reader.line_num > self.n_skipped:
                         raise DataError(
                             "Every line of a table needs as many fields as its header; line "
                             f"{reader.line_num} of {str(path)!r} has {len(fields)} and the header "
@@ -117,7 +157,7 @@ class Delimited:
                         )
 
 
-def _readable(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+def _readable(reader: Any) -> Iterator[list[str]]:
     """Lines up to the first with a field that is too long for Python's reader: a quote may have no end."""
     try:
         yield from reader
@@ -125,31 +165,20 @@ def _readable(reader: Iterator[list[str]]) -> Iterator[list[str]]:
         return
 
 
-def _read_header(path: Path) -> tuple[int, str, list[str]]:
-    """Blank lines before the header, the delimiter (which cuts the header most often), the column names."""
+def _read_header(path: Path, shown: Path, *, has_names: bool) -> Header:
+    """The header of a file in UTF-8; shown: what it is called."""
     text = head_of(path)
     if "\0" in text or not text.strip():
         held = "binary data" if text.strip() else "no text"
-        raise DataError(f"{str(path)!r} is not a table: it holds {held}. Save it as CSV or Parquet.")
-    delimiters = "\t" if re.search(r"\.tsv(\.gz|\.zst)?$", path.name.lower()) else ",;\t|"
-    start = len(text) - len(text.lstrip("\r\n"))
-    headers = {delimiter: _fields(path, text[start:], delimiter) for delimiter in delimiters}
-    delimiter = max(headers, key=lambda key: len(headers[key]))
-    return len(text[:start].splitlines()), delimiter, headers[delimiter]
-
-
-def _fields(path: Path, text: str, delimiter: str) -> list[str]:
-    """The first line, cut by a delimiter."""
+        raise DataError(f"{str(shown)!r} is not a table: it holds {held}. Save it as CSV or Parquet.")
+    delimiters = "\t" if re.search(r"\.tsv(\.gz|\.zst)?$", shown.name.lower()) else ",;\t|"
     try:
-        return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter))
-    except csv.Error:  # a field is longer than Python's reader takes: that is no header of this delimiter
-        line = text.split("\n", 1)[0]
-        if delimiter in line:
-            raise DataError(
-                f"A name of a column must be shorter than {csv.field_size_limit():,} letters; the header of "
-                f"{str(path)!r} has a longer one. A quote in it may have no end: mend that line."
-            ) from None
-        return [line]
+        return find_header(text, delimiters, has_names=has_names)
+    except csv.Error:
+        raise DataError(
+            f"A name of a column must be shorter than {csv.field_size_limit():,} letters; the header of "
+            f"{str(shown)!r} has a longer one. A quote in it may have no end: mend that line."
+        ) from None
 
 
 def head_of(path: Path) -> str:
@@ -174,14 +203,11 @@ def not_text(path: Path, error: Exception) -> str:
     """Why a file is no text in UTF-8, and what to do."""
     if not isinstance(error, UnicodeDecodeError):
         return f"{str(path)!r} cannot be read: {error}. Check the file, or copy it again."
-    start = error.object[:2]
-    if start in (b"\xff\xfe", b"\xfe\xff"):
-        found, encoding = "begins like UTF-16", "utf-16"
-    else:
-        found, encoding = f"holds the byte 0x{error.object[error.start]:02x}, which is not", "latin-1"
+    byte = f"0x{error.object[error.start]:02x}"
     return (
-        f"A text table must be UTF-8; {str(path)!r} {found}. Save it again as CSV UTF-8, or pass "
-        f"pandas.read_csv(..., encoding={encoding!r}) in place of the file."
+        f"A text table must be UTF-8; {str(path)!r} holds the byte {byte}, which is not. Name its encoding, "
+        f"such as "
+        "encoding='latin-1' (--encoding latin-1), or save it again as CSV UTF-8."
     )
 
 

@@ -1,15 +1,17 @@
 """Files as columns: text, Parquet, JSON, Arrow, databases; one, several, a folder of them, a pattern."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multilayer.errors import ConfigError, DataError, extra, nearest
+from multilayer.errors import ConfigError, DataError, extra
+from multilayer.table.arrow_schema import ArrowField, arrow_fields
 from multilayer.table.database import (
     DATABASE_EXTENSIONS,
     connect,
@@ -29,9 +31,12 @@ from multilayer.table.delimited import (
 )
 from multilayer.table.frames import of_frame, of_mapping, of_records
 from multilayer.table.intact import check_plain, memory, reading
-from multilayer.table.names import listed
+from multilayer.table.names import column_name, listed
 from multilayer.table.notation import Notation
-from multilayer.table.notes import Note
+from multilayer.table.notes import Note, Odd
+from multilayer.table.paths import refuse_absent, refuse_url
+from multilayer.table.plain_text import Copy, unzipped
+from multilayer.table.spreadsheet import SPREADSHEET_EXTENSIONS, of_spreadsheet
 from multilayer.table.values import Columns
 
 PARQUET_EXTENSIONS = (".parquet", ".pq")
@@ -40,11 +45,18 @@ JSON_EXTENSIONS = tuple(
 )
 ARROW_EXTENSIONS = (".arrow", ".feather", ".ipc")
 MOST_LETTERS = 1 << 28  # of JSON that is taken apart at once: some gigabytes as Python's objects
+_INTERVALS = {  # SQL of a duration from a whole number
+    "s": "to_seconds({})",
+    "ms": "to_microseconds({} * 1000)",
+    "us": "to_microseconds({})",
+    "ns": "to_microseconds({} // 1000)",
+}
 _KINDS = {
     "text": CSV_EXTENSIONS,
     "Parquet": PARQUET_EXTENSIONS,
     "JSON": JSON_EXTENSIONS,
     "Arrow": ARROW_EXTENSIONS,
+    "spreadsheet": SPREADSHEET_EXTENSIONS,
     "database": DATABASE_EXTENSIONS,
 }
 
@@ -53,13 +65,14 @@ _KINDS = {
 class Files:
     """The files that a source names, all of one kind.
 
-    kind: "text", "Parquet", "JSON", "Arrow" or "database"
+    kind: "text", "Parquet", "JSON", "Arrow", "spreadsheet" or "database"
     root: the folder below which names of folders such as year=2024 are columns; None where they are not
     """
 
     paths: tuple[Path, ...]
     kind: str
     root: Path | None = None
+    unpacked: Copy | None = field(default=None, compare=False)  # of a .zip file; there as long as this object
 
     @classmethod
     def find(cls, source: str | Path | Sequence[str | Path]) -> "Files":
@@ -68,6 +81,7 @@ class Files:
         Raises:
             DataError: there are none, they are of several kinds, or of a kind that cannot be read.
         """
+        refuse_url(source)
         if not isinstance(source, str | Path):
             paths = [Path(name).expanduser() for name in source]
             return cls(tuple(paths), _one_kind(paths, "the list"))
@@ -84,6 +98,9 @@ class Files:
                     f"No file fits the pattern {str(path)!r}. Mend the pattern, or name the file."
                 )
             return cls(tuple(paths), _one_kind(paths, f"the pattern {str(path)!r}"), root)
+        if path.name.lower().endswith(".zip") and path.is_file():
+            unpacked = unzipped(path)
+            return cls((unpacked.path,), _kind(unpacked.path), unpacked=unpacked)
         return cls((path,), _kind(path))
 
     def read(
@@ -115,9 +132,18 @@ class Files:
             with connect() as connection, file_errors(self.paths[0], "a Parquet file"):
                 relation, names = self.parquet(connection)
                 _refuse_endless_columns(connection, self.paths, len({*names} - {*unread}))
-                return of_relation(relation, unread, names), notes
+                columns = of_relation(relation, unread, names)
+                for name, note in self.parquet_notes(connection).items():
+                    columns = columns.noted(name, note)
+                return columns, notes + self._lost_orders(connection)
         if self.kind == "JSON":
             return self._json(unread), notes
+        if self.kind == "text":
+            notes += list(dict.fromkeys(self._text(self.paths[0], notation).remarks))
+        if self.kind == "spreadsheet":
+            read = [of_spreadsheet(path, has_names=notation.header) for path in self.paths]
+            notes += [remark for _, remarks in read for remark in remarks]
+            return _concatenated([columns for columns, _ in read], self.paths), notes
         tables = [self._one(path, notation, unread) for path in self.paths]
         if len(tables) > 1 and self.kind == "text":
             mixed = _mixed_columns(tables)
@@ -129,7 +155,16 @@ class Files:
     ) -> Columns:
         if self.kind == "Arrow":
             return of_frame(_arrow_table(path), unread)[0]
-        return Delimited.open(path, notation.decimal, notation.missing).read(unread, as_text)
+        return self._text(path, notation).read(unread, as_text)
+
+    def _text(self, path: Path, notation: Notation) -> Delimited:
+        return Delimited.open(
+            path,
+            notation.decimal,
+            notation.missing,
+            encoding=notation.encoding,
+            has_names=notation.header,
+        )
 
     def _query(self, notation: Notation, query: str, unread: Collection[str]) -> Columns:
         """The rows of a query over the file or files, which it calls `self`."""
@@ -138,7 +173,7 @@ class Files:
                 with file_errors(self.paths[0], "a Parquet file"):
                     relation, names = self.parquet(connection)
             elif self.kind == "text" and len(self.paths) == 1:
-                file = Delimited.open(self.paths[0], notation.decimal, notation.missing)
+                file = self._text(self.paths[0], notation)
                 with file.errors():
                     relation, names = file.relation(connection), list(file.names)
             else:
@@ -164,11 +199,55 @@ class Files:
         folders = self._partitions()
         options = f"union_by_name = {len(self.paths) > 1}, hive_partitioning = {bool(folders)}"
         relation = connection.sql(f"SELECT * FROM read_parquet({paths}, {options})")
+        relation = _with_durations(relation, names[0], self._arrow_fields(connection))
         if not folders:
             return relation, names[0]
         added = [name for name in folders if name not in names[0]]  # and none of folders above the root
         kept = [*relation.columns[: len(names[0])], *added]
         return relation.project(", ".join(map(sql_name, kept))), [*names[0], *added]
+
+    def _arrow_fields(self, connection: Any) -> dict[str, ArrowField]:
+        """What the Arrow schema of the files says of columns; an error if units differ."""
+        of_files = [_arrow_fields(connection, path) for path in self.paths]
+        for path, fields in zip(self.paths, of_files, strict=True):
+            units = {name: told.unit for name, told in fields.items() if told.unit}
+            if units != {name: told.unit for name, told in of_files[0].items() if told.unit}:
+                raise DataError(
+                    "Files that make up a table must have durations in the same units; "
+                    f"{str(self.paths[0])!r} and {str(path)!r} differ. Write one of them anew, or read them "
+                    f"apart."
+                )
+        return of_files[0]
+
+    def parquet_notes(self, connection: Any) -> dict[str, Note]:
+        """Notes of columns of which the Arrow schema tells more than Parquet: zones, categories, orders."""
+        notes = {}
+        for name, told in self._arrow_fields(connection).items():
+            if told.is_dictionary:
+                levels = self._levels(name, told) if told.is_ordered else None
+                notes[column_name(name)] = Note("ordered", levels=levels) if levels else Note("category")
+            elif told.zone is not None:
+                notes[column_name(name)] = Note("date", zone=told.zone)
+        return notes
+
+    def _lost_orders(self, connection: Any) -> list[str]:
+        fields = self._arrow_fields(connection).items()
+        lost = [name for name, told in fields if told.is_ordered and not self._levels(name, told)]
+        return [f"the order of {listed(lost)} is not known without PyArrow"] if lost else []
+
+    def _levels(self, name: str, told: ArrowField) -> tuple[Any, ...] | None:
+        """The levels of an ordered category, in their order."""
+        if told.levels is not None:
+            return told.levels
+        try:
+            parquet: Any = import_module("pyarrow.parquet")
+        except ImportError:
+            return None
+        file = parquet.ParquetFile(self.paths[0])
+        if not file.num_row_groups:
+            return None
+        chunk = file.read_row_group(0, columns=[name]).column(0).chunk(0)
+        return tuple(chunk.dictionary.to_pylist()) if hasattr(chunk, "dictionary") else None
 
     def _partitions(self) -> list[str]:
         """Names of columns in names of folders, as `year` in year=2024, below the root."""
@@ -197,12 +276,11 @@ class Files:
 
 def _kind(path: Path) -> str:
     name = path.name.lower()
-    if not path.exists():
-        raise DataError(f"There is no file {str(path)!r}.{_nearest_file(path)}")
+    refuse_absent(path)
     kind = next((kind for kind, endings in _KINDS.items() if name.endswith(endings)), None)
     if kind is None:
-        read = "pandas.read_excel" if name.endswith((".xlsx", ".xls", ".ods")) else "pandas or polars"
-        endings = [ending for known in _KINDS.values() for ending in known]
+        read = "pandas.read_excel" if name.endswith((".xls", ".xlsb", ".ods")) else "pandas or polars"
+        endings = [*(ending for known in _KINDS.values() for ending in known), ".zip (of one such file)"]
         raise DataError(
             f"A table file must end in {', '.join(endings)}; "
             f"got {str(path)!r}. Rename it, or read it with {read} and pass the frame."
@@ -245,13 +323,6 @@ def _without_wildcards(path: Path) -> Path:
     return path
 
 
-def _nearest_file(path: Path) -> str:
-    try:
-        return nearest(path.name, [entry.name for entry in path.parent.iterdir() if entry.name != path.name])
-    except OSError:
-        return ""
-
-
 def _refuse_endless_columns(connection: Any, paths: Sequence[Path], n_columns: int) -> None:
     """A few kilobytes of Parquet may say that a value stands in billions of rows."""
     files = ", ".join(map(literal_path, paths))
@@ -278,6 +349,25 @@ def _parquet_names(connection: Any, path: Path) -> list[str]:
         while to_skip:  # what a list or a struct consists of
             to_skip += next(rows)[1] - 1
     return names
+
+
+def _arrow_fields(connection: Any, path: Path) -> dict[str, ArrowField]:
+    with file_errors(path, "a Parquet file"):
+        metadata = f"parquet_kv_metadata({literal_path(path)})"
+        query = f"SELECT value FROM {metadata} WHERE key = 'ARROW:schema'::BLOB"
+        found = connection.sql(query).fetchall()
+    return arrow_fields(bytes(found[0][0])) if found else {}
+
+
+def _with_durations(relation: Any, names: Sequence[str], fields: Mapping[str, ArrowField]) -> Any:
+    """The relation with durations, which Parquet holds as whole numbers, as such."""
+    if not any(told.unit for told in fields.values()):
+        return relation
+    columns = [sql_name(name) for name in relation.columns]
+    for i, name in enumerate(names):
+        if name in fields and fields[name].unit and str(relation.types[i]) == "BIGINT":
+            columns[i] = f"{_INTERVALS[str(fields[name].unit)].format(columns[i])} AS {columns[i]}"
+    return relation.project(", ".join(columns))
 
 
 def _json_lines(path: Path) -> Iterator[Any]:
@@ -393,7 +483,20 @@ def _concatenated(tables: Sequence[Columns], paths: Sequence[Path]) -> Columns:
     _refuse_other_names([list(table) for table in tables], paths)
     columns = {name: _stacked(name, [_values(table[name]) for table in tables], paths) for name in tables[0]}
     notes = {name: _common_note(name, tables) for name in dict.fromkeys(n for t in tables for n in t.notes)}
-    return Columns(columns, {name: note for name, note in notes.items() if note is not None})
+    kept = {name: note for name, note in notes.items() if note is not None}
+    return Columns(columns, kept, _odd_of_all(tables))
+
+
+def _odd_of_all(tables: Sequence[Columns]) -> dict[str, Odd]:
+    """Odd cells, their rows counted through all files."""
+    odd: dict[str, Odd] = {}
+    n_before = 0
+    for table in tables:
+        for name, cells in table.odd.items():
+            moved = Odd(cells.n, tuple((n_before + row, text) for row, text in cells.first))
+            odd[name] = moved + odd.get(name)
+        n_before += len(next(iter(table.values())))
+    return odd
 
 
 def _common_note(name: str, tables: Sequence[Columns]) -> Note | None:

@@ -12,26 +12,31 @@ from numpy.typing import NDArray
 from multilayer.errors import ConfigError, DataError, SchemaError
 from multilayer.table.column import AS_WRITTEN, NUMERIC, Column, Infinite, check_kind
 from multilayer.table.convert import (
-    BOOLEAN_PAIRS,
     CONVERSIONS,
     as_levels,
     distinct_texts,
+    has_lost_digits,
     is_missing,
     shortest_text,
 )
-from multilayer.table.dates import ISO, date_format, days, has_offset, parse_duration, parse_time, time_zone
+from multilayer.table.dates import days, time_zone
+from multilayer.table.names import is_index_name
 from multilayer.table.notes import Note
 from multilayer.table.read import Table, listed, read_table
-from multilayer.table.text import n_words, why_text
+from multilayer.table.text import n_words
+from multilayer.table.text_kind import kind_of_texts, with_writing
+from multilayer.table.values import is_mark
 
+IDENTIFIER = "an identifier: nearly every row has a value of its own"
+FEWEST_IDENTIFIED = 50  # rows that an identifier is known by
+IDENTIFIED = 0.95  # of them differ
+_ID_NAME = re.compile(r"(^|[\W_])[iI][dD]$|[a-z]I[dD]$")
 MAX_LEVELS = 10_000  # of a category; the rest is pooled as rare
-
-_NUMBER_SHAPE = re.compile(r"\s*[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
-_FEW = 100  # texts that are looked at to see whether dates have offsets
 
 
 def describe(table: Table, name: str, declared: Column | None, infinite: Infinite | None) -> Column | str:
-    """A column of a table; or, for one that tells nothing, why: "constant", "all missing", "no finite value".
+    """A column of a table; or, for one that is left out, why: "constant", "all missing", "no finite value",
+    or that it is an identifier.
 
     Args:
         table: holds the column.
@@ -50,8 +55,10 @@ def describe(table: Table, name: str, declared: Column | None, infinite: Infinit
     if n_missing == len(values):
         return "all missing"
     column = _inferred(name, values, note) if declared is None else _completed(declared, values, note)
+    odd = table.odd.get(name)
     column = replace(
         column,
+        reason="; ".join(filter(None, (column.reason, odd.in_words if odd else None))) or None,
         n_missing=n_missing,
         infinite=infinite or column.infinite,
         example=shortest_text(values[np.argmin(missing)]),
@@ -64,7 +71,40 @@ def describe(table: Table, name: str, declared: Column | None, infinite: Infinit
         raise ConfigError(f"kinds declares column {name!r} as {column.kind}. {error}") from None
     if column.kind in NUMERIC and column.low is None:
         return "no finite value"
-    return "constant" if column.n_unique == 1 and n_missing == 0 else column
+    if column.n_unique == 1 and n_missing == 0:
+        return "constant"
+    return column if declared is not None else _unless_identifier(column, values)
+
+
+def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
+    """Why a column that tells rows apart is left out; numbers that may do so stay, and are said to."""
+    n_cells = len(values) - column.n_missing
+    whole = column.kind == "number" and column.n_unique == len(values) and _are_whole(values)
+    if is_written_index(column.name, values):
+        return "row numbers, as pandas writes its index"
+    if n_cells < FEWEST_IDENTIFIED or column.n_missing > len(values) - n_cells * IDENTIFIED:
+        return column
+    if column.kind == "category" and column.n_unique >= IDENTIFIED * n_cells:
+        return IDENTIFIER
+    if not whole:
+        return column
+    consecutive = column.low is not None and column.high == column.low + len(values) - 1
+    if not consecutive and not _ID_NAME.search(column.name):
+        return column
+    what = "consecutive numbers" if consecutive else "whole numbers, each of them once"
+    said = f"{what}, as an identifier's: if it is one, drop=[{column.name!r}] leaves it out"
+    return replace(column, reason="; ".join(filter(None, (column.reason, said))))
+
+
+def is_written_index(name: str, values: NDArray[Any]) -> bool:
+    """Whether a column is an index that pandas wrote into a file: by its name, and as all rows differ."""
+    if not is_index_name(name) or values.dtype.kind != "i":
+        return False
+    return bool(values.min() >= 0) and len(np.unique(values)) == len(values)
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "i" or (values.dtype.kind == "f" and bool((values == np.round(values)).all()))
 
 
 def declare(name: str, kind: Any) -> Column:
@@ -97,33 +137,26 @@ def _as_levels(name: str, values: Sequence[Any]) -> tuple[str, ...]:
 
 def _inferred(name: str, values: NDArray[Any], note: Note | None) -> Column:
     """The column with its kind and what belongs to it; nothing is measured yet."""
-    if note is not None and _holds(note, values):
+    if note is not None and holds(note, values):
         if note.kind == "ordered":
-            levels = _as_levels(name, note.levels)
-            return Column(name, "ordered", levels=levels, reason="an ordered categorical or enum")
+            return Column(
+                name, "ordered", levels=_levels_of(name, note), reason="an ordered categorical or enum"
+            )
         if note.kind == "category":
             return Column(name, "category", reason="a categorical")
         return Column(name, note.kind, zone=note.zone)
     if values.dtype != object:
         kinds = {"b": "boolean", "M": "date"}
         return Column(name, check_kind(name, kinds.get(values.dtype.kind, "number")))
-    texts = distinct_texts(values)
-    if len(texts) <= 6 and {text.strip().lower() for text in texts} in map(set, BOOLEAN_PAIRS):
-        return Column(name, "boolean")
-    if all(map(_NUMBER_SHAPE.fullmatch, texts)):
-        return Column(name, "number")
-    found = date_format(texts)
-    if found:
-        return Column(name, "date", date_format=found, zone=_zone_of_texts(texts, found))
-    if all(parse_time(text) is not None for text in texts):
-        return Column(name, "time")
-    if all(parse_duration(text) is not None for text in texts):
-        return Column(name, "duration")
-    why = why_text(texts, int((~is_missing(values)).sum()))
-    return Column(name, "text", reason=why) if why else Column(name, "category")
+    return kind_of_texts(name, values).column
 
 
-def _holds(note: Note, values: NDArray[Any]) -> bool:
+def _levels_of(name: str, note: Note) -> tuple[str, ...]:
+    """The order that a column's type declares, without levels that stand for a missing value."""
+    return _as_levels(name, [level for level in note.levels if not is_mark(level)])
+
+
+def holds(note: Note, values: NDArray[Any]) -> bool:
     """Whether the values are what the note says: times among other objects were read as text, for one."""
     if note.kind == "ordered":
         return len(note.levels) > 1
@@ -131,20 +164,15 @@ def _holds(note: Note, values: NDArray[Any]) -> bool:
     return wanted is None or values.dtype.kind == wanted
 
 
-def _zone_of_texts(texts: Sequence[str], found: str) -> str | None:
-    return AS_WRITTEN if any(has_offset(text, found, ISO) for text in texts[:_FEW]) else None
-
-
 def _completed(column: Column, values: NDArray[Any], note: Note | None) -> Column:
     """A declared column with what its values or its type say beside."""
     if column.kind == "date":
-        if values.dtype == object and column.date_format is None:
-            texts = distinct_texts(values)
-            found = date_format(texts)
-            zone = column.zone or (_zone_of_texts(texts, found) if found else None)
-            column = replace(column, date_format=found, zone=zone)
+        if values.dtype == object:
+            column = with_writing(column, values)
         if column.zone is None and note is not None:
             column = replace(column, zone=note.zone)
+    elif column.kind == "number" and values.dtype == object:
+        column = with_writing(column, values)
     elif column.kind == "ordered" and not column.levels:
         column = replace(column, levels=_natural_order(column, values, note))
     return column
@@ -153,7 +181,7 @@ def _completed(column: Column, values: NDArray[Any], note: Note | None) -> Colum
 def _natural_order(column: Column, values: NDArray[Any], note: Note | None) -> tuple[str, ...]:
     """The order of an ordered category that was declared without its levels."""
     if note is not None and note.kind == "ordered":
-        return _as_levels(column.name, note.levels)
+        return _levels_of(column.name, note)
     if values.dtype == object:
         raise ConfigError(
             f"Levels of text have no order of their own; column {column.name!r} was declared as ordered. "
@@ -170,6 +198,9 @@ def _measured(column: Column, values: NDArray[Any]) -> Column:
         counts = count_levels(as_levels(column, values))
         if column.kind == "ordered":
             return _within_order(replace(column, n_unique=len(counts)), values, counts)
+        if has_lost_digits(values):
+            lost = "the last digits of its numbers beyond 2^53 were lost, as they came as floats"
+            column = replace(column, reason="; ".join(filter(None, (column.reason, lost))))
         return replace(column, n_unique=len(counts), levels=frequent_levels(counts, len(values)))
     if column.kind == "text":
         texts = distinct_texts(as_levels(column, values))

@@ -1,5 +1,6 @@
 """Names of columns: text, without blanks around it, all different."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -24,16 +25,28 @@ def column_name(name: Any) -> str:
     return str(name).strip()
 
 
+_INDEX_NAMES = re.compile(r"Unnamed: 0(\.\d+)*(_level_\d+)?|__index_level_\d+__")
+
+
+def is_index_name(name: str) -> bool:
+    """Whether pandas, or a reader of its files, calls the row numbers of a frame so.
+
+    >>> is_index_name("Unnamed: 0"), is_index_name("__index_level_0__"), is_index_name("index")
+    (True, True, False)
+    """
+    return _INDEX_NAMES.fullmatch(name) is not None
+
+
 def column_names(names: Iterable[Any]) -> list[str]:
-    """`column_name` of each; one without a name is called by its place.
+    """`column_name` of each; one without a name is called by its place, as pandas does in reading a file.
 
     Raises:
         DataError: two columns have the same name.
 
     >>> column_names(["a", "", None])
-    ['a', 'column1', 'column2']
+    ['a', 'Unnamed: 1', 'Unnamed: 2']
     """
-    texts = [column_name(name) or f"column{place}" for place, name in enumerate(names)]
+    texts = [column_name(name) or f"Unnamed: {place}" for place, name in enumerate(names)]
     refuse_duplicates(texts)
     return texts
 

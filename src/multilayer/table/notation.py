@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from multilayer.errors import ConfigError, nearest
 from multilayer.table.names import column_name, listed
 from multilayer.table.notes import Note
+from multilayer.table.plain_text import check_encoding
 from multilayer.table.sparse import SparseColumn
-from multilayer.table.values import Columns, Values
+from multilayer.table.values import LARGEST_EXACT, Columns, Values
 
 _DECIMALS = (".", ",", "٫")
 _THOUSANDS = (",", ".", " ", "'", "’", "_", "\u00a0", "\u202f")
@@ -27,6 +28,8 @@ class Notation:
     missing_in: column name -> marks in this column alone
     thousands:  what separates thousands: the comma of 1,234.5
     decimal:    what separates decimals: the comma of 1.234,5
+    encoding:   of text files without a byte-order mark; None is UTF-8
+    header:     whether text files begin with the names of their columns
 
     A mark that reads as a number stands for the number, in columns of numbers as in text; one that reads as
     an ISO date also for the date.
@@ -41,14 +44,26 @@ class Notation:
     missing_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     thousands: str | None = None
     decimal: str = "."
+    encoding: str | None = None
+    header: bool = True
 
     @classmethod
-    def declare(cls, missing: Any = (), thousands: str | None = None, decimal: str = ".") -> "Notation":
+    def declare(
+        cls,
+        missing: Any = (),
+        thousands: str | None = None,
+        decimal: str = ".",
+        encoding: Any = None,
+        header: Any = True,
+    ) -> "Notation":
         """The notation of what a user passes: one mark, several, or a mapping of columns to either.
 
         Raises:
-            ConfigError: a mark is no text, number or date, or a separator is none.
+            ConfigError: a mark is no text, number or date, a separator or an encoding is none.
         """
+        encoding = check_encoding(encoding)
+        if not isinstance(header, bool | np.bool_):
+            raise ConfigError(f"header must be True or False; got {header!r}. Correct it.")
         if thousands is not None and thousands not in _THOUSANDS:
             raise ConfigError(
                 f"thousands must be one of {listed(_THOUSANDS)}; got {thousands!r}. "
@@ -65,8 +80,8 @@ class Notation:
             )
         if isinstance(missing, Mapping):
             of_column = {column_name(name): _marks(marks) for name, marks in missing.items()}
-            return cls((), of_column, thousands, decimal)
-        return cls(_marks(missing), {}, thousands, decimal)
+            return cls((), of_column, thousands, decimal, encoding, bool(header))
+        return cls(_marks(missing), {}, thousands, decimal, encoding, bool(header))
 
     @property
     def _has_separators(self) -> bool:
@@ -82,7 +97,12 @@ class Notation:
         """The notation that `to_json` wrote; what is absent is as if it had not been declared."""
         missing_in = {name: tuple(marks) for name, marks in data.get("missing_in", {}).items()}
         return cls(
-            tuple(data.get("missing", ())), missing_in, data.get("thousands"), data.get("decimal", ".")
+            tuple(data.get("missing", ())),
+            missing_in,
+            data.get("thousands"),
+            data.get("decimal", "."),
+            check_encoding(data.get("encoding")),
+            bool(data.get("header", True)),
         )
 
     def read(
@@ -104,7 +124,7 @@ class Notation:
         """
         if numbers is None:
             self.check_names(columns)
-        done = Columns(columns, columns.notes)
+        done = Columns(columns, columns.notes, columns.odd)
         blanked, read = [], []
         for name, values in columns.items():
             marks = self.marks_in(name)
@@ -148,7 +168,9 @@ class Notation:
             return values
         numbers = {text: float(number) for text, number in plain.items() if number is not None}
         read = np.array([numbers.get(text, np.nan) for text in values.tolist()], dtype=np.float64)
-        whole = all(number.is_integer() and abs(number) < 2**53 for number in numbers.values())
+        if any(number.is_integer() and abs(number) > LARGEST_EXACT for number in numbers.values()):
+            return np.array([plain.get(text) for text in values.tolist()], dtype=object)  # every digit
+        whole = all(number.is_integer() for number in numbers.values())
         written_whole = whole and not any(self.decimal in text for text in numbers)
         return read.astype(np.int64) if written_whole and not np.isnan(read).any() else read
 

@@ -1,6 +1,6 @@
 """What the type of a column says and a NumPy array cannot hold: time zones, orders, what seconds mean."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from typing import Any, Literal
@@ -21,6 +21,47 @@ class Note:
     kind: Literal["category", "ordered", "time", "duration", "date"]
     zone: str | None = None
     levels: tuple[Any, ...] = ()
+
+
+MOST_SHOWN = 3  # odd cells of a column that are named
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Cells of a column that are not what the others are, and count as missing.
+
+    n:     how many
+    first: of some of them the row, from 1, and the text
+    """
+
+    n: int
+    first: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def of(cls, cells: Sequence[Any], texts: Collection[str]) -> "Odd | None":
+        """The cells of a column that hold one of these texts, if there are any.
+
+        >>> Odd.of(["a", "?", None], {"?"})
+        Odd(n=1, first=((2, '?'),))
+        """
+        if not texts:
+            return None
+        rows = [row for row, cell in enumerate(cells, start=1) if isinstance(cell, str) and cell in texts]
+        shown = tuple((row, str(cells[row - 1])) for row in rows[:MOST_SHOWN])
+        return cls(len(rows), shown) if rows else None
+
+    def __add__(self, other: "Odd | None") -> "Odd":
+        if other is None:
+            return self
+        return Odd(self.n + other.n, tuple(sorted(self.first + other.first)[:MOST_SHOWN]))
+
+    @property
+    def in_words(self) -> str:
+        """How many, and what stands where."""
+        cells = [f"row {row} holds {text!r}" for row, text in self.first]
+        more = f", and {self.n - len(cells):,} more" if self.n > len(cells) else ""
+        cell = "1 odd cell is" if self.n == 1 else f"{self.n:,} odd cells are"
+        return f"{cell} missing: {', '.join(cells)}{more}"
 
 
 def note_of_dtype(dtype: Any) -> Note | None:

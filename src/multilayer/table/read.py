@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.table.database import is_connection, is_relation, of_connection, of_query, of_relation
-from multilayer.table.delimited import MISSING_MARKERS
 from multilayer.table.files import Files
 from multilayer.table.frames import is_sparse, of_array, of_frame, of_mapping, of_records, of_sparse
 from multilayer.table.names import listed
 from multilayer.table.notation import Notation
-from multilayer.table.notes import Note
+from multilayer.table.notes import Note, Odd
 from multilayer.table.sparse import SparseColumn
 from multilayer.table.values import Columns
 
-__all__ = ["MISSING_MARKERS", "Table", "listed", "read_source", "read_table"]
+__all__ = ["Table", "listed", "read_source", "read_table"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +30,11 @@ class Table:
         int64           whole numbers, none missing
         bool            none missing
         datetime64[us]  dates and times (UTC where a time zone was given); NaT is missing
-        object          text; None is missing
+        object          text; None is missing. Whole numbers of which a float would lose digits are text, too
         or a `SparseColumn`, which `table[name]` writes out as one of the above
     notes: name -> what the column's type said beside its values: zone of dates, order of levels, meaning of
         seconds; a name that is no column is without effect
+    odd: name -> cells that were made missing, as they are not what the others of their column are
     remarks: what was done in reading for the user, in words
 
     Raises:
@@ -49,6 +49,7 @@ class Table:
 
     columns: Mapping[str, NDArray[Any] | SparseColumn]
     notes: Mapping[str, Note] = field(default_factory=dict)
+    odd: Mapping[str, Odd] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,7 +94,9 @@ class Table:
         """The same columns under these names, one for each."""
         new = dict(zip(self.names, names, strict=True))
         notes = {new[name]: note for name, note in self.notes.items() if name in new}
-        return replace(self, columns={new[name]: self.columns[name] for name in self.names}, notes=notes)
+        odd = {new[name]: cells for name, cells in self.odd.items() if name in new}
+        columns = {new[name]: self.columns[name] for name in self.names}
+        return replace(self, columns=columns, notes=notes, odd=odd)
 
     @property
     def is_sparse(self) -> bool:
@@ -127,6 +130,8 @@ def read_table(
     missing: Any = (),
     thousands: str | None = None,
     decimal: str = ".",
+    encoding: str | None = None,
+    header: bool = True,
 ) -> Table:
     """Read a table from a file, a frame, an array, a mapping or a database; row and column order is kept.
 
@@ -137,9 +142,10 @@ def read_table(
     Args:
         source: one of
             str or Path   .csv, .tsv, .txt (each also .gz or .zst), .parquet, .jsonl, .json, .arrow, .feather;
-                          a folder of such files; a pattern such as "sales/*.csv"; a list of files. Text needs
-                          a header line and UTF-8; an empty field and NA, N/A, #N/A, NaN, nan, NULL, null are
-                          missing values there. In a folder or pattern of Parquet, folders named like
+                          a folder of such files; a pattern such as "sales/*.csv"; a list of files. Lines
+                          before
+                          the header that are blank, begin with # or are a title are left out. In a folder or
+                          pattern of Parquet, folders named like
                           year=2024 become columns
             database      a file of DuckDB or SQLite (opened to read only), an open DB-API connection, each
                           with `query`; a DuckDB relation
@@ -154,6 +160,8 @@ def read_table(
             marks.
         thousands, decimal: separators in text columns that read wholly as such numbers: "," and "." of
             1,234.5.
+        encoding: of text files, such as "latin-1"; those that begin with a byte-order mark need none.
+        header: False for text files without names of columns, which are called 0, 1, 2, ... then.
 
     Text stays text: "true" or "2024-05-01" in a file becomes a boolean or a date only in `infer_schema`.
 
@@ -166,7 +174,7 @@ def read_table(
     >>> read_table([{"price": "1,200", "rooms": 3}, {"price": "?"}], missing="?", thousands=",")["price"]
     array([1200.,   nan])
     """
-    return read_source(source, Notation.declare(missing, thousands, decimal), query=query)
+    return read_source(source, Notation.declare(missing, thousands, decimal, encoding, header), query=query)
 
 
 def read_source(
@@ -187,7 +195,7 @@ def read_source(
     columns, more = notation.read(found, numbers, others)
     if isinstance(source, Table) and not more:
         return source
-    table = Table(dict(columns), columns.notes, (*remarks, *more))
+    table = Table(dict(columns), columns.notes, columns.odd, (*remarks, *more))
     if table.n_rows == 0:
         where = f" {str(source)!r}" if isinstance(source, str | Path) else ""
         raise DataError(f"A table needs at least one row; the table{where} has column names and no rows.")
@@ -213,7 +221,7 @@ def _columns(
 
 def _in_memory(source: Any, unread: Collection[str]) -> tuple[Columns, list[str]]:
     if isinstance(source, Table):
-        return Columns(source.columns, source.notes), list(source.remarks)
+        return Columns(source.columns, source.notes, source.odd), list(source.remarks)
     if is_relation(source):
         return of_relation(source, unread), []
     if isinstance(source, Mapping):

@@ -3,24 +3,30 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from multilayer.errors import ConfigError, DataError, SchemaError, nearest
-from multilayer.table.column import NUMERIC, Column, Infinite, Kind, check_kind
+from multilayer.table.column import NUMERIC, Column, Infinite, Kind
+from multilayer.table.column_json import column_from_json, column_to_json
 from multilayer.table.convert import (
     CONVERSIONS,
     as_booleans,
     as_dates,
     as_levels,
     as_numbers,
+    distinct_texts,
+    has_lost_digits,
     is_missing,
+    is_wide,
+    level_finder,
 )
 from multilayer.table.dates import Dates, days
 from multilayer.table.infer import count_levels, declare, describe, frequent_levels
-from multilayer.table.names import column_name
+from multilayer.table.names import column_name, is_index_name
+from multilayer.table.odd_cells import as_learnt, without_odd_cells
 from multilayer.table.read import Table, listed, read_table
 
 __all__ = [
@@ -31,15 +37,18 @@ __all__ = [
     "Schema",
     "as_booleans",
     "as_dates",
+    "as_learnt",
     "as_levels",
     "as_numbers",
     "check",
     "count_levels",
     "days",
+    "declare",
     "declared_schema",
     "frequent_levels",
     "infer_schema",
     "is_missing",
+    "without_odd_cells",
 ]
 
 Kinds = Mapping[Any, Any]  # name -> a `Kind`, or the levels of an ordered category, lowest first
@@ -47,6 +56,9 @@ Kinds = Mapping[Any, Any]  # name -> a `Kind`, or the levels of an ordered categ
 LEFT_OUT = "left out"
 _MOST_SHOWN = 50  # columns of a printed schema
 _MOST_NAMED = 30  # columns whose values differ, in an error
+MANY_NEW = 2  # levels: one that was never seen comes up by itself
+NEARLY = 0.95  # of the cells
+FREQUENT = 0.9  # of the levels at fit: where many were rare, new ones are to be expected
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class Schema:
     A schema is never changed: `replace` and `without` give edited ones, and `ml.fit(schema=...)` takes what
     they say of kinds, and measures ranges and levels again.
 
-    ignored: name -> "constant", "all missing", "no finite value" or "left out"
+    ignored: name -> "constant", "all missing", "no finite value", "left out", or that it is an identifier
 
     >>> schema = infer_schema({"rooms": [3, 4, 4], "zip": [150, 170, 150], "floor": [1, 1, 1]})
     >>> schema.names, schema["rooms"].high, schema.ignored
@@ -146,17 +158,26 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """The schema in dicts, lists, texts and numbers."""
         return {
-            "columns": [asdict(column) | {"levels": list(column.levels)} for column in self.columns],
+            "columns": list(map(column_to_json, self.columns)),
             "ignored": dict(self.ignored),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Schema":
-        """The schema that `to_json` wrote."""
-        columns = (
-            Column(**{**column, "levels": tuple(column.get("levels", ()))}) for column in data["columns"]
-        )
-        return cls(tuple(columns), dict(data.get("ignored", {})))
+        """The schema that `to_json` wrote, edited or not.
+
+        Raises:
+            ConfigError: a column is described twice or in a way that `kinds` would refuse, too.
+        """
+        columns = tuple(map(column_from_json, data["columns"]))
+        schema = cls(columns, dict(data.get("ignored", {})))
+        repeated = [name for name, n in Counter([*schema.names, *schema.ignored]).items() if n > 1]
+        if repeated:
+            raise ConfigError(
+                f"A schema must describe each column once; {listed(repeated)} is there more than once. "
+                f"Remove one."
+            )
+        return schema
 
     @classmethod
     def load(cls, path: str | Path) -> "Schema":
@@ -167,10 +188,7 @@ class Schema:
         """
         rule = "A schema must be a JSON file that `multilayer schema --out` wrote, edited or not;"
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-            for column in data["columns"]:
-                check_kind(column["name"], column["kind"])
-            return cls.from_json(data)
+            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
         except ConfigError:
             raise
         except OSError as error:
@@ -209,8 +227,10 @@ def infer_schema(table: Any, *, kinds: Kinds | None = None, infinite: Infinite =
     The type of a column decides where it tells: an ordered categorical or an enum is ordered, other
     categoricals are categories, a timedelta is a duration. Text that reads wholly as true/false, t/f, yes/no
     or y/n is boolean, wholly as numbers is number (but not with leading zeros: "01234" is a code), wholly as
-    dates of one format date, as times of day (08:15) time, as durations ("1 days 02:00:00") duration. Text
-    with several words in most values, mostly distinct, is text; other text is category.
+    dates of one format date, as times of day (08:15) time, as durations ("1 days 02:00:00") duration. Numbers
+    may have a unit that is the same throughout ("3 kg", "$3", "3 %"), and separators. A few cells that are
+    nothing of the kind (one in 20, at most) are missing, and named. Text with several words in most values,
+    mostly distinct, is text; other text is category.
 
     Args:
         table: anything that `read_table` takes.
@@ -237,6 +257,7 @@ def infer_schema(table: Any, *, kinds: Kinds | None = None, infinite: Infinite =
                 f"{nearest(name, table.columns)} Its columns: {listed(table.columns)}."
             )
     declared = {name: declare(name, kind) for name, kind in kinds.items()}
+    table = without_odd_cells(table, declared)
     found = {name: describe(table, name, declared.get(name), infinite) for name in table.names}
     return _of(found, {})
 
@@ -267,6 +288,7 @@ def declared_schema(
     if problems:
         raise SchemaError("\n".join(problems))
     columns = [column for column in schema.columns if column.name in table.columns]
+    table = without_odd_cells(table, {column.name: column for column in columns})
     found = {column.name: describe(table, column.name, column, infinite) for column in columns}
     return _of(found, {name: why for name, why in schema.ignored.items() if name in table.columns})
 
@@ -299,8 +321,7 @@ def check(table: Table, schema: Schema, *, allowed_extra: Collection[str] = ()) 
     ...
     multilayer.errors.SchemaError: The model was fitted with the column 'rooms', which this table lacks. ...
     """
-    known = {*schema.names, *schema.ignored, *allowed_extra}
-    extra = [name for name in table.names if name not in known]
+    extra = extra_columns(table, schema, allowed_extra)
     absent = [name for name in schema.names if name not in table.columns]
     problems = list(_differences(absent, extra, "The model was fitted with", "The model was fitted without"))
     wrong = list(_wrong_values(table, schema))
@@ -309,6 +330,33 @@ def check(table: Table, schema: Schema, *, allowed_extra: Collection[str] = ()) 
         problems.append(f"So do {len(wrong) - _MOST_NAMED} more columns.")
     if problems:
         raise SchemaError("\n".join(problems))
+
+
+def extra_columns(table: Table, schema: Schema, allowed: Collection[str] = ()) -> list[str]:
+    """Names of columns that were not there at fit; the row numbers that pandas writes into files are none."""
+    known = {*schema.names, *schema.ignored, *allowed}
+    return [name for name in table.names if name not in known and not is_index_name(name)]
+
+
+def strange_columns(table: Table, schema: Schema) -> list[str]:
+    """A sentence on each category that holds hardly a level of the fit, though these were frequent there."""
+    said = []
+    for column in schema.columns:
+        if column.kind not in ("category", "ordered") or len(column.levels) < FREQUENT * column.n_unique:
+            continue
+        levels = as_levels(column, table[column.name])
+        distinct = distinct_texts(levels)
+        known = level_finder(column.levels)
+        new = {level: None for level in distinct if known(level) is None}
+        cells = [level for level in levels.tolist() if level is not None]
+        if len(new) < MANY_NEW or sum(level in new for level in cells) < NEARLY * len(cells):
+            continue
+        said.append(
+            f"column {column.name!r} holds levels that were not there at fit, such as {listed(new, 3)}, and "
+            f"hardly "
+            f"any that were, such as {listed(column.levels, 3)}"
+        )
+    return said
 
 
 def _differences(absent: Sequence[str], extra: Sequence[str], having: str, lacking: str) -> Iterator[str]:
@@ -331,7 +379,17 @@ def _differences(absent: Sequence[str], extra: Sequence[str], having: str, lacki
 def _wrong_values(table: Table, schema: Schema) -> Iterator[str]:
     """A sentence on each column with a value that is not of its kind."""
     for column in schema.columns:
-        if column.name in table.columns and CONVERSIONS[column.kind] is not as_levels:
+        if column.name not in table.columns:
+            continue
+        if CONVERSIONS[column.kind] is as_levels:
+            if any(map(is_wide, column.levels)) and has_lost_digits(table[column.name]):
+                yield (
+                    f"Column {column.name!r} held whole numbers beyond 2^53 at fit and holds floats now, "
+                    f"which have "
+                    "lost their last digits. Keep them whole: as Int64 (pandas), as text, or without "
+                    "missing values."
+                )
+        else:
             try:
                 CONVERSIONS[column.kind](column, table[column.name])
             except SchemaError as error:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +12,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError, OutputError, SchemaError, nearest
+from multilayer.errors import ConfigError, DataError, OutputError, nearest
 from multilayer.output import temporary_folder
 from multilayer.table.column import Infinite
 from multilayer.table.database import connect, sql_column, sql_text
 from multilayer.table.delimited import Delimited, file_errors, literal_path, opened
 from multilayer.table.files import Files
+from multilayer.table.infer import IDENTIFIED, IDENTIFIER
 from multilayer.table.intact import reading
 from multilayer.table.names import column_names
 from multilayer.table.notation import Notation, mark_date, mark_number
 from multilayer.table.notes import Note, note_of_sql
+from multilayer.table.odd_cells import without_texts
 from multilayer.table.read import Table, listed
 from multilayer.table.schema import (
     CONVERSIONS,
@@ -34,7 +36,8 @@ from multilayer.table.schema import (
     frequent_levels,
     infer_schema,
 )
-from multilayer.table.values import from_numpy, merged
+from multilayer.table.text_kind import SIGN_MARKS, are_few, sign_marks, unread_texts
+from multilayer.table.values import MISSING_MARKS, from_numpy, merged
 
 COPY_FACTOR = 3  # disk that sorting takes at most, in sizes of the table: the copy, and what the sort puts by
 PACK_FACTOR = 8  # text in a .gz or .zst file, in sizes of that file
@@ -42,7 +45,7 @@ PIECE_CELLS = 1_000_000  # of a table in memory, where one goes through all of i
 FEWEST_MB = 100  # that DuckDB works with
 NEVER_MORE_LEVELS = 1_000_000  # counted exactly; beyond, only the number of them is an estimate
 _FLOATS = ("FLOAT", "DOUBLE")
-_SIGNS = "' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13)"  # white space around text
+_SIGNS = "' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160)"  # white space around text
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Source:
         if files.kind not in ("Parquet", "text"):
             return None
         with reading(files.paths), file_errors(files.paths[0], "a table"):
-            size = _parquet_size(files.paths) if files.kind == "Parquet" else _text_size(files.paths)
+            is_parquet = files.kind == "Parquet"
+            size = _parquet_size(files.paths) if is_parquet else _text_size(files.paths, notation)
         return cls(files, notation, *size)
 
     def relation(self, connection: Any) -> tuple[Any, list[str]]:
@@ -86,8 +90,21 @@ class Source:
             relation, names = self.files.parquet(connection)
             return relation, column_names(names)
         first, *others = (
-            Delimited.open(path, self.notation.decimal, self.notation.missing) for path in self.files.paths
+            Delimited.open(
+                path,
+                self.notation.decimal,
+                self.notation.missing,
+                encoding=self.notation.encoding,
+                has_names=self.notation.header,
+            )
+            for path in self.files.paths
         )
+        if first.copy is not None or any(other.copy is not None for other in others):
+            raise DataError(
+                f"A table that is streamed must be UTF-8; {str(first.path)!r} is {first.encoding}. Save it "
+                f"again as "
+                "UTF-8, or leave memory= out and give the table room."
+            )
         for other in others:
             if set(other.names) != set(first.names) or len(other.names) != len(first.names):
                 raise DataError(
@@ -141,12 +158,12 @@ def _parquet_size(paths: Sequence[Path]) -> tuple[int, int, int]:
     return int(sizes[0] or 0), int(n_rows[0] or 0), int(sizes[1])
 
 
-def _text_size(paths: Sequence[Path]) -> tuple[int, int, int]:
+def _text_size(paths: Sequence[Path], notation: Notation) -> tuple[int, int, int]:
     n_bytes = sum(p.stat().st_size * (PACK_FACTOR if is_packed(p) else 1) for p in paths)
     with opened(paths[0], errors="replace") as file:
         text = file.read(1 << 20)
     lines = max(text.count("\n"), 1)
-    n_columns = len(Delimited.open(paths[0]).names)
+    n_columns = len(Delimited.open(paths[0], encoding=notation.encoding).names)
     return n_bytes, round(n_bytes * lines / max(len(text.encode()), 1)), n_columns
 
 
@@ -272,20 +289,46 @@ class StoredTable:
         c = self._places[column.name]
         self.connection.execute(f"CREATE OR REPLACE TABLE d.texts AS SELECT DISTINCT {c} FROM d.rows")
         n = int(self._one("SELECT count(*) FROM d.texts")[0])
-        low, high = np.inf, -np.inf
+        low, high, odd = np.inf, -np.inf, frozenset[str]()
         for start in range(0, n, PIECE_CELLS):
             found = self.connection.execute(
                 f"SELECT {c} FROM d.texts WHERE rowid >= {start} AND rowid < {start + PIECE_CELLS}"
             ).fetchnumpy()
             values = _column(column.name, found[c])
-            numbers = _numbers(column, values)
-            if numbers is None:
-                singles = (values[i : i + 1] for i in range(len(values)))
-                return Texts(0.0, 0.0, next(str(one[0]) for one in singles if _numbers(column, one) is None))
+            if values.dtype != object:  # all are missing
+                continue
+            unread = unread_texts(column, values)
+            odd |= unread
+            numbers = _numbers(column, without_texts(values, unread | SIGN_MARKS))
             finite = numbers[np.isfinite(numbers)]
             low, high = min([low, *finite]), max([high, *finite])
         self.connection.execute("DROP TABLE d.texts")
-        return Texts(float(low), float(high), None)
+        signs = ", ".join(map(sql_text, sorted(SIGN_MARKS)))
+        n_odd = self._count(column.name, odd)
+        n_cells = int(self._one(f"SELECT count(*) FILTER ({c} NOT IN ({signs})) FROM d.rows")[0])
+        return Texts(float(low), float(high), odd, n_odd, n_cells)
+
+    def _count(self, name: str, texts: Collection[str]) -> int:
+        if not texts:
+            return 0
+        listed_ = ", ".join(map(sql_text, sorted(texts)))
+        return int(self._one(f"SELECT count(*) FROM d.rows WHERE {self._places[name]} IN ({listed_})")[0])
+
+    def clear(self, name: str, texts: Collection[str]) -> None:
+        """Make these texts of a column missing."""
+        if texts:
+            c, listed_ = self._places[name], ", ".join(map(sql_text, sorted(texts)))
+            self.connection.execute(f"UPDATE d.rows SET {c} = NULL WHERE {c} IN ({listed_})")
+
+    def signs(self, name: str) -> frozenset[str]:
+        """Signs such as ? among the texts of a category that stand for a missing value."""
+        c, signs = self._places[name], ", ".join(map(sql_text, sorted(SIGN_MARKS)))
+        found = self.connection.execute(f"SELECT DISTINCT {c} FROM d.rows WHERE {c} IN ({signs})").fetchall()
+        others = self.connection.execute(
+            f"SELECT DISTINCT {c} FROM d.rows WHERE {c} NOT IN ({signs}) LIMIT 2"
+        )
+        texts = [row[0] for row in (*found, *others.fetchall())]
+        return sign_marks(np.array(texts, dtype=object), None) if found else frozenset()
 
     def _one(self, query: str) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self.connection.execute(query).fetchone()
@@ -307,11 +350,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Texts:
-    """What a column's texts are as numbers (of a date: days): least, largest; and one that is none."""
+    """What a column's texts are as numbers (of a date: days): least, largest; those that are none; how many
+    rows have such, and how many have any text.
+    """
 
     low: float
     high: float
-    strange: str | None
+    odd: frozenset[str]
+    n_odd: int
+    n_cells: int
 
 
 def _column(name: str, values: NDArray[Any]) -> NDArray[Any]:
@@ -319,12 +366,9 @@ def _column(name: str, values: NDArray[Any]) -> NDArray[Any]:
     return Table(dict(from_numpy(name, values)))[name]
 
 
-def _numbers(column: Column, values: NDArray[Any]) -> NDArray[np.float64] | None:
-    """The values as the schema's range counts them; None if one of them is not of the kind."""
-    try:
-        numbers = CONVERSIONS[column.kind](column, values)
-    except SchemaError:
-        return None
+def _numbers(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
+    """The values as the schema's range counts them."""
+    numbers = CONVERSIONS[column.kind](column, values)
     return days(numbers) if column.kind == "date" else numbers
 
 
@@ -454,6 +498,9 @@ def _copy(
     by = f" ORDER BY {', '.join(order)}" if order else ""
     connection.execute(f"CREATE TABLE d.rows AS SELECT {kept} FROM ({query}){of_weight}{by}")
     notes = {name: note for name in wanted if (note := note_of_sql(columns[name][1])) is not None}
+    if source.files.kind == "Parquet":
+        told = source.files.parquet_notes(connection)
+        notes |= {name: note for name, note in told.items() if name in wanted}
     left_out = tuple(name for name in names if name in leave_out)
     n_aside = 0 if aside is None else _n_aside(connection, aside)
     return _Copied(tuple(wanted), left_out, notes, n_aside)
@@ -476,8 +523,9 @@ def _cell(source: str, sql_type: str, name: str, marks: Sequence[str]) -> str:
     numbers = ", ".join(repr(number) for number in map(mark_number, marks) if number is not None)
     if sql_type in ("VARCHAR", "UUID") or sql_type.startswith("ENUM"):
         text = f"trim({cell}, {_SIGNS})"
-        tests.append(f"{text} IN ({', '.join(map(sql_text, ('', *marks)))})")
+        tests.append(f"{text} IN ({', '.join(map(sql_text, (*MISSING_MARKS, *marks)))})")
         tests += [f"TRY_CAST({text} AS DOUBLE) IN ({numbers})"] if numbers else []
+        cell = text
     elif sql_type == "DATE" or sql_type.startswith("TIMESTAMP"):
         dates = [f"TIMESTAMP '{moment}'" for moment in map(mark_date, marks) if moment is not None]
         tests += [f"{cell} IN ({', '.join(dates)})"] if dates else []
@@ -554,27 +602,62 @@ def describe(
     else:
         schema = infer_schema(features, kinds=kinds, infinite=infinite)
         given = set(kinds or {})
-    texts, strange = {}, {}
+    texts, strange, odd = {}, {}, {}
     for column in schema.columns:
-        if column.kind in ("category", "ordered", "text") or not table.is_text(column.name):
+        if not table.is_text(column.name):
+            continue
+        if column.kind in ("category", "ordered", "text"):
+            table.clear(column.name, table.signs(column.name) if column.kind == "category" else frozenset())
             continue
         read = texts[column.name] = table.read_texts(replace(column, low=None, high=None))
-        if read.strange is not None:
-            if column.name in given:
-                raise ConfigError(
-                    f"kinds declares column {column.name!r} as {column.kind}; it also holds "
-                    f"{read.strange!r}. Mend the values or leave them empty, or declare another kind."
-                )
-            strange[column.name] = "category"
+        if are_few(read.n_odd, read.n_cells):
+            table.clear(column.name, read.odd | SIGN_MARKS)
+            odd[column.name] = _odd_in_words(read)
+        elif column.name in given:
+            raise ConfigError(
+                f"kinds declares column {column.name!r} as {column.kind}; it also holds "
+                f"{min(read.odd)!r}. Mend the values or leave them empty, or declare another kind."
+            )
+        else:
+            strange[column.name] = (
+                f"{column.kind}s but for {read.n_odd:,} of its cells, such as {min(read.odd)!r}"
+            )
+    levels = [name for name, why in schema.ignored.items() if why == IDENTIFIER and _repeats(table, name)]
+    strange |= dict.fromkeys(levels, "")
     if strange:
-        schema = infer_schema(features, kinds={**(kinds or {}), **strange}, infinite=infinite)
+        categories = {**(kinds or {}), **dict.fromkeys(strange, "category")}
+        schema = infer_schema(features, kinds=categories, infinite=infinite)
+    schema = Schema(tuple(_with_reasons(column, strange, odd) for column in schema.columns), schema.ignored)
     ignored = {}
     for name, reason in schema.ignored.items():
         facts = table.facts(name)
         is_so = facts.n_missing == table.n_rows or (facts.low == facts.high and facts.n_missing == 0)
-        ignored[name] = reason if is_so else f"{reason} in nearly all rows"
+        ignored[name] = reason if is_so or reason == IDENTIFIER else f"{reason} in nearly all rows"
     columns = (_counted(table, column, texts.get(column.name)) for column in schema.columns)
     return Schema(tuple(columns), ignored)
+
+
+def _repeats(table: StoredTable, name: str) -> bool:
+    """Whether values that all differ in the sample occur again in all rows; the count is an estimate."""
+    facts = table.facts(name)
+    return facts.n_unique < 0.9 * IDENTIFIED * (table.n_rows - facts.n_missing)
+
+
+def _odd_in_words(read: Texts) -> str:
+    if not read.n_odd:
+        return ""
+    cells = "1 odd cell is" if read.n_odd == 1 else f"{read.n_odd:,} odd cells are"
+    return f"{cells} missing, such as {min(read.odd)!r}"
+
+
+def _with_reasons(column: Column, strange: Mapping[str, str], odd: Mapping[str, str]) -> Column:
+    """The column with what was seen of all rows, instead of those of the sample."""
+    if column.name in strange:
+        return replace(column, reason=strange[column.name] or None)
+    if column.name not in odd:
+        return column
+    parts = [part for part in (column.reason or "").split("; ") if part and " odd cell" not in part]
+    return replace(column, reason="; ".join([*parts, *filter(None, [odd[column.name]])]) or None)
 
 
 def _counted(table: StoredTable, column: Column, texts: Texts | None) -> Column:
@@ -598,7 +681,7 @@ def _counted(table: StoredTable, column: Column, texts: Texts | None) -> Column:
     if texts is not None:
         return replace(column, low=texts.low, high=texts.high)
     numbers = _numbers(column, _column(column.name, np.array([facts.low, facts.high])))
-    return column if numbers is None else replace(column, low=float(numbers[0]), high=float(numbers[1]))
+    return replace(column, low=float(numbers[0]), high=float(numbers[1]))
 
 
 def _within_order(table: StoredTable, column: Column) -> Column:

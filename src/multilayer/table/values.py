@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -11,25 +12,41 @@ from numpy.typing import NDArray
 
 from multilayer.errors import DataError, extra
 from multilayer.table.names import column_name, refuse_duplicates, unusable
-from multilayer.table.notes import Note, note_of_dtype, note_of_objects
+from multilayer.table.notes import Note, Odd, note_of_dtype, note_of_objects
 from multilayer.table.sparse import SparseColumn, of_pandas
 
 Values = NDArray[Any] | SparseColumn
 
+# Texts that stand for a missing value in every column, of a file as of a frame. Signs such as - and ?, which
+# may be values, are looked at once the kind of the column is known: see `odd_cells`.
+COMMON_MARKS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")  # of which nothing is said
+MISSING_MARKS = (
+    *COMMON_MARKS,
+    *("n/a", "<NA>", "#N/A N/A", "#NA", "-NaN", "-nan", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    *("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!"),  # of spreadsheets
+    *("0000-00-00", "0000-00-00 00:00:00"),  # of MySQL
+)
+_MARKS = frozenset(MISSING_MARKS)
+_NAMED_MARKS = _MARKS.difference(COMMON_MARKS)
+LARGEST_EXACT = 2**53  # beyond it, not every whole number is a float
+
 
 class Columns(dict[str, Values]):
-    """Columns by name, and `notes` of those whose type says more than their values.
+    """Columns by name; `notes` of those whose type says more than their values; in `odd` which of their
+    cells held marks of missing values that not everybody knows.
 
-    Whoever makes others of them has to hand the notes on; `merged` does.
+    Whoever makes others of them has to hand both on; `merged` does.
     """
 
     def __init__(
         self,
         columns: Mapping[str, Values] | Iterable[tuple[str, Values]] = (),
         notes: Mapping[str, Note] | None = None,
+        odd: Mapping[str, Odd] | None = None,
     ) -> None:
         super().__init__(columns)
         self.notes: dict[str, Note] = dict(notes or {})
+        self.odd: dict[str, Odd] = dict(odd or {})
 
     @classmethod
     def missing(cls, name: str, n_rows: int) -> "Columns":
@@ -38,7 +55,9 @@ class Columns(dict[str, Values]):
 
     def noted(self, name: str, note: Note | None) -> "Columns":
         """The same columns, with a note on one of them; None leaves the note that is there."""
-        return self if note is None or name not in self else Columns(self, {**self.notes, name: note})
+        if note is None or name not in self:
+            return self
+        return Columns(self, {**self.notes, name: note}, self.odd)
 
 
 def from_any(name: str, values: Any) -> Columns:
@@ -52,15 +71,17 @@ def from_any(name: str, values: Any) -> Columns:
     >>> from_any("size", [{"x": 1, "y": [2, 3]}])
     {'size.x': array([1]), 'size.y[0]': array([2]), 'size.y[1]': array([3])}
     """
-    import narwhals as nw
-
     if isinstance(values, np.ndarray):
         return from_numpy(name, values)
+    if type(values) in (list, tuple):  # before anything is imported that a single row does not need
+        return from_objects(name, list(values))
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise DataError(
             f"Column {name!r} must be a list, an array or a Series with one value for each row; "
             f"got {values!r}. For a table of one row, wrap each value in a list."
         )
+    import narwhals as nw
+
     series = nw.from_native(values, series_only=True, pass_through=True)
     if isinstance(series, nw.Series):
         return from_series(name, series)
@@ -84,10 +105,12 @@ def from_series(name: str, series: Any) -> Columns:
         return Columns({name: sparse})
     if isinstance(dtype, nw.Float64):
         return from_numpy(name, series.to_numpy())
-    if isinstance(dtype, nw.Int128 | nw.UInt128) or dtype.is_float() or dtype.is_decimal():
+    if isinstance(dtype, nw.Int128 | nw.UInt128) or dtype.is_decimal():
+        return from_objects(name, series.to_list())
+    if dtype.is_float():
         return from_numpy(name, series.cast(nw.Float64()).to_numpy())
     if dtype.is_integer() and series.is_null().any():
-        return from_numpy(name, series.cast(nw.Float64()).to_numpy())
+        return from_objects(name, series.to_list())
     if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
         utc = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         return from_numpy(name, utc.to_numpy()).noted(name, note_of_dtype(dtype))
@@ -98,9 +121,16 @@ def from_series(name: str, series: Any) -> Columns:
     if isinstance(dtype, nw.Struct):
         fields = [(field.name, series.struct.field(field.name)) for field in dtype.fields]
         return _of_fields(name, fields, from_series)
-    if isinstance(dtype, nw.Binary):
-        raise unusable(name, f"values of type {dtype}")
-    return from_objects(name, series.to_list()).noted(name, note_of_dtype(dtype))
+    return from_objects(name, series.to_list()).noted(name, _note_of_series(series))
+
+
+def _note_of_series(series: Any) -> Note | None:
+    """The note of a column's type; pandas tells the order also of categories that are no text."""
+    native: Any = getattr(series.to_native(), "dtype", None)
+    if type(native).__name__ == "CategoricalDtype":
+        ordered = bool(native.ordered)
+        return Note("ordered", levels=tuple(native.categories)) if ordered else Note("category")
+    return note_of_dtype(series.dtype)
 
 
 def from_numpy(name: str, values: NDArray[Any]) -> Columns:
@@ -122,6 +152,10 @@ def from_numpy(name: str, values: NDArray[Any]) -> Columns:
         return Columns({name: values.astype(bool)})
     if kind in "iu" and not missing.any() and (kind == "i" or values.max(initial=0) < 2**63):
         return Columns({name: values.astype(np.int64)})
+    if kind in "iu" and _beyond_floats(values[~missing]):
+        return Columns(
+            {name: _texts([None if cell is None else str(cell) for cell in _items(values, missing)])}
+        )
     if kind in "iuf":
         return Columns({name: np.where(missing, np.nan, values.astype(np.float64))})
     if kind == "M":
@@ -130,9 +164,14 @@ def from_numpy(name: str, values: NDArray[Any]) -> Columns:
     if kind == "m":
         seconds = values / np.timedelta64(1, "s")
         return Columns({name: np.where(missing, np.nan, seconds)}, {name: Note("duration")})
-    if kind in "UT":
+    if kind in "UTS":
         return from_objects(name, _items(values, missing))
     raise unusable(name, f"values of type {values.dtype}")
+
+
+def _beyond_floats(whole: NDArray[np.integer[Any]]) -> bool:
+    """Whether a float could not hold every digit of these whole numbers."""
+    return bool(len(whole)) and (int(whole.max()) > LARGEST_EXACT or int(whole.min()) < -LARGEST_EXACT)
 
 
 def _items(values: NDArray[Any], missing: NDArray[np.bool_]) -> list[Any]:
@@ -150,16 +189,28 @@ _LIST = (list, tuple, np.ndarray)
 
 
 def from_objects(name: str, values: list[Any]) -> Columns:
-    """A column of Python objects: by the types that occur in it."""
+    """A column of Python objects: by the types that occur in it.
+
+    Whole numbers that neither int64 nor a float can hold, digit by digit, become text.
+
+    >>> from_objects("id", [2**60 + 1, None])["id"]
+    array(['1152921504606846977', None], dtype=object)
+    """
     types = set(map(type, values))
-    if float in types and types <= {float, int, type(None)}:
+    if float in types and types <= {float, int, type(None)} and not (int in types and _has_wide(values)):
         return Columns({name: np.array(values, dtype=np.float64)})  # most columns: NumPy takes None for NaN
     if not types <= {str, int, bool, type(None)}:
         values = [None if _is_missing(value) else value for value in values]
         types = set(map(type, values))
-    if str in types:
-        values = _without_blanks(values, types)
-        types = set(map(type, values))
+    if any(map(_is_level, types)):
+        values = [_level_text(value) if _is_level(type(value)) else value for value in values]
+        return from_objects(name, values).noted(name, Note("category"))
+    if any(issubclass(kind, str) for kind in types):
+        tidy = _tidied(values, types)
+        if (odd := _odd_marks(values, tidy)) is not None:
+            tidied = from_objects(name, tidy)
+            return Columns(tidied, tidied.notes, {name: odd} if name in tidied else {})
+        values, types = tidy, set(map(type, tidy))
     has_missing = type(None) in types
     types.discard(type(None))
     if not types:
@@ -189,6 +240,8 @@ def _of_scalars(values: list[Any], all_are: Any, has_missing: bool) -> NDArray[A
         return np.array(values, dtype=bool)
     if all_are(*_WHOLE) and not has_missing and all(-(2**63) <= value < 2**63 for value in values):
         return np.array(values, dtype=np.int64)
+    if all_are(*_WHOLE, Decimal) and _are_beyond_floats(values):
+        return _texts([None if value is None else str(int(value)) for value in values])
     if all_are(*_NUMBER, np.bool_):
         return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
     if all_are(date, np.datetime64):
@@ -206,13 +259,65 @@ def _texts(values: list[str | None]) -> NDArray[np.object_]:
     return array
 
 
-def _without_blanks(values: list[Any], types: set[type]) -> list[Any]:
-    """Missing for text that is empty or all white space."""
+def _has_wide(values: Sequence[Any]) -> bool:
+    return any(type(value) is int and abs(value) > LARGEST_EXACT for value in values)
+
+
+def _are_beyond_floats(values: Sequence[Any]) -> bool:
+    """Whether they are whole numbers, and a float could not hold every digit of all."""
+    numbers = [value for value in values if value is not None]
+    return all(value == int(value) for value in numbers) and any(abs(v) > LARGEST_EXACT for v in numbers)
+
+
+def _tidied(values: list[Any], types: set[type]) -> list[Any]:
+    """Text without blanks around it; missing where it is a mark of that."""
     distinct = set(values) if types <= {str, type(None)} else values  # others may have no hash
-    blank = {value for value in distinct if isinstance(value, str) and not value.strip()}
-    if not blank:
+    tidy = {}
+    for text in distinct:
+        if isinstance(text, str) and (text != text.strip() or text in _MARKS):
+            stripped = text.strip()
+            tidy[text] = None if stripped in _MARKS else stripped
+    if not tidy:
         return values
-    return [None if isinstance(value, str) and value in blank else value for value in values]
+    return [tidy.get(value, value) if isinstance(value, str) else value for value in values]
+
+
+def _odd_marks(values: Sequence[Any], tidy: Sequence[Any]) -> Odd | None:
+    """Cells that became missing for a mark that is to be named."""
+    if tidy is values:
+        return None
+    cells = [
+        None if text is not None or not isinstance(cell, str) else cell.strip()
+        for cell, text in zip(values, tidy, strict=True)
+    ]
+    return Odd.of(cells, _NAMED_MARKS)
+
+
+def is_mark(level: Any) -> bool:
+    """Whether a level stands for a missing value: it is text, and one of `MISSING_MARKS`.
+
+    >>> is_mark(" NA "), is_mark("N")
+    (True, False)
+    """
+    return isinstance(level, str) and level.strip() in _MARKS
+
+
+def _is_level(kind: type) -> bool:
+    """Whether values of this type are categories by nature: enums, bytes, periods and intervals of pandas."""
+    of_pandas = kind.__module__.startswith("pandas") and kind.__name__ in ("Period", "Interval")
+    return of_pandas or issubclass(kind, Enum | bytes | bytearray | memoryview)
+
+
+def _level_text(value: Any) -> str:
+    """A category by nature as text: of an enum its value or, if that is neither text nor number, its name."""
+    if isinstance(value, Enum):
+        return str(value.value if isinstance(value.value, str | int | float) else value.name)
+    if isinstance(value, bytes | bytearray | memoryview):
+        try:
+            return bytes(value).decode()
+        except UnicodeDecodeError:
+            return bytes(value).hex()
+    return str(value)
 
 
 def _is_missing(value: Any) -> bool:
@@ -304,7 +409,8 @@ def merged(parts: Iterable[Columns]) -> Columns:
     parts = list(parts)
     pairs = [pair for part in parts for pair in part.items()]
     refuse_duplicates([name for name, _ in pairs])
-    return Columns(pairs, {name: note for part in parts for name, note in part.notes.items()})
+    notes = {name: note for part in parts for name, note in part.notes.items()}
+    return Columns(pairs, notes, {name: odd for part in parts for name, odd in part.odd.items()})
 
 
 def records(rows: Sequence[Mapping[Any, Any]]) -> dict[Any, list[Any]]:

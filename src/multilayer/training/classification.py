@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -330,15 +331,23 @@ def as_labels(y: Array) -> list[Label]:
 
 
 def encode_labels(y: Array, labels: tuple[Label, ...]) -> NDArray[np.int64]:
-    """The place of each label among labels; text and numbers that look alike are the same label.
+    """The place of each label among labels; True and "True", 1, "1" and 1.0 are the same label.
 
     Raises:
         DataError: a label that is not there.
+
+    >>> encode_labels(np.array(["False", "true"], dtype=object), (False, True))
+    array([0, 1])
     """
+    wide = any(isinstance(label, int) and abs(label) > LARGEST_WHOLE for label in labels)
+    if wide and y.dtype.kind == "f" and (np.abs(y) > LARGEST_WHOLE).any():
+        raise DataError(
+            "the labels were whole numbers beyond 2^53 at fit and are floats now, which have lost their "
+            "last digits. Keep them whole: as Int64 (pandas), as text, or without missing values."
+        )
     came = as_labels(y)
-    code_of = same_labels(came, labels)
-    codes = {label: code_of[label] for label in code_of if code_of[label] is not None}
-    strange = sorted({str(label) for label in came if label not in codes})
+    codes = same_labels(came, labels)
+    strange = sorted(str(label) for label, code in codes.items() if code is None)
     if strange:
         known = ", ".join(str(label) for label in labels[:10])
         raise DataError(
@@ -373,7 +382,9 @@ def _plain_text(label: Label) -> str:
     if _NUMBER.fullmatch(text) is None:
         return text
     number = float(text)
-    return str(int(text if text.lstrip("+-").isdigit() else number)) if number.is_integer() else repr(number)
+    if not number.is_integer():
+        return repr(number)
+    return str(int(number if abs(number) <= LARGEST_WHOLE else Decimal(text)))  # every digit counts
 
 
 _TRUTH = {"false": "0", "true": "1"}

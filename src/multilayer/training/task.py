@@ -159,7 +159,8 @@ def check_target(y: Array) -> None:
     if missing.any():
         raise DataError(
             f"every row needs a target; {int(missing.sum())} of {len(y)} have none "
-            f"(first: row {int(missing.argmax()) + 1}). Remove these rows."
+            f"(first: row {int(missing.argmax()) + 1}). Remove these rows; "
+            "ml.fit leaves them out with drop_missing_target=True (--drop-missing-target)."
         )
     if y.dtype.kind == "f" and np.isinf(y).any():
         row = int(np.isinf(y).argmax())
