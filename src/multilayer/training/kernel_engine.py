@@ -279,10 +279,11 @@ class KernelEngine:
     @property
     def is_finite(self) -> bool:
         """Whether every parameter is; running statistics do not count."""
-        return all(
-            np.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())
-            for values in self.parameters
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # of a sum of squares: then each is looked at
+            return all(
+                np.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())
+                for values in self.parameters
+            )
 
     def close(self) -> None:
         """Nothing to give back: module and optimiser own their numbers all the time."""
@@ -400,9 +401,11 @@ class KernelEngine:
                 out = (
                     outputs + leaves[n]
                 )  # no leaf, as no network's output is one: a loss may change it in place
-                value = check_scalar(self.loss(out, target, weight))
+                value = self.loss(out, target, weight)
+                if type(value) is not Tensor or value.ndim:
+                    check_scalar(value)
                 gradients.copy_(_derivative(value, leaves[n]))
-                losses[step] = float(value.detach())
+                losses[step] = value.item()
                 self.sizes[3] = step
                 _unlocked(run, k.BACKWARD, state)
 
