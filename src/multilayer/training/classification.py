@@ -384,7 +384,10 @@ def _plain_text(label: Label) -> str:
     number = float(text)
     if not number.is_integer():
         return repr(number)
-    return str(int(number if abs(number) <= LARGEST_WHOLE else Decimal(text)))  # every digit counts
+    if abs(number) < LARGEST_WHOLE:
+        return str(int(number))
+    exact = Decimal(text)  # every digit counts
+    return str(int(exact)) if exact == exact.to_integral_value() else text
 
 
 _TRUTH = {"false": "0", "true": "1"}
