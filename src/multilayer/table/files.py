@@ -493,8 +493,7 @@ def _odd_of_all(tables: Sequence[Columns]) -> dict[str, Odd]:
     n_before = 0
     for table in tables:
         for name, cells in table.odd.items():
-            moved = Odd(cells.n, tuple((n_before + row, text) for row, text in cells.first))
-            odd[name] = moved + odd.get(name)
+            odd[name] = cells.moved(n_before) + odd.get(name)
         n_before += len(next(iter(table.values())))
     return odd
 
