@@ -320,7 +320,8 @@ def best_threshold(
 
 def sigmoid(logits: NDArray[np.float32]) -> Floats:
     """1 / (1 + e^-z), without overflow."""
-    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    with np.errstate(invalid="ignore"):  # of weights that have left the finite, NaN stays NaN
+        return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
 
 
 def as_labels(y: Array) -> list[Label]:
