@@ -33,7 +33,7 @@ LAYERS = {
     "table.delimited": ["table.database", "table.header", "table.intact", "table.plain_text"],
     "table.arrow_schema": [],
     "table.paths": [],
-    "table.spreadsheet": ["table.frames"],
+    "table.spreadsheet": ["table.frames", "table.intact"],
     "table.files": [
         "table.arrow_schema",
         "table.delimited",

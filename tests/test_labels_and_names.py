@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from multilayer import DataError, MLPClassifier, MLPRegressor, fit
-from multilayer.training.classification import same_labels
+from multilayer.training.classification import encode_labels, same_labels
 
 FAST = {"members": 1, "hidden": 8, "epochs": 2}
 FRAME = pd.DataFrame({"a": [0.0, 1.0] * 50, "b": [1.0, 0.0] * 50})
@@ -47,6 +47,17 @@ def test_a_label_that_could_be_two_is_none() -> None:
     assert same_labels([1, "1.0"], ["1", "1.0"]) == {1: None, "1.0": 1}
     assert same_labels(["007", "7"], [7]) == {"007": None, "7": 0}
     assert same_labels([str(2**63 + 1)], [2**63 + 1, 2**63]) == {str(2**63 + 1): 0}
+    assert same_labels([f"{2**53 + 1}.0", "9007199254740993e0"], [2**53, 2**53 + 1]) == {
+        f"{2**53 + 1}.0": 1,
+        "9007199254740993e0": 1,
+    }
+
+
+def test_floats_for_labels_beyond_those_that_floats_tell_apart_are_refused() -> None:
+    labels = (2**53 + 1, 2**53 + 2)
+    assert encode_labels(np.array([str(label) for label in labels], dtype=object), labels).tolist() == [0, 1]
+    with pytest.raises(DataError, match="beyond 2\\^53 at fit and are floats now"):
+        encode_labels(np.array(labels, dtype=np.float64), labels)
 
 
 def test_an_unknown_label_is_still_refused() -> None:

@@ -227,6 +227,30 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
         setting("notation", "thousands", to="x"),
         "thousands must be one of",
     ),
+    "an encoding that is none": (
+        setting("notation", "encoding", to="base64"),
+        "encoding must be one that Python knows",
+    ),
+    "a header that is a text": (setting("notation", "header", to="yes"), "'header' cannot be 'yes'"),
+    "levels by frequency that are numbers": (
+        setting(*COLUMNS, 1, "levels_by_frequency", to=[1, 2]),
+        "levels must be texts",
+    ),
+    "levels by frequency of a number": (
+        setting(*COLUMNS, 0, "levels_by_frequency", to=["a"]),
+        "a category alone",
+    ),
+    "levels in two ways": (setting(*COLUMNS, 1, "levels", to=["a", "b"]), "levels are there in two ways"),
+    "a separator of no letter": (setting(*COLUMNS, 0, "decimal", to=""), "separators must be a sign"),
+    "one separator for both": (
+        setting(*COLUMNS, 0, "thousands", to="."),
+        "must be separated otherwise",
+    ),
+    "a unit that is a number": (setting(*COLUMNS, 0, "unit", to=3), "'unit' cannot be 3"),
+    "units of targets that are numbers": (
+        setting("summary", "target_units", to={"y": 3}),
+        "'target_units' must be texts by name",
+    ),
     "no history": (setting("histories", to=[]), "a model has a history"),
     "a history of texts": (
         setting("histories", 0, "train_loss", to=["x"]),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from multilayer import ConfigError, DataError, Model, MultilayerError, cli, fit, streaming
+from multilayer import ConfigError, DataError, Model, MultilayerError, TableWarning, cli, fit, streaming
 from multilayer.table.schema import infer_schema
 from multilayer.table.stream import Source
 
@@ -347,6 +347,14 @@ def test_errors_of_a_table_in_pieces_name_rows_of_the_file(
     monkeypatch.setattr(streaming, "PIECE_ROWS", 100)
     lines = ["size,city,block,price", *(f"{20 + i % 9},Rome,1,50" for i in range(1_000))]
     lines[751] = "wide,Rome,1,50"
+    Path("odd.csv").write_text("\n".join(lines))
+    with (
+        pytest.warns(TableWarning, match="1 odd cell is missing: row 751 holds 'wide'"),
+        streaming.in_order(model, "odd.csv", "800MB") as pieces,
+    ):
+        assert pieces is not None
+        model.evaluate_pieces(pieces)
+    lines[751:781] = ["wide,Rome,1,50"] * 30
     Path("odd.csv").write_text("\n".join(lines))
     with (
         pytest.raises(MultilayerError, match="row 751 holds 'wide'"),

@@ -558,7 +558,7 @@ def in_order(
 
 def _counted(piece: Table, first: int, n_before: list[int]) -> Table:
     n_before[0] = first
-    return piece
+    return replace(piece, n_before=first)
 
 
 @contextmanager

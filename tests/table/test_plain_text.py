@@ -1,7 +1,10 @@
 """Text in any encoding and with any line ends is read as if it were UTF-8 with line feeds."""
 
 import gc
+import gzip
 import io
+import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -120,6 +123,39 @@ def test_a_zip_of_one_table_is_read(copies: Path) -> None:
     assert rows(zipped(inner=TEXT)) == [["José", "Åsa"], [1, 2]]
     copy = unzipped(Path(zipped(folder__inner=TEXT)))
     assert copy.path.name == "inner.csv"
+
+
+def test_a_packed_file_may_be_of_any_encoding_but_not_be_cut_short() -> None:
+    packed = gzip.compress(TEXT.encode("utf-16") * 1_000)
+    Path("t.csv.gz").write_bytes(gzip.compress(TEXT.encode("utf-16")))
+    assert rows("t.csv.gz") == [["José", "Åsa"], [1, 2]]
+    for broken in (packed[:-9], packed[:-8] + bytes(8), packed[:40] + bytes(20) + packed[60:]):
+        Path("t.csv.gz").write_bytes(broken)
+        with pytest.raises(DataError, match=r"'t\.csv\.gz' cannot be read.*Check the file, or copy it again"):
+            read_table("t.csv.gz")
+
+
+def test_a_packed_file_in_a_zip_must_be_whole_too() -> None:
+    packed = gzip.compress(TEXT.encode())
+    for inner, is_whole in ((packed, True), (packed[:-8] + bytes(8), False)):
+        with zipfile.ZipFile("t.zip", "w") as archive:
+            archive.writestr("t.csv.gz", inner)
+        if is_whole:
+            assert rows("t.zip") == [["José", "Åsa"], [1, 2]]
+            continue
+        with pytest.raises(DataError, match="CRC check failed"):
+            read_table("t.zip")
+
+
+def test_a_copy_that_a_killed_process_left_is_removed_by_the_next(copies: Path) -> None:
+    script = (
+        f"import os, tempfile; tempfile.tempdir = {str(copies)!r}; "
+        "from multilayer.table.plain_text import Copy; copy = Copy('t.csv'); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 9
+    (left,) = copies.iterdir()
+    read_table(zipped(a=TEXT))
+    assert not left.exists()
 
 
 def test_a_zip_of_several_or_of_none_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,25 @@ class TestWithOpenpyxl:
         book.active.append([1, "a"])
         book.save("t.xlsx")
         assert read_table("t.xlsx", header=False)["1"].tolist() == ["a"]
+
+    def test_a_size_that_the_file_only_says_it_has(self, book: Any) -> None:
+        for row in (("n", "c"), (1, "a"), (2, "b")):
+            book.active.append(row)
+        book.save("whole.xlsx")
+        with zipfile.ZipFile("whole.xlsx") as whole, zipfile.ZipFile("t.xlsx", "w") as archive:
+            for name in whole.namelist():
+                archive.writestr(name, whole.read(name).replace(b"A1:B3", b"A1:XFD1048576"))
+        table = read_table("t.xlsx")
+        assert table["n"].tolist() == [1, 2] and table["c"].tolist() == ["a", "b"]
+
+    def test_one_that_takes_more_than_memory_is_refused(
+        self, book: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        book.active.append([1, "a"])
+        book.save("t.xlsx")
+        monkeypatch.setattr("multilayer.table.spreadsheet.memory", lambda: 1_000)
+        with pytest.raises(DataError, match=r"must fit into memory; 't\.xlsx' takes .* GB unpacked"):
+            read_table("t.xlsx")
 
     def test_a_file_that_is_none(self) -> None:
         pytest.importorskip("openpyxl")

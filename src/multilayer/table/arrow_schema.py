@@ -117,9 +117,12 @@ def _enum_levels(field: _Table) -> tuple[str, ...] | None:
     written = next((value for key, value in metadata.items() if key.startswith("_PL_ENUM_VALUES")), None)
     if written is None:
         return None
-    rest, levels = written.encode(), []
-    while rest:
-        length, _, rest = rest.partition(b";")
-        levels.append(rest[: int(length)].decode())
-        rest = rest[int(length) :]
+    data, levels, at = written.encode(), [], 0
+    while at < len(data):
+        start = data.index(b";", at) + 1
+        stop = start + int(data[at : start - 1])
+        if stop < start:
+            raise ValueError(stop)
+        levels.append(data[start:stop].decode())
+        at = stop
     return tuple(levels)

@@ -240,13 +240,17 @@ class Files:
         if told.levels is not None:
             return told.levels
         try:
+            arrow: Any = import_module("pyarrow")
             parquet: Any = import_module("pyarrow.parquet")
         except ImportError:
             return None
-        file = parquet.ParquetFile(self.paths[0])
-        if not file.num_row_groups:
+        try:
+            file = parquet.ParquetFile(self.paths[0])
+            if not file.num_row_groups:
+                return None
+            chunk = file.read_row_group(0, columns=[name]).column(0).chunk(0)
+        except (arrow.ArrowException, OSError, LookupError):  # what DuckDB reads, PyArrow need not
             return None
-        chunk = file.read_row_group(0, columns=[name]).column(0).chunk(0)
         return tuple(chunk.dictionary.to_pylist()) if hasattr(chunk, "dictionary") else None
 
     def _partitions(self) -> list[str]:
@@ -493,8 +497,7 @@ def _odd_of_all(tables: Sequence[Columns]) -> dict[str, Odd]:
     n_before = 0
     for table in tables:
         for name, cells in table.odd.items():
-            moved = Odd(cells.n, tuple((n_before + row, text) for row, text in cells.first))
-            odd[name] = moved + odd.get(name)
+            odd[name] = cells.moved(n_before) + odd.get(name)
         n_before += len(next(iter(table.values())))
     return odd
 

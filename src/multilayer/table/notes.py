@@ -55,6 +55,10 @@ class Odd:
             return self
         return Odd(self.n + other.n, tuple(sorted(self.first + other.first)[:MOST_SHOWN]))
 
+    def moved(self, n_before: int) -> "Odd":
+        """The same cells, after so many other rows."""
+        return Odd(self.n, tuple((n_before + row, text) for row, text in self.first))
+
     @property
     def in_words(self) -> str:
         """How many, and what stands where."""

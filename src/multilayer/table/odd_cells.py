@@ -107,7 +107,8 @@ def as_learnt(table: Table, columns: Collection[Column]) -> tuple[Table, list[st
         if odd is not None and (odd.n > max(1, int(FEW * len(values))) or 2 * odd.n >= _n_cells(values)):
             unread = frozenset()
         elif odd is not None:
-            said.append(f"column {column.name!r} was {column.kind} at fit, and {odd.in_words}")
+            in_words = odd.moved(table.n_before).in_words
+            said.append(f"column {column.name!r} was {column.kind} at fit, and {in_words}")
         marks = sign_marks(values, column.levels if column.kind in ("category", "ordered") else ())
         if unread or marks:
             cleared[column.name] = without_texts(values, unread | marks)

@@ -36,6 +36,7 @@ class Table:
         seconds; a name that is no column is without effect
     odd: name -> cells that were made missing, as they are not what the others of their column are
     remarks: what was done in reading for the user, in words
+    n_before: rows before these in the table that they are a piece of, for words about rows
 
     Raises:
         DataError: no columns, or columns of unequal length.
@@ -51,6 +52,7 @@ class Table:
     notes: Mapping[str, Note] = field(default_factory=dict)
     odd: Mapping[str, Odd] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    n_before: int = 0
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -195,7 +197,8 @@ def read_source(
     columns, more = notation.read(found, numbers, others)
     if isinstance(source, Table) and not more:
         return source
-    table = Table(dict(columns), columns.notes, columns.odd, (*remarks, *more))
+    n_before = source.n_before if isinstance(source, Table) else 0
+    table = Table(dict(columns), columns.notes, columns.odd, (*remarks, *more), n_before)
     if table.n_rows == 0:
         where = f" {str(source)!r}" if isinstance(source, str | Path) else ""
         raise DataError(f"A table needs at least one row; the table{where} has column names and no rows.")

@@ -5,8 +5,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from multilayer.errors import DataError, extra
+from multilayer.errors import DataError, MultilayerError, extra
 from multilayer.table.frames import of_mapping
+from multilayer.table.intact import memory
 from multilayer.table.names import column_names, listed
 from multilayer.table.values import Columns
 
@@ -14,6 +15,7 @@ _BROKEN = (  # what openpyxl, and what unpacks and parses for it, raise on a dam
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error),
 )
+MOST_ROWS = 1 << 20  # of a sheet
 SPREADSHEET_EXTENSIONS = (".xlsx", ".xlsm")
 
 
@@ -29,9 +31,12 @@ def of_spreadsheet(path: Path, *, has_names: bool = True) -> tuple[Columns, list
     """
     openpyxl: Any = extra("openpyxl", needed_by=f"reading {path.name}", install="openpyxl")
     try:
+        _refuse_endless(path)
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheets = {sheet.title: _rows(sheet) for sheet in book.worksheets}
         book.close()
+    except MultilayerError:
+        raise
     except (*_BROKEN, openpyxl.utils.exceptions.InvalidFileException) as error:
         raise DataError(
             f"{str(path)!r} cannot be read as a spreadsheet: {error}. Check the file, or save it as CSV."
@@ -46,10 +51,22 @@ def of_spreadsheet(path: Path, *, has_names: bool = True) -> tuple[Columns, list
     return read, [several] if len(sheets) > 1 else []
 
 
+def _refuse_endless(path: Path) -> None:
+    """A few kilobytes that are packed may become any number of cells."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if 8 * size > memory():
+        raise DataError(
+            f"A table must fit into memory; {str(path)!r} takes {size / 1e9:.1f} GB unpacked, which do not. "
+            "Check the file, or save it as CSV and stream it (memory=)."
+        )
+
+
 def _rows(sheet: Any) -> list[list[Any]]:
     """The rows of a sheet that hold anything, from the first column to the last that do."""
-    rows = [list(row) for row in sheet.iter_rows(values_only=True)]
-    rows = [row for row in rows if any(cell is not None for cell in row)]
+    sheet.reset_dimensions()  # what a file says of its size may be wrong by billions of cells
+    found = sheet.iter_rows(max_row=MOST_ROWS, values_only=True)
+    rows = [list(row) for row in found if any(cell is not None for cell in row)]
     used = [i for row in rows for i, cell in enumerate(row) if cell is not None]
     if not used:
         return []

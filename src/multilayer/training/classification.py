@@ -320,7 +320,8 @@ def best_threshold(
 
 def sigmoid(logits: NDArray[np.float32]) -> Floats:
     """1 / (1 + e^-z), without overflow."""
-    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    with np.errstate(invalid="ignore"):  # of weights that have left the finite, NaN stays NaN
+        return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
 
 
 def as_labels(y: Array) -> list[Label]:
@@ -384,7 +385,10 @@ def _plain_text(label: Label) -> str:
     number = float(text)
     if not number.is_integer():
         return repr(number)
-    return str(int(number if abs(number) <= LARGEST_WHOLE else Decimal(text)))  # every digit counts
+    if abs(number) < LARGEST_WHOLE:
+        return str(int(number))
+    exact = Decimal(text)  # every digit counts
+    return str(int(exact)) if exact == exact.to_integral_value() else text
 
 
 _TRUTH = {"false": "0", "true": "1"}
