@@ -298,11 +298,12 @@ def forward_in_chunks(net: nn.Module, x: Inputs, chunk: int | None = None) -> Te
         DataError: the module gives something else than a tensor.
     """
     size: Any = getattr(net, "rows_at_once", 8192) if chunk is None else chunk
-    n_rows = max(n_rows_of(x), 1)
-    starts = range(0, n_rows, n_rows if mixes_rows(net) else size)
-    size = n_rows if mixes_rows(net) else size
+    n_rows = n_rows_of(x)
     with evaluating(net):
-        return torch.cat([_output(net, part_of(net, x, slice(start, start + size))) for start in starts])
+        if n_rows <= size or mixes_rows(net):
+            return _output(net, copy_of(x))
+        starts = range(0, n_rows, size)
+        return torch.cat([_output(net, copy_of(taken(x, slice(start, start + size)))) for start in starts])
 
 
 def mixes_rows(net: nn.Module) -> bool:
@@ -316,11 +317,10 @@ def mixes_rows(net: nn.Module) -> bool:
     return any(norm.running_mean is None for norm in norms)
 
 
-def part_of(net: nn.Module, x: Inputs, rows: Any) -> Inputs:
-    """Some rows of what is the caller's: as a copy, if the network may write to its input."""
-    writes = not is_torchs(net) or any(getattr(module, "inplace", False) for module in net.modules())
-    part: Inputs = taken(x, rows)
-    return each(torch.clone, part) if writes else part
+def copy_of(x: Inputs) -> Inputs:
+    """The caller's rows for a network that may write to its input."""
+    copied: Inputs = each(torch.clone, x)
+    return copied
 
 
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # of a network that cannot take its input

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.arrays import Inputs, as_inputs, call, n_rows_of
-from multilayer.training.autograd import REFUSALS, evaluating, first_that_fits, is_torchs, mixes_rows, part_of
+from multilayer.training.arrays import Inputs, as_inputs, call, n_rows_of, taken
+from multilayer.training.autograd import REFUSALS, copy_of, evaluating, first_that_fits, is_torchs, mixes_rows
 from multilayer.training.datasets import as_arrays, inputs_of, is_dataset
 from multilayer.training.pack import check_whole
 from multilayer.training.random_state import RandomState
@@ -63,7 +63,7 @@ def _batches(net: nn.Module, x: Any, batch_size: int) -> Iterator[Inputs]:
     rows = _fitting(net, candidates) if len(candidates) > 1 else candidates[0]
     size = max(1, n_rows_of(rows)) if mixes_rows(net) else batch_size
     for start in range(0, n_rows_of(rows), size):
-        yield part_of(net, rows, slice(start, start + size))
+        yield copy_of(taken(rows, slice(start, start + size)))
 
 
 def _of_loader(net: nn.Module, data: Any, batch_size: int) -> Iterator[Inputs]:
