@@ -630,6 +630,7 @@ def _progress(what: str) -> Iterator[Callable[[Any], None]]:
             text = f"epoch {state.epoch} of {state.epochs}: {losses}"
             bar.update(row, description=text, completed=state.epoch, total=state.epochs)
 
+        vars(after_epoch)["_multilayer_changes"] = "nothing"  # see training/pack.py
         yield after_epoch
 
 
