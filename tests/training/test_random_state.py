@@ -72,7 +72,7 @@ def test_set_aside_lets_another_thread_have_its_turn():
         first = drawn()
         thread = threading.Thread(target=other)
         thread.start()
-        while not state.is_awaited:
+        while not state.turn.n_waiting:
             pass
         with state.set_aside():
             assert not is_drawing()

@@ -395,19 +395,24 @@ class KernelEngine:
         run = self._runner(args, losses)
         self.sizes[3] = 0
         with self.random.in_place() as state, torch.inference_mode(False), torch.enable_grad():
-            _unlocked(run, k.FORWARD, state)
+            run(k.FORWARD)
+            loss, turn = self.loss, state.turn
             for step, (n, target, weight) in enumerate(zip(sizes, targets, weights, strict=True)):
                 outputs, gradients = places[n]
                 out = (
                     outputs + leaves[n]
                 )  # no leaf, as no network's output is one: a loss may change it in place
-                value = self.loss(out, target, weight)
+                value = loss(out, target, weight)
                 if type(value) is not Tensor or value.ndim:
                     check_scalar(value)
                 gradients.copy_(_derivative(value, leaves[n]))
                 losses[step] = value.item()
                 self.sizes[3] = step
-                _unlocked(run, k.BACKWARD, state)
+                if turn.n_waiting:  # kernels draw nothing: another thread that waits to draw may do so now
+                    with state.set_aside():
+                        run(k.BACKWARD)
+                else:
+                    run(k.BACKWARD)
 
     def _outputs_of(self, n: int) -> tuple[Tensor, Tensor]:
         """Where the outputs of n rows stand, and where their gradient is to go."""
@@ -416,15 +421,6 @@ class KernelEngine:
         start, size = plan.v_out * self.cap, n * plan.d_out
         outputs, gradients = self.values[start : start + size], self.gradients[:size]
         return torch.from_numpy(outputs).view(shape), torch.from_numpy(gradients).view(shape)
-
-
-def _unlocked(run: Callable[[int], None], mode: int, state: RandomState) -> None:
-    """Run kernels, which draw nothing of PyTorch's, and let another thread draw meanwhile if it waits to."""
-    if state.is_awaited:
-        with state.set_aside():
-            run(mode)
-    else:
-        run(mode)
 
 
 _ONE = torch.ones(())

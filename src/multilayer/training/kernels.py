@@ -48,7 +48,9 @@ LR, WEIGHT_DECAY, BETA1, BETA2, EPS, NESTEROV, DECOUPLED, UPDATE_AT = range(8)
 ROWS, COLUMNS, NS_A, NS_B, NS_C, NS_STEPS, SCALE = range(8, 15)
 SIGNS_AT = 15  # of a weight that keeps signs: their address
 MUON_PRODUCT_AT, MUON_GRAM_AT = 16, 17  # addresses of the matrix product, and of one that is symmetric
-POWER1, POWER2 = 18, 19  # beta1 and beta2 to the power of this update's number, which `run` writes
+# What Adam divides its moments by in update t, as factors: 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t); `run`
+# writes it
+UNBIAS1, UNBIAS2 = 18, 19
 N_HYPER = 20
 
 # Modes of run
@@ -290,21 +292,19 @@ def _share(order, mass, bounds, s, accumulate, mean):
 
 
 @kernel
-def _set_powers(segments, hyper, i):
-    """Those of the segment before are taken where they are the same, as they mostly are: a power takes 20
-    ns.
-    """
+def _set_unbias(segments, hyper, i):
+    """That of the segment before is taken where it is the same, as it mostly is: a power takes 20 ns."""
     if (
         i > 0
         and segments[i, UPDATES] == segments[i - 1, UPDATES]
         and hyper[i, BETA1] == hyper[i - 1, BETA1]
         and hyper[i, BETA2] == hyper[i - 1, BETA2]
     ):
-        hyper[i, POWER1] = hyper[i - 1, POWER1]
-        hyper[i, POWER2] = hyper[i - 1, POWER2]
+        hyper[i, UNBIAS1] = hyper[i - 1, UNBIAS1]
+        hyper[i, UNBIAS2] = hyper[i - 1, UNBIAS2]
     else:
-        hyper[i, POWER1] = hyper[i, BETA1] ** segments[i, UPDATES]
-        hyper[i, POWER2] = hyper[i, BETA2] ** segments[i, UPDATES]
+        hyper[i, UNBIAS1] = 1.0 / (1.0 - hyper[i, BETA1] ** segments[i, UPDATES])
+        hyper[i, UNBIAS2] = 1.0 / np.sqrt(1.0 - hyper[i, BETA2] ** segments[i, UPDATES])
 
 
 @kernel
@@ -458,7 +458,7 @@ def run(
             _clip_norm(g, segments, loss_reals[1])
         for i in range(segments.shape[0]):
             segments[i, UPDATES] += 1
-            _set_powers(segments, hyper, i)
+            _set_unbias(segments, hyper, i)
             _call_update(
                 np.int64(hyper[i, UPDATE_AT]),
                 (

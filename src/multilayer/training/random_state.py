@@ -69,7 +69,7 @@ class RandomState:
     """
 
     def __init__(self, seed: int, device: torch.device | None = None, *, of_all: bool = True) -> None:
-        self.seed, self.of_all = seed, of_all
+        self.seed, self.of_all, self.turn = seed, of_all, _TURN
         self.device = device if device is not None and device.type == "cuda" else None
         self._own: tuple[Any, ...] | None = None
         self._caller: tuple[Any, ...] | None = None
@@ -83,11 +83,6 @@ class RandomState:
                 yield self
             finally:
                 self._leave()
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether another thread waits for its turn."""
-        return _TURN.n_waiting > 0
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:

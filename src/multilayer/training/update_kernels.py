@@ -20,11 +20,11 @@ from multilayer.training.kernels import (
     NS_B,
     NS_C,
     NS_STEPS,
-    POWER1,
-    POWER2,
     ROWS,
     SCALE,
     SIGNS_AT,
+    UNBIAS1,
+    UNBIAS2,
     WEIGHT_DECAY,
     floats_at,
     kernel,
@@ -47,11 +47,10 @@ def adam(p, g, m, v, scratch, n, hyper, lr, t):
         shrink = f32(1.0 - lr * hyper[WEIGHT_DECAY])
         decay = ZERO
     b1, b2 = f32(1.0 - hyper[BETA1]), f32(hyper[BETA2])
-    root = np.sqrt(1.0 - hyper[POWER2])
-    eps = f32(hyper[EPS] / root if hyper[NESTEROV] > 0 else hyper[EPS])
+    eps = f32(hyper[EPS] * hyper[UNBIAS2] if hyper[NESTEROV] > 0 else hyper[EPS])
     rest2 = f32(1.0 - hyper[BETA2])
-    size = f32(lr / (1.0 - hyper[POWER1]))
-    inv_root = f32(1.0 / root)
+    size = f32(lr * hyper[UNBIAS1])
+    inv_root = f32(hyper[UNBIAS2])
     for i in range(n):
         q = p[i] * shrink
         gi = g[i] + decay * q
