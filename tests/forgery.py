@@ -27,7 +27,7 @@ from multilayer.errors import MultilayerError
 from multilayer.model_file import digest, unpack
 
 N_ROWS = 60
-MOST_SECONDS = 5.0  # for one file, on a busy machine
+MOST_SECONDS = 5.0  # of the processor, for one file: other processes have no say in it
 MOST_MEMORY_MB = 400  # beyond what the first models took
 PLAIN = [None, True, False, 0, 1, -1, 2, 7, 2**31, 2**62,
          -(2**63), 10**19, 0.0, -0.5, 0.5, 1e-320, 1e308, -1e308,
@@ -231,10 +231,10 @@ def run(n_files: int, seed: int = 0, say: Callable[[str], None] = print) -> Coun
     for i in range(n_files):
         which = rng.randrange(len(originals))
         data = forged(rng, originals[which], *parts[which])
-        began = time.monotonic()
+        began = time.process_time()
         try:
             counts[outcome(data, tables[which])] += 1
-            assert time.monotonic() - began < MOST_SECONDS, f"took {time.monotonic() - began:.1f} s"
+            assert time.process_time() - began < MOST_SECONDS, f"took {time.process_time() - began:.1f} s"
             assert memory_mb() - used < MOST_MEMORY_MB, f"took {memory_mb() - used:.0f} MB"
         except BaseException:
             Path("forged.mlp").write_bytes(data)
