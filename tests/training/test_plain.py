@@ -182,6 +182,21 @@ class Callable:
         return out.mean()
 
 
+class Indirect(nn.Module):
+    def penalty(self):
+        return NET.weight.square().sum()
+
+    def forward(self, out, target):
+        return out.mean() + self.penalty()
+
+
+class Held:
+    net = NET
+
+    def __call__(self, out, target):
+        return out.mean() + self.net.weight.sum()
+
+
 CRITERION = nn.CrossEntropyLoss(WEIGHTS)
 PLAIN = {
     "a function of PyTorch": nn.functional.mse_loss,
@@ -202,6 +217,8 @@ FOREIGN = {
     "through a function": (lambda out, target: scaled(out) + penalty(), "'NET' \\(Linear\\)"),
     "an optimiser": (lambda out, target: (SGD.zero_grad(), out.mean())[1], "'SGD' \\(SGD\\)"),
     "an attribute": (Callable(NET), "'held' \\(Linear\\)"),
+    "another method": (Indirect(), "'NET' \\(Linear\\)"),
+    "a class attribute": (Held(), "'net' \\(Linear\\)"),
     "in a list": (functools.partial(lambda held, out, target: out.mean(), [[NET]]), "\\(Linear\\)"),
     "a default": (lambda out, target, net=NET: out.mean(), "\\(Linear\\)"),
     "a module within": (Own(nn.Linear(1, 1)), "\\(Own\\)"),

@@ -236,9 +236,8 @@ def _reached(name: str, value: Any, seen: set[int]) -> tuple[str, Any] | None:
     seen.add(id(value))
     if isinstance(value, Tensor):
         return (name, value) if value.requires_grad or type(value) is not Tensor else None
-    if isinstance(value, ModuleType | type):
-        root = (value.__name__ if isinstance(value, ModuleType) else value.__module__).split(".")[0]
-        return None if root in _LIBRARIES or root == "builtins" else (name, value)
+    if isinstance(value, ModuleType):
+        return None if value.__name__.split(".")[0] in _LIBRARIES else (name, value)
     inner = _inside(value)
     if inner is None:
         return name, value
@@ -259,10 +258,12 @@ def _inside(value: Any) -> list[tuple[str, Any]] | None:
     if isinstance(value, FunctionType):
         root = (value.__module__ or "").split(".")[0]
         return [] if root in _LIBRARIES else _of_function(value)
+    if isinstance(value, type):
+        return _of_class(value)
     if isinstance(value, nn.Module):
         return _of_module(value)
     if hasattr(type(value), "__call__") and isinstance(vars(type(value)).get("__call__"), FunctionType):  # noqa: B004
-        return [*vars(value).items(), ("", vars(type(value))["__call__"])]
+        return [*vars(value).items(), *_of_class(type(value))]
     return [] if type(value).__module__.split(".")[0] in _LIBRARIES - {"torch"} else None  # no optimiser
 
 
@@ -285,8 +286,26 @@ def _of_module(module: nn.Module) -> list[tuple[str, Any]] | None:
                 return None
             plain = vars(nn.Module())
             parts += [(name, one) for name, one in vars(part).items() if name not in plain]
-            parts += [("", type(part).forward)]
+            parts += _of_class(type(part))
     return parts
+
+
+def _of_class(kind: type) -> list[tuple[str, Any]]:
+    """Methods, properties and class attributes of a class and of those that it inherits from, up to
+    libraries.
+    """
+    found: list[tuple[str, Any]] = []
+    for base in kind.__mro__:
+        if base.__module__.split(".")[0] in _LIBRARIES | {"builtins", "multilayer"}:
+            continue
+        for name, value in vars(base).items():
+            if isinstance(value, staticmethod | classmethod):
+                found.append(("", value.__func__))
+            elif isinstance(value, property):
+                found.append(("", value.fget))
+            elif isinstance(value, FunctionType) or not name.startswith("__"):
+                found.append((name, value))
+    return found
 
 
 def _of_function(function: FunctionType) -> list[tuple[str, Any]] | None:
