@@ -4,8 +4,9 @@
     python -m benchmarks.bits > after.txt       # at another, on the same machine
     diff before.txt after.txt
 
-Each line is a name and the start of a SHA-256 of all weights and of predictions; for a model of a table then that
-of the words in its file, times left out. Tables are drawn here from fixed seeds. Processors of other kinds round differently.
+Each line is a name and the start of a SHA-256 of all weights and of predictions; for a model of a table then
+that of the words in its file, times left out. Tables are drawn here from fixed seeds. Processors of other
+kinds round differently.
 """
 
 import contextlib
@@ -58,7 +59,7 @@ def frame(n_rows: int = N_ROWS, seed: int = 0) -> pd.DataFrame:
     return table
 
 
-WORDS = "blue red old new large small house garden street river quiet sunny far near good fair".split()
+WORDS = "blue red old new large small house garden street river quiet sunny far near good fair".split()  # noqa: SIM905
 TARGETS = ("price", "amount", "bought", "class")
 
 
@@ -88,7 +89,9 @@ def without_times(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_times(item) for key, item in value.items() if key not in TIMES}
     if isinstance(value, list):
-        return [without_times(item) for item in value if not (isinstance(item, str) and item.startswith("time"))]
+        return [
+            without_times(item) for item in value if not (isinstance(item, str) and item.startswith("time"))
+        ]
     return value
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import Report, alternate, parser_of, ratio, spread, timed
-from multilayer.training import kernels as k
-from multilayer.training.blas import blas, library
-from multilayer.training.matmul import tiles
+from multilayer.training.kernels import loop as k
+from multilayer.training.kernels.blas import blas, library
+from multilayer.training.kernels.matmul import tiles
 
 SIZES = (  # batch, d_in, d_out
     *((512, 59, 96), (512, 96, 64), (128, 80, 64), (512, 112, 64), (256, 96, 96)),  # of the default on tables

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from multilayer.training.kernel_engine import KernelEngine
+from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.losses import Loss
 
 Run = Callable[[int], None]

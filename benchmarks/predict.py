@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import Report, alternate, parser_of, ratio, spread, timed
-from multilayer.training.kernel_engine import KernelEngine
+from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.losses import Loss
 from multilayer.training.pack import n_cores
 

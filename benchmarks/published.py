@@ -19,9 +19,9 @@ import numpy as np
 import multilayer
 from benchmarks.suite import read_suite
 from benchmarks.trial import scores, split, timed
-from multilayer.published import MLP, PUBLISHED, ResNet, TabM
+from multilayer.recipe.networks import MLP, PUBLISHED, ResNet, TabM
 from multilayer.table.encode import Feature
-from multilayer.training.task import Task
+from multilayer.tasks.task import Task
 
 
 @dataclass(frozen=True)

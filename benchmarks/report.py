@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from multilayer.training.matmul import LANES
+from multilayer.training.kernels.matmul import LANES
 from multilayer.training.pack import n_cores
 
 PACKAGES = (

@@ -15,7 +15,7 @@ import sklearn.neural_network
 from sklearn.exceptions import ConvergenceWarning
 
 import multilayer
-from multilayer.training.kernel_engine import warm_up
+from multilayer.training.kernels.engine import warm_up
 
 # rows, columns, hidden layers, epochs; at batches of 200 some 1,000 steps each
 SIZES = [(5_000, 20, (100,), 40), (20_000, 50, (128, 128), 10)]

@@ -24,7 +24,7 @@ from safetensors.numpy import save
 
 import multilayer as ml
 from multilayer.errors import MultilayerError
-from multilayer.model_file import digest, unpack
+from multilayer.model.file import digest, unpack
 
 N_ROWS = 60
 MOST_SECONDS = 5.0  # of the processor, for one file: other processes have no say in it

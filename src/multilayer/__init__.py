@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     )
     from multilayer.estimators import MLPClassifier, MLPRegressor
     from multilayer.inspect.trace import trace
-    from multilayer.model import Model
+    from multilayer.model.model import Model
     from multilayer.nn.blocks import block, mlp
-    from multilayer.recipe import fit
-    from multilayer.table.read import read_table
+    from multilayer.recipe.fit import fit
     from multilayer.table.schema import Schema, infer_schema
+    from multilayer.table.sources.read import read_table
     from multilayer.training.history import History
     from multilayer.training.loop import train, train_pack
     from multilayer.training.losses import GammaLoss, QuantileLoss, TweedieLoss
@@ -77,7 +77,7 @@ _NAMES = {
     "MLPClassifier": "multilayer.estimators",
     "MLPRegressor": "multilayer.estimators",
     "MissingExtraError": "multilayer.errors",
-    "Model": "multilayer.model",
+    "Model": "multilayer.model.model",
     "ModelFileError": "multilayer.errors",
     "MultilayerError": "multilayer.errors",
     "Muon": "multilayer.training.optim",
@@ -88,11 +88,11 @@ _NAMES = {
     "TableWarning": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
-    "fit": "multilayer.recipe",
+    "fit": "multilayer.recipe.fit",
     "infer_schema": "multilayer.table.schema",
     "mlp": "multilayer.nn.blocks",
     "predict": "multilayer.training.outputs",
-    "read_table": "multilayer.table.read",
+    "read_table": "multilayer.table.sources.read",
     "trace": "multilayer.inspect.trace",
     "train": "multilayer.training.loop",
     "train_pack": "multilayer.training.loop",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.published import TUNED, _fit
-from multilayer.published import PUBLISHED
+from multilayer.recipe.networks import PUBLISHED
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 import multilayer as ml
 from multilayer.errors import MultilayerError
 from multilayer.table.encode import Encoder
-from multilayer.table.read import read_table
 from multilayer.table.schema import check, infer_schema
+from multilayer.table.sources.read import read_table
 
 settings.register_profile("nightly")
 IS_NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"

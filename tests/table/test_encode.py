@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from multilayer.errors import DataError, SchemaError
 from multilayer.table.encode import Batch, Encoder
-from multilayer.table.read import read_table
 from multilayer.table.schema import infer_schema
-from multilayer.table.values import MISSING_MARKS
+from multilayer.table.sources.read import read_table
+from multilayer.table.sources.values import MISSING_MARKS
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 letters = st.text("abcxyz ,;\"'é-", max_size=4)

@@ -15,8 +15,8 @@ import multilayer as ml
 from multilayer.errors import ConfigError, DataError, SchemaError
 from multilayer.table.column import Column
 from multilayer.table.encode import Encoder
-from multilayer.table.read import Table, read_table
 from multilayer.table.schema import check, infer_schema
+from multilayer.table.sources.read import Table, read_table
 
 TINY = {"members": 1, "epochs": 1, "hidden": 4}
 N = 40

@@ -12,7 +12,7 @@ import multilayer as ml
 from multilayer import DataError
 from multilayer.table.column import Column
 from multilayer.table.moments import moments
-from multilayer.table.notes import Note
+from multilayer.table.sources.dtype_hints import Note
 
 
 def texts(*values: Any) -> np.ndarray:

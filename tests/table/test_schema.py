@@ -5,7 +5,6 @@ import pytest
 
 from multilayer.errors import ConfigError, DataError, SchemaError
 from multilayer.table.encode import Encoder
-from multilayer.table.read import Table, read_table
 from multilayer.table.schema import (
     Schema,
     as_booleans,
@@ -18,6 +17,7 @@ from multilayer.table.schema import (
     infer_schema,
     strange_columns,
 )
+from multilayer.table.sources.read import Table, read_table
 
 
 def infer(values, kind=None):

@@ -12,7 +12,7 @@ from torch import nn
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.training import loop, pack
-from multilayer.training.kernel_engine import KernelEngine
+from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.loop import train, train_pack
 from multilayer.training.pack import n_cores, run_together, thread_pool
 from tests.stopwatch import Stopwatch

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from multilayer.errors import DataError, extra, nearest
-from multilayer.training.arrays import Inputs, as_inputs, call, parts_of
 from multilayer.training.autograd import REFUSALS, first_that_fits, is_torchs
 from multilayer.training.random_state import RandomState
+from multilayer.training.user_arrays import Inputs, as_inputs, call, parts_of
 
 if TYPE_CHECKING:
     import pandas as pd

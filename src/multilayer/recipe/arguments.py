@@ -10,12 +10,12 @@ import torch
 
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import ACTIVATIONS
-from multilayer.published import PUBLISHED
 from multilayer.recipe.config import QUALITIES
+from multilayer.recipe.networks import PUBLISHED
 from multilayer.table.column import Infinite
 from multilayer.table.schema import Schema
-from multilayer.training.targets import OBJECTIVES
-from multilayer.training.task import KINDS
+from multilayer.tasks.make import OBJECTIVES
+from multilayer.tasks.task import KINDS
 
 _F = TypeVar("_F")
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import make_activation
-from multilayer.published import PUBLISHED
-from multilayer.training.classification import Classification
-from multilayer.training.task import Kind as TaskKind
-from multilayer.training.task import Task
+from multilayer.recipe.networks import PUBLISHED
+from multilayer.tasks.classification import Classification
+from multilayer.tasks.task import Kind as TaskKind
+from multilayer.tasks.task import Task
 
 Whole = int | np.integer[Any]
 Real = float | Whole

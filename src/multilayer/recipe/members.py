@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.nn.networks import NetworkConfig
-from multilayer.published import PUBLISHED
+from multilayer.recipe.architecture import build
 from multilayer.recipe.config import Config, Whole
-from multilayer.recipe.data import N_FOLDS, Rows
-from multilayer.recipe.decay import NoiseDecay, constant_loss, first_decay, follows_noise
-from multilayer.recipe.design import build
-from multilayer.training.ensemble import Snapshot, Snapshots
+from multilayer.recipe.networks import PUBLISHED
+from multilayer.recipe.rows_in_memory import N_FOLDS, Rows
+from multilayer.recipe.weight_decay import NoiseDecay, constant_loss, first_decay, follows_noise
+from multilayer.tasks.task import Task
 from multilayer.training.history import History
 from multilayer.training.loop import Callback, train_pack
 from multilayer.training.optim import LeanAdamW, Muon, hidden_matrices
-from multilayer.training.task import Task
+from multilayer.training.snapshots import Snapshot, Snapshots
 
 MUON_RATE = 20  # learning rate of hidden matrices, in Muon's units, as a multiple of AdamW's
 NS_STEPS = 3  # of Newton-Schulz, which are most of what Muon costs

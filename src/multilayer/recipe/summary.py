@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.model import Model
-from multilayer.recipe.choice import Chosen
+from multilayer.model.model import Model
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import N_FOLDS, Data, Parts, Rows, weight_of
-from multilayer.recipe.decay import first_decay, follows_noise
 from multilayer.recipe.members import uses_muon
-from multilayer.table.read import listed
+from multilayer.recipe.rows_in_memory import N_FOLDS, Data, Parts, Rows, weight_of
+from multilayer.recipe.selection import Chosen
+from multilayer.recipe.weight_decay import first_decay, follows_noise
 from multilayer.table.schema import Schema
-from multilayer.training.targets import guess_kind
-from multilayer.training.task import Task
+from multilayer.table.sources.read import listed
+from multilayer.tasks.make import guess_kind
+from multilayer.tasks.task import Task
 
 LATE = 0.1  # of a time budget; a fit that takes longer says by how much
 MOST_NAMED = 12  # columns in a sentence

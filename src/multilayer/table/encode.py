@@ -24,9 +24,9 @@ from multilayer.table.coders import (
     has_knots,
 )
 from multilayer.table.column import AS_WRITTEN
-from multilayer.table.read import Table
 from multilayer.table.schema import Schema
-from multilayer.table.target import TargetStatistics
+from multilayer.table.sources.read import Table
+from multilayer.table.target_encoding import TargetStatistics
 from multilayer.table.text import WIDTH
 
 MOST_STATISTICS = 64  # numbers with target statistics: those with the most distinct values

@@ -20,12 +20,12 @@ from multilayer.table.convert import (
     shortest_text,
 )
 from multilayer.table.dates import days, time_zone
-from multilayer.table.names import is_index_name
-from multilayer.table.notes import Note
-from multilayer.table.read import Table, listed, read_table
+from multilayer.table.sources.dtype_hints import Note
+from multilayer.table.sources.names import is_index_name
+from multilayer.table.sources.read import Table, listed, read_table
+from multilayer.table.sources.values import is_mark
 from multilayer.table.text import n_words
 from multilayer.table.text_kind import kind_of_texts, with_writing
-from multilayer.table.values import is_mark
 
 IDENTIFIER = "an identifier: nearly every row has a value of its own"
 FEWEST_IDENTIFIED = 50  # rows that an identifier is known by

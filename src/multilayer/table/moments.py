@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from multilayer.errors import DataError
 from multilayer.table.column import Column
 from multilayer.table.convert import CONVERSIONS, is_missing
-from multilayer.table.notes import Note
+from multilayer.table.sources.dtype_hints import Note
 from multilayer.table.split import check_complete
 from multilayer.table.text_kind import kind_of_texts, unread_texts, with_writing
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from multilayer.table.column import Column
 from multilayer.table.convert import as_numbers
 from multilayer.table.infer import holds
-from multilayer.table.notes import Odd
-from multilayer.table.read import Table
-from multilayer.table.sparse import SparseColumn
+from multilayer.table.sources.dtype_hints import Odd
+from multilayer.table.sources.read import Table
+from multilayer.table.sources.sparse import SparseColumn
 from multilayer.table.text_kind import (
     FEW,
     SIGN_MARKS,

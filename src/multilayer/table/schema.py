@@ -25,9 +25,9 @@ from multilayer.table.convert import (
 )
 from multilayer.table.dates import Dates, days
 from multilayer.table.infer import count_levels, declare, describe, frequent_levels
-from multilayer.table.names import column_name, is_index_name
 from multilayer.table.odd_cells import as_learnt, without_odd_cells
-from multilayer.table.read import Table, listed, read_table
+from multilayer.table.sources.names import column_name, is_index_name
+from multilayer.table.sources.read import Table, listed, read_table
 
 __all__ = [
     "CONVERSIONS",

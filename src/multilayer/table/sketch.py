@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.table.repeats import row_hashes
+from multilayer.table.merge_rows import row_hashes
 
 SIZE = 4_096  # hashes that are kept: an estimate of a share is off by 1 or 2 percent, and they take 16 KB
 LEAST = 20  # rows that can be looked up, to say anything by: else chance says it

@@ -138,9 +138,7 @@ class KernelEngine:
         row_weight: Array | None,
         out_activation: str,
     ) -> None:
-        from multilayer.training import (
-            kernel_engine,
-        )  # importing it is a part of what loading the kernels takes
+        from multilayer.training.kernels import engine  # importing it is a part of loading the kernels
 
         self.optimizer, self.settings, self.out_activation = optimizer, settings, out_activation
         self.row_weight, self.dtype = row_weight, weights.coefs[0].dtype
@@ -150,7 +148,7 @@ class KernelEngine:
         self.torch_optimizer = _as_torch(optimizer, settings, self.parameters)
         loss, target = _loss(out_activation, y)
         self.constants = _poisson_constants(y) if out_activation == "exp" else None
-        self.kernels = kernel_engine.KernelEngine(
+        self.kernels = engine.KernelEngine(
             self.net,
             _single(x),
             target,

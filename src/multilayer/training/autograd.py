@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.monotone import keep_signs
-from multilayer.training.arrays import Inputs, Target, batches_of, call, each, n_rows_of, parts_of, taken
 from multilayer.training.forked import check_threads
 from multilayer.training.losses import Loss
 from multilayer.training.random_state import RandomState
+from multilayer.training.user_arrays import Inputs, Target, batches_of, call, each, n_rows_of, parts_of, taken
 
 
 class AutogradEngine:

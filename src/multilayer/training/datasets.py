@@ -24,8 +24,8 @@ from torch.utils.data import (
 )
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.arrays import n_rows_of
 from multilayer.training.random_state import RandomState
+from multilayer.training.user_arrays import n_rows_of
 
 
 @dataclass(frozen=True)

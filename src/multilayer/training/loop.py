@@ -15,8 +15,9 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.history import History
-from multilayer.training.kernel_engine import KernelEngine, read_run
-from multilayer.training.kernels import is_compiled
+from multilayer.training.kernels.engine import KernelEngine, read_run
+from multilayer.training.kernels.loop import is_compiled
+from multilayer.training.kernels.plan import UnknownToKernels
 from multilayer.training.losses import LossLike
 from multilayer.training.optim import Muon, Schedule, Stepped, ask, constant, make_schedule, make_stepped
 from multilayer.training.pack import (
@@ -32,7 +33,6 @@ from multilayer.training.pack import (
     pack_bytes,
     run_pack,
 )
-from multilayer.training.plan import UnknownToKernels
 from multilayer.training.random_state import is_drawing
 from multilayer.training.rows import Rows, hold_out
 

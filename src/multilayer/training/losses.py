@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError, nearest
-from multilayer.training.arrays import Batch, Target, each, n_rows_of
+from multilayer.training.user_arrays import Batch, Target, each, n_rows_of
 
 LossLike = str | nn.Module | Callable[..., Tensor]
 WEIGHT_NAMES = (

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.arrays import Inputs, as_inputs, call, n_rows_of, taken
 from multilayer.training.autograd import REFUSALS, copy_of, evaluating, first_that_fits, is_torchs, mixes_rows
 from multilayer.training.datasets import as_arrays, inputs_of, is_dataset
 from multilayer.training.pack import check_whole
 from multilayer.training.random_state import RandomState
+from multilayer.training.user_arrays import Inputs, as_inputs, call, n_rows_of, taken
 
 
 def predict(net: nn.Module, x: Any, *, batch_size: int = 8192) -> Any:

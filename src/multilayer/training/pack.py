@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from multilayer.errors import ConfigError
-from multilayer.training.arrays import as_numpy, parts_of
 from multilayer.training.autograd import AutogradEngine, evaluating
 from multilayer.training.history import History
-from multilayer.training.kernel_engine import KernelEngine
+from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.optim import SCHEDULES, Schedule, Stepped, constant
 from multilayer.training.rows import Rows
+from multilayer.training.user_arrays import as_numpy, parts_of
 
 logger = logging.getLogger("multilayer")
 

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.arrays import (
+from multilayer.training.autograd import REFUSALS, first_that_fits
+from multilayer.training.datasets import Passes, as_arrays, is_dataset
+from multilayer.training.losses import (
+    Loss,
+    LossLike,
+    as_loss_target,
+    check_class_codes,
+    check_shapes,
+    make_loss,
+)
+from multilayer.training.user_arrays import (
     Inputs,
     Target,
     as_inputs,
@@ -21,16 +31,6 @@ from multilayer.training.arrays import (
     n_rows_of,
     parts_of,
     taken,
-)
-from multilayer.training.autograd import REFUSALS, first_that_fits
-from multilayer.training.datasets import Passes, as_arrays, is_dataset
-from multilayer.training.losses import (
-    Loss,
-    LossLike,
-    as_loss_target,
-    check_class_codes,
-    check_shapes,
-    make_loss,
 )
 
 

@@ -1,0 +1,219 @@
+"""What the estimators accept as X, y and sample_weight, checked in scikit-learn's words where it has some."""
+
+import numbers
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from multilayer.errors import DataError
+from multilayer.table.coders import plain_numbers
+from multilayer.table.convert import as_levels
+from multilayer.table.encode import Encoder
+from multilayer.table.odd_cells import as_learnt
+from multilayer.table.schema import Column, Schema, infer_schema
+from multilayer.table.sources.read import Table
+
+
+def is_frame(X: Any) -> bool:
+    """Whether it is a pandas, polars or Arrow table."""
+    return bool(nw.dependencies.is_into_dataframe(X))
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether it is a matrix or array of scipy.sparse."""
+    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+
+
+def holds_numbers(X: Any) -> bool:
+    """Whether every cell is a number, so that X can be an array of floats as it stands."""
+    if is_sparse(X):
+        return True
+    if is_frame(X):
+        dtypes = nw.from_native(X, eager_only=True).schema.values()
+        return all(dtype.is_numeric() or dtype == nw.Boolean for dtype in dtypes)
+    array = X if isinstance(X, np.ndarray) else _as_object_if_mixed(X)
+    if array.dtype != object:
+        return array.dtype.kind in "fiub"
+    return all(issubclass(kind, numbers.Real) for kind in set(map(type, array.flat)))
+
+
+def _as_object_if_mixed(X: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(X)
+    except ValueError:  # rows of unequal length: scikit-learn's own check says so
+        return np.zeros(0)
+
+
+def as_numbers(X: Any) -> Any:
+    """A frame of numbers as `check_array` takes it: pandas as it is, for its nullable types, else NumPy."""
+    return X if not is_frame(X) or nw.dependencies.is_pandas_dataframe(X) else nw.from_native(X).to_numpy()
+
+
+def check_size(table: Table, *, min_rows: int) -> None:
+    """What `check_array` demands of an array, in its words."""
+    if table.n_rows < min_rows:
+        raise DataError(
+            f"Found array with {table.n_rows} sample(s) (shape=({table.n_rows}, {len(table.names)})) "
+            f"while a minimum of {min_rows} is required."
+        )
+
+
+def check_same_rows(n_rows: int, n_targets: int) -> None:
+    """Refuse X and y of different lengths."""
+    if n_rows != n_targets:
+        raise DataError(
+            f"Found input variables with inconsistent numbers of samples: [{n_rows}, {n_targets}]. "
+            "X and y need a row each for every sample."
+        )
+
+
+def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """One finite number for each row, none negative and not all zero."""
+    if isinstance(sample_weight, numbers.Number):
+        return np.full(n_rows, float(sample_weight))  # type: ignore[arg-type]
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name="sample_weight"
+    )
+    if weight.shape != (n_rows,):
+        raise DataError(f"sample_weight.shape == {weight.shape}, expected {(n_rows,)}: one weight a row.")
+    if (weight < 0).any():
+        raise DataError(f"Negative values in data passed to `sample_weight`: first {weight[weight < 0][0]}.")
+    if not weight.any():
+        raise DataError("Sample weights must contain at least one non-zero number.")
+    return weight
+
+
+def as_labels(y: Any) -> Any:
+    """A Series or a frame of labels as an array of its own dtype; scikit-learn makes booleans floats."""
+    if is_sparse(y):
+        return y.toarray()
+    if is_frame(y):
+        return nw.from_native(y, eager_only=True).to_numpy()
+    if not nw.dependencies.is_into_series(y):
+        return y
+    series = nw.from_native(y, series_only=True)
+    _refuse_missing(series.is_null())
+    return series.to_numpy()
+
+
+def tell_new_levels(encoder: Encoder, table: Table) -> None:
+    """Warn of levels that came after the first call, by which the columns were encoded for good."""
+    for column in encoder.schema.columns:
+        if column.kind != "category":
+            continue
+        levels = as_levels(column, table[column.name])
+        new = [level for level in dict.fromkeys(levels.tolist()) if level not in {*column.levels, None}]
+        if new:
+            n_rows = int(np.isin(levels, np.array(new, dtype=object)).sum())
+            warnings.warn(
+                f"The levels of a column are those of the first call; {column.name!r} holds new ones now, in "
+                f"{n_rows} rows (first: {new[0]!r}), which count as unknown. Begin with rows of all levels.",
+                stacklevel=5,
+            )
+
+
+def checked_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels (n_rows,), or 0 and 1 for each of several labels (n_rows, n_labels)."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = column_or_1d(labels, warn=True)
+    if labels.ndim == 1:
+        _refuse_missing(label is None for label in labels)  # scikit-learn lets None among text pass
+    try:
+        check_classification_targets(labels)
+    except TypeError as error:  # in sorting them
+        kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
+        raise DataError(f"labels must all be text or all be numbers; got {kinds}. Make them text.") from error
+    if labels.ndim > 1 and not is_multilabel(labels):
+        raise DataError(
+            "Multioutput target data is not supported with several classes in a column. "
+            "Pass 0 and 1 for each label, or use sklearn.multioutput.MultiOutputClassifier."
+        )
+    return labels
+
+
+def is_multilabel(labels: NDArray[Any]) -> bool:
+    """Whether there are several columns of 0 and 1."""
+    return labels.ndim == 2 and type_of_target(labels) == "multilabel-indicator"
+
+
+def _refuse_missing(is_missing: Iterable[bool]) -> None:
+    rows = [row for row, missing in enumerate(is_missing) if missing]
+    if rows:
+        raise DataError(
+            f"y must have a label in every row; it has none in {len(rows)} rows (first: row {rows[0]}, "
+            "counted from 0). Drop these rows or give the missing label a name."
+        )
+
+
+def without_odd_cells(X: NDArray[Any]) -> NDArray[Any]:
+    """Object cells that are neither text nor numbers become their text, with a warning."""
+    if X.dtype != object or not any(_is_odd(kind) for kind in set(map(type, X.flat))):
+        return X
+    odd = [at for at, cell in np.ndenumerate(X) if _is_odd(type(cell))]
+    first = X[odd[0]]
+    warnings.warn(
+        f"X holds {len(odd)} cells that are neither text nor numbers (first: row {odd[0][0]}, column "
+        f"{odd[0][1]}, a {type(first).__name__}). They become their text, the columns categories.",
+        DataConversionWarning,
+        stacklevel=5,
+    )
+    X = X.copy()
+    for at in odd:
+        X[at] = str(X[at])
+    return X
+
+
+def _is_odd(kind: type) -> bool:
+    return issubclass(kind, Iterable) and not issubclass(kind, str)
+
+
+def as_column(y: NDArray[Any]) -> NDArray[Any]:
+    """The target in one of the dtypes that a Table column has."""
+    wanted = {"U": object, "i": np.int64, "u": np.int64, "f": np.float64}.get(y.dtype.kind, y.dtype)
+    return y.astype(wanted, copy=False)
+
+
+def plain_encoder(table: Table, kinds: Any) -> Encoder:
+    """An encoder that scales nothing; the median of each column stands for its missing values.
+
+    Raises:
+        DataError: no column is left, or none gives a number.
+    """
+    schema = infer_schema(table, kinds=kinds)
+    texts: dict[str, Any] = {column.name: "category" for column in schema.columns if column.kind == "text"}
+    if texts:
+        schema = infer_schema(table, kinds={**(kinds or {}), **texts})
+    table = as_learnt(table, schema.columns)[0]
+    fills = {}
+    for column in schema.columns:
+        if column.kind not in ("category", "ordered"):
+            values = plain_numbers(column, table[column.name])
+            fills[column.name] = float(np.median(values[~np.isnan(values)]))
+    encoder = Encoder.plain(schema, fills)
+    if not encoder.num_features:
+        raise DataError("X must have a number or a category with levels seen often enough; all are rare.")
+    return encoder
+
+
+def encoder_of_numbers(names: Iterable[str], fills: NDArray[np.float64]) -> Encoder:
+    """The same for an array of numbers: every column stays, and one that was missing has its fill."""
+    columns = tuple(Column(name, "number") for name in names)
+    return Encoder.plain(
+        Schema(columns, {}), dict(zip((c.name for c in columns), fills.tolist(), strict=True))
+    )
+
+
+def medians(X: NDArray[Any]) -> NDArray[np.float64]:
+    """Of each column the median of what is there; 0 where nothing is, or nothing is missing."""
+    fills = np.zeros(X.shape[1])
+    for i in np.flatnonzero(np.isnan(X).any(axis=0)):
+        present = X[~np.isnan(X[:, i]), i]
+        fills[i] = np.median(present) if len(present) else 0.0
+    return fills

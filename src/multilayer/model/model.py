@@ -1,0 +1,629 @@
+"""`Model`: a trained network with all that it takes to predict from a raw table, in one safe file."""
+
+import json
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save as to_safetensors
+from torch import nn
+
+from multilayer.errors import ConfigError, DataError, ModelFileError, SchemaError, nearest, warn
+from multilayer.model.check import (
+    check_encoder_arrays,
+    check_meta,
+    check_sizes,
+    check_state,
+    check_statistics,
+    may_overflow,
+    need,
+)
+from multilayer.model.file import FORMAT, read_bytes, unpack
+from multilayer.model.file import digest as _digest
+from multilayer.model.predictor import Predictor
+from multilayer.nn.monotone import keep_signs
+from multilayer.nn.networks import NetworkConfig
+from multilayer.output import write_atomically
+from multilayer.table.coders import CLIP
+from multilayer.table.column import NUMERIC
+from multilayer.table.encode import Batch, Encoder
+from multilayer.table.list_columns import as_at_fit
+from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
+from multilayer.table.schema import Schema, check, extra_columns, strange_columns
+from multilayer.table.sketch import Sketch
+from multilayer.table.sources.notation import Notation
+from multilayer.table.sources.read import Table, listed, read_source
+from multilayer.tasks.make import task_from_json
+from multilayer.tasks.multi_target import side_by_side
+from multilayer.tasks.task import Label, Task
+from multilayer.training.history import History
+from multilayer.training.random_state import RandomState
+
+FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself, up to which nothing is said
+_EXTRA = ("warn", "ignore", "error")
+
+
+@dataclass
+class Model:
+    """A fitted model: from a raw table to predictions.
+
+    target:   name of the column that it predicts, or the names of several
+    task:     classes or units of the target
+    encoder:  turns raw columns into numbers and codes; `schema` is its part
+    config:   the networks' architecture
+    networks: the trained networks (snapshots of members); their predictions are averaged
+    histories: how each network trained; `history` is the first
+    summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
+    dropped:  columns that were left out at fit; they may be there at prediction, or not
+    weights:  of the networks in the average; None weighs all alike
+    notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
+    exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
+
+    >>> import multilayer as ml
+    >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
+    >>> model = ml.fit(table, target="y", epochs=2)
+    >>> model.predict_proba({"x": [0.5]}).shape
+    (1, 2)
+    """
+
+    target: str | tuple[str, ...]
+    task: Task
+    encoder: Encoder
+    config: NetworkConfig
+    networks: list[nn.Module]
+    histories: list[History]
+    summary: dict[str, Any] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    weights: tuple[float, ...] | None = None
+    notation: Notation = field(default_factory=Notation)
+    exposure: str | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """Kinds, ranges and levels of the columns."""
+        return self.encoder.schema
+
+    @property
+    def history(self) -> History:
+        """How the first network trained."""
+        return self.histories[0]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of all columns that it predicts."""
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
+    def classes(self) -> tuple[Label, ...] | None:
+        """The labels, in the order of `predict_proba`'s columns; None for numbers and for several targets."""
+        return self.task.classes or None
+
+    @property
+    def score(self) -> dict[str, float]:
+        """Metrics on the validation rows; NaN where one is not defined, such as roc_auc of a single class."""
+        return {name: _nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
+
+    def predict(self, table: Any, *, query: str | None = None, extra: str = "warn") -> NDArray[Any]:
+        """The most probable label, or the expected value, of each row; (n_rows,).
+
+        With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
+        median, or of several quantiles the one that is nearest to the median.
+
+        A model's first prediction settles whether compiled kernels predict (where they are loaded already, as
+        by training, or for 50,000 rows) or PyTorch: the last digit may differ between the two, within the
+        rounding of float32, and does not change later.
+
+        Args:
+            table: anything that `read_table` takes, with the columns of the fit, in any order; the target is
+                optional.
+            query: the rows to predict, where the table is a database, a connection or a file to query.
+            extra: what becomes of columns that were not there at fit: "warn" and "ignore" leave them out,
+            with a
+                warning or without, "error" refuses the table.
+
+        A few cells that are not of their column's kind count as missing; a `TableWarning` names them.
+
+        Raises:
+            SchemaError: missing columns, or values that are not of their column's kind.
+        """
+        return self.task.decide(self._amounts(self._read(table, query, extra)))
+
+    def predict_proba(
+        self, table: Any, *, query: str | None = None, extra: str = "warn"
+    ) -> NDArray[np.float64]:
+        """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
+
+        With several labels the probability of each, (n_rows, n_labels), in the order of `targets`: of 1 or
+        True, or of the second of two texts in sorted order.
+
+        Raises:
+            SchemaError: as `predict`; or the model is a regression.
+        """
+        if not self.task.has_probabilities:
+            raise SchemaError(
+                f"predict_proba needs classes; this model predicts {self._in_words}. Use predict."
+            )
+        return self._predictions(self._read(table, query, extra))
+
+    def predict_quantiles(
+        self, table: Any, *, query: str | None = None, extra: str = "warn"
+    ) -> NDArray[np.float64]:
+        """Quantiles of each row, ascending; (n_rows, n_quantiles), or (n_rows, n_targets, n_quantiles).
+
+        Raises:
+            SchemaError: as `predict`; or the model was fitted without quantiles.
+        """
+        if self.quantiles is None:
+            raise SchemaError(
+                f"predict_quantiles needs a model of quantiles; this one predicts {self._in_words}. "
+                "Fit with quantiles=(0.1, 0.5, 0.9)."
+            )
+        return self._predictions(self._read(table, query, extra))
+
+    def predict_columns(
+        self, table: Any, *, query: str | None = None, extra: str = "warn"
+    ) -> dict[str, NDArray[Any]]:
+        """All that there is to say of each row, by name: probabilities or quantiles, then the prediction.
+
+        Raises:
+            SchemaError: as `predict`.
+        """
+        return self.task.columns(self._amounts(self._read(table, query, extra)))
+
+    @property
+    def quantiles(self) -> tuple[float, ...] | None:
+        """What `predict_quantiles` gives a column for; None without quantiles."""
+        return self.task.quantile_levels
+
+    @property
+    def _in_words(self) -> str:
+        what = "the number" if self.task.kind == "regression" else "the label"
+        return f"{what if len(self.targets) == 1 else what + 's'} {listed(self.targets)}"
+
+    def evaluate(
+        self, table: Any, *, query: str | None = None, sample_weight: Any = None, extra: str = "warn"
+    ) -> dict[str, float]:
+        """Metrics on a table that has the target, and the same for a baseline that knows no features.
+
+        Returns:
+            log_loss, accuracy, (binary) roc_auc; or rmse, mae, r2; with several targets the mean of each over
+            the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
+            or mean (median, ...) of the rows that the model was trained on; and `trained_on`: the share of
+            these rows that the model was trained on, as far as a sketch of their hashes tells.
+
+        With an exposure the scores are per unit of it, and rows weigh as much as it, too. Rows that the model
+        was trained on are scored, and a warning says so: `model.score` is of rows that were held out.
+
+        Raises:
+            SchemaError: the target column is absent; otherwise as `predict`.
+            DataError: a missing target, a class that was not there at fit, unusable weights.
+        """
+        raw = self._raw(table, query, extra)
+        self._require_targets(raw)
+        read = self._passed_over(raw, extra)
+        code, weight = self._codes_and_weights(read, sample_weight)
+        x = self._inputs(read)
+        seen = self._count_seen(x, code, weight)
+        return self._scores(code, self.from_inputs(x), weight) | self._told_seen(*seen)
+
+    def evaluate_pieces(self, pieces: Iterable[Table], *, extra: str = "warn") -> dict[str, float]:
+        """`evaluate` of a table that comes in pieces; predictions are kept, the table is not."""
+        codes, predictions, weights, seen = [], [], [], []
+        for piece in pieces:
+            read = self._read(piece, None, extra)
+            code, weight = self._codes_and_weights(read, None)
+            x = self._inputs(read)
+            codes.append(code)
+            predictions.append(self.from_inputs(x))
+            weights.append(weight)
+            seen.append(self._count_seen(x, code, weight))
+        known = [weight for weight in weights if weight is not None]
+        scores = self._scores(
+            np.concatenate(codes), np.concatenate(predictions), np.concatenate(known) if known else None
+        )
+        return scores | self._told_seen(*map(sum, zip(*seen, strict=True)))
+
+    def _count_seen(
+        self, x: NDArray[np.float32], code: NDArray[np.generic], weight: NDArray[Any] | None
+    ) -> tuple[int, int, int]:
+        """How many rows weigh something, can be looked up in the sketch, and were trained on."""
+        if self._sketch is None:
+            return len(code), 0, 0
+        if weight is not None:
+            x, code = x[weight > 0], code[weight > 0]
+        return len(code), *self._sketch.among(marks(self.encoder, x, code))
+
+    def _told_seen(self, n_rows: int, asked: int, found: int) -> dict[str, float]:
+        """The share of rows that were trained on; a warning where it is more than repeats itself."""
+        if self._sketch is None:
+            return {}
+        share = self._sketch.share(asked, found)
+        if share > FEW_SEEN + self._sketch.repeats:
+            warnings.warn(
+                f"Scores tell what a model is worth on rows that it was not trained on; of these {n_rows:,} "
+                f"rows it was trained on some {share:.0%}, which it may know by heart. Evaluate on others; "
+                "model.score is of rows that were held out.",
+                stacklevel=3,
+            )
+        return {"trained_on": share}
+
+    @cached_property
+    def _sketch(self) -> Sketch | None:
+        """Of the training rows; None in files of before."""
+        return Sketch.from_json(self.summary.get("trained_on"))
+
+    def _codes_and_weights(
+        self, read: Table, sample_weight: Any
+    ) -> tuple[NDArray[np.generic], NDArray[Any] | None]:
+        """The target as the task codes it, and what rows weigh in scores."""
+        y: NDArray[Any] = self._target_of(read)
+        weight: NDArray[Any] | None = None
+        if sample_weight is not None:
+            weight = check_weights(sample_weight, read.n_rows)
+        if self.exposure is not None:
+            exposure = self._exposure_of(read)
+            y, weight = per_unit(y, exposure), exposure if weight is None else exposure * weight
+        return self.task.encode(y), weight
+
+    def _scores(
+        self, code: NDArray[np.generic], prediction: NDArray[np.float64], weight: NDArray[Any] | None
+    ) -> dict[str, float]:
+        scores = self.task.score(code, prediction, weight)
+        baseline = self.task.score(code, np.broadcast_to(self._constant, prediction.shape), weight)
+        return scores | {f"baseline_{name}": value for name, value in baseline.items()}
+
+    def _target_of(self, table: Table) -> NDArray[Any]:
+        """The target as tasks want it: several side by side."""
+        self._require_targets(table)
+        y = {name: self._in_own_type(name, table[name]) for name in self.targets}
+        return y[self.target] if isinstance(self.target, str) else side_by_side(y)
+
+    def _require_targets(self, table: Table) -> None:
+        for name in self.targets:
+            if name not in table.names:
+                raise SchemaError(
+                    f"evaluating needs the target column {name!r}; got columns {listed(table.names)}."
+                    f"{nearest(name, table.names)}"
+                )
+
+    def _in_own_type(self, name: str, y: NDArray[Any]) -> NDArray[Any]:
+        """A target that was numbers at fit and comes as text, as numbers."""
+        found = as_numbers_of_target(y) if self.task.kind == "regression" else None
+        if found is None:
+            return y
+        numbers, odd, column = found
+        unit = self.summary.get("target_units", {}).get(name, "")
+        if column.unit not in ("", unit):
+            raise DataError(
+                f"The target {name!r} was numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
+                f"is in "
+                f"{column.unit} now. Make it the same."
+            )
+        if odd is not None:
+            raise DataError(
+                f"The target {name!r} is numbers, and every row needs one; {odd.in_words}. Mend the cells, "
+                f"or "
+                "leave these rows out."
+            )
+        return numbers
+
+    @property
+    def _constant(self) -> NDArray[np.float64]:
+        """What the baseline says of any row; in files of before, class shares or the mean."""
+        constant = self.summary.get("constant", self.summary.get("class_shares"))
+        return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
+
+    def _read(self, table: Any, query: str | None, extra: str = "warn") -> Table:
+        return self._passed_over(self._raw(table, query, extra), extra)
+
+    def _raw(self, table: Any, query: str | None, extra: str) -> Table:
+        """A table in the notation of the fit; columns that were not used there may hold anything."""
+        if extra not in _EXTRA:
+            near = nearest(str(extra), _EXTRA)
+            raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
+        unread = (*self.dropped, *self.schema.ignored)
+        read = read_source(table, self.notation, query=query, unread=unread, numbers=self._numbers)
+        return as_at_fit(read, self._known)
+
+    def _passed_over(self, read: Table, extra: str) -> Table:
+        """The table without what is passed over in it, which one warning tells."""
+        more = extra_columns(read, self.schema, tuple(self._known))
+        if any(name not in read.columns for name in self.schema.names) or (more and extra == "error"):
+            return read  # for `check` to refuse; what is there beside may be what is absent
+        read, said = as_learnt(read, self.schema.columns)
+        if more:
+            read = read.drop(more)
+            if extra == "warn":
+                said.append(f"columns that were not there at fit are not used: {listed(more)}")
+        said += strange_columns(read, self.schema)
+        if said:
+            text = "; ".join(said)
+            warn(f"{text[0].upper()}{text[1:]}.")
+        return read
+
+    @cached_property
+    def _known(self) -> dict[str, None]:
+        """Names of all columns at fit, in order."""
+        exposure = () if self.exposure is None else (self.exposure,)
+        names = (*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets, *exposure)
+        return dict.fromkeys(names)
+
+    @cached_property
+    def _numbers(self) -> frozenset[str]:
+        """Columns whose text is read as numbers."""
+        names = {column.name for column in self.schema.columns if column.kind in NUMERIC}
+        of_numbers = not any(isinstance(label, str) for label in self.task.classes)
+        return frozenset({*names, *self.targets} if of_numbers else names)
+
+    def _exposure_of(self, table: Table) -> NDArray[np.float64]:
+        if self.exposure not in table.names:
+            raise SchemaError(
+                f"this model predicts {self._in_words} for an exposure, in the column {self.exposure!r}; got "
+                f"columns {listed(table.names)}. Add it; 1 in every row gives predictions per unit."
+            )
+        return check_exposure(table[self.exposure], table.n_rows)
+
+    def _amounts(self, table: Table) -> NDArray[np.float64]:
+        """Predictions for the exposure of each row, where the model has one."""
+        prediction = self._predictions(table)
+        if self.exposure is None:
+            return prediction
+        exposure = self._exposure_of(table)
+        return prediction * exposure.reshape(len(exposure), *[1] * (prediction.ndim - 1))
+
+    def _predictions(self, table: Table) -> NDArray[np.float64]:
+        return self.from_inputs(self._inputs(table))
+
+    def _inputs(self, table: Table) -> NDArray[np.float32]:
+        known = (*self.targets, *self.dropped, *([self.exposure] if self.exposure else []))
+        check(table, self.schema, allowed_extra=known)
+        return network_inputs(self.encoder.transform(table))
+
+    def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities or values from encoded rows, averaged over the networks.
+
+        Raises:
+            ModelFileError: they are not finite, as weights are too large for float32.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # said in words, just below
+            prediction = self._predictor(x)
+        _check_finite(prediction, x)
+        return prediction
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.networks, self.task.link, self.weights)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file. A crash on the way leaves what stood there before.
+
+        Raises:
+            OutputError: the folder is absent or not writable, or the disk is full.
+        """
+        write_atomically(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
+        tensors, encoder = self.encoder.state()
+        arrays = {f"encoder.{name}": np.ascontiguousarray(array) for name, array in tensors.items()}
+        for i, net in enumerate(self.networks):
+            for name, value in net.state_dict().items():
+                arrays[f"network.{i}.{name}"] = np.ascontiguousarray(value.cpu().numpy())
+        text = json.dumps(
+            {
+                "format": FORMAT,
+                "target": self.target,
+                "dropped": list(self.dropped),
+                "task": self.task.to_json(),
+                "encoder": encoder,
+                "network": self.config.to_json(),
+                "n_networks": len(self.networks),
+                "weights": self.weights,
+                "notation": self.notation.to_json(),
+                "exposure": self.exposure,
+                "histories": [finite(history.to_dict()) for history in self.histories],
+                "summary": finite(self.summary),
+            },
+            allow_nan=False,
+        )
+        # One entry of metadata only, as safetensors writes several in random order; the checksum is a tensor.
+        return bytes(to_safetensors(arrays | {"sha256": _digest(text, arrays)}, {"multilayer": text}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Model":
+        """Read a model that `save` wrote. Nothing in the file is run.
+
+        Raises:
+            ModelFileError: absent, truncated, changed since it was written, of a newer format, not a
+                multilayer model, or one whose parts do not make a model.
+        """
+        data = read_bytes(Path(path))
+        return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Model":
+        """The inverse of `to_bytes`. Nothing in the bytes is run.
+
+        Raises:
+            ModelFileError: as `load`.
+        """
+        found = unpack(data, f"the data of {len(data):,} bytes", "Pass what Model.to_bytes gave.")
+        return cls._checked(*found, "the data")
+
+    @classmethod
+    def _checked(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> "Model":
+        try:
+            return cls._from(meta, arrays)
+        except Exception as error:  # made to harm, a file may break anything that reads it
+            raise ModelFileError(
+                f"{name} has an intact checksum, but its parts do not make a model ({error}). "
+                "Save the model again."
+            ) from error
+
+    @classmethod
+    def _from(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Model":
+        check_meta(meta)
+        of_encoder, of_networks = _below("encoder.", arrays), []
+        check_encoder_arrays(meta["encoder"], of_encoder)
+        encoder = Encoder.from_state(of_encoder, meta["encoder"])
+        check_statistics(encoder)
+        config = NetworkConfig.from_json(meta["network"])
+        need(config.n_num == len(encoder.num_features), "networks take other numbers than rows have")
+        for i in range(meta["n_networks"]):
+            of_networks.append(_below(f"network.{i}.", arrays))
+            need(of_networks[-1], f"network {i} is absent")
+        check_sizes(config, of_networks)
+        n_arrays = len(of_encoder) + sum(map(len, of_networks))
+        need(n_arrays == len(arrays), "it holds arrays that are not a model's")
+        model = cls(
+            target=meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
+            task=task_from_json(meta["task"]),
+            encoder=encoder,
+            config=config,
+            networks=[_network(config, state) for state in of_networks],
+            histories=[_history(values) for values in meta["histories"]],
+            summary=meta["summary"],
+            dropped=tuple(meta["dropped"]),
+            weights=None if meta.get("weights") is None else tuple(meta["weights"]),
+            notation=Notation.from_json(meta.get("notation", {})),
+            exposure=meta.get("exposure"),
+        )
+        example = model.task.link(np.zeros((1, config.d_out), np.float32))
+        need(np.isfinite(np.broadcast_to(model._constant, example.shape)).all(), "its baseline is no number")
+        if may_overflow(of_networks):
+            model._check_answers()
+        return model
+
+    def _check_answers(self) -> None:
+        """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
+        n, codes = self.config.n_num, self.config.cardinalities
+        ends = np.array([[0.0] * n, [CLIP] * n, [-CLIP] * n], np.float32)
+        x = np.concatenate(
+            [ends, np.array([[0] * len(codes), [c - 1 for c in codes], [1] * len(codes)])], axis=1
+        )
+        x = x.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            prediction = Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
+        _check_finite(prediction, x)
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)
+        n = sum(p.numel() for net in self.networks for p in net.parameters())
+        return (
+            f"Model({self.task.kind} of {listed(self.targets)}, {len(self.schema.names)} columns, "
+            f"{n:,} parameters; validation: {scores})"
+        )
+
+
+def _history(values: dict[str, Any]) -> History:
+    return History(**{name: _nan_if_none(value) for name, value in values.items()})
+
+
+def _check_finite(prediction: NDArray[np.float64], x: NDArray[np.float32]) -> None:
+    if not np.isfinite(prediction).all() and np.isfinite(x).all():
+        raise ModelFileError(
+            "a model must predict finite numbers; this one's weights are so large that it does not. "
+            "Load another copy of it, or fit again."
+        )
+
+
+def network_inputs(batch: Batch) -> NDArray[np.float32]:
+    """Encoded rows as one matrix for a network: numbers, then codes (whole, exact in float32 below 2^24)."""
+    if not batch.cat.shape[1]:
+        return batch.num  # of a wide table a copy would be gigabytes
+    return np.concatenate([batch.num, batch.cat.astype(np.float32)], axis=1)
+
+
+def marks(encoder: Encoder, x: NDArray[np.float32], code: NDArray[np.generic]) -> list[NDArray[Any]]:
+    """Columns that tell rows apart, target included, whether they are trained on or predicted.
+
+    Target statistics do not: a training row has those of other folds.
+    """
+    of_target = {i for i, feature in enumerate(encoder.num_features) if feature.channel == "target"}
+    columns = [x[:, i] for i in range(x.shape[1]) if i not in of_target]
+    return [*columns, *code.astype(np.float32).reshape(len(code), -1).T]
+
+
+def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Weights of rows, checked.
+
+    Raises:
+        DataError: not one finite number for each row, a negative one, or all zero.
+    """
+    w = _as_array(weight)
+    right = w.shape == (n_rows,) and w.dtype.kind in "fiub"
+    if not right or not np.isfinite(w).all() or (w < 0).any() or not w.any():
+        raise DataError(
+            f"sample_weight must be {n_rows} finite numbers, none negative and not all zero; "
+            f"got shape {w.shape}, type {w.dtype}{f', from {w.min()} to {w.max()}' if right else ''}."
+        )
+    return w.astype(np.float64)
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    """As an array; of objects where the values have no one shape."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.array([None], dtype=object)
+
+
+def check_exposure(exposure: Any, n_rows: int) -> NDArray[np.float64]:
+    """Exposure of rows, checked.
+
+    Raises:
+        DataError: not one finite number above 0 for each row.
+    """
+    e = _as_array(exposure)
+    if e.shape != (n_rows,) or e.dtype.kind not in "fiub" or not np.isfinite(e).all() or (e <= 0).any():
+        low = f", from {e.min()}" if e.dtype.kind in "fiub" and e.size else ""
+        raise DataError(
+            f"exposure must be {n_rows} finite numbers above 0; got shape {e.shape}, type {e.dtype}{low}. "
+            "Leave out rows without exposure."
+        )
+    return e.astype(np.float64)
+
+
+def per_unit(y: NDArray[Any], exposure: NDArray[np.float64]) -> NDArray[Any]:
+    """Targets over their exposure; labels stay as they are, for the task to refuse."""
+    if y.dtype.names is not None:
+        return side_by_side({name: per_unit(y[name], exposure) for name in y.dtype.names})
+    return y / exposure if y.dtype.kind in "fiu" else y
+
+
+def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:
+    with RandomState(0, of_all=False).in_place():
+        net = config.build()
+    check_state(net.state_dict(), arrays, config)
+    net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+    keep_signs(net)  # a monotone network is one whatever the file holds
+    return net.eval()
+
+
+def _below(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def finite(value: Any) -> Any:
+    """The same plain values with None for NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _nan_if_none(value: Any) -> Any:
+    """Undo `finite`, as far as it can be: numbers that were not finite are NaN again."""
+    if isinstance(value, dict):
+        return {k: _nan_if_none(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_nan_if_none(v) for v in value]
+    return math.nan if value is None else value

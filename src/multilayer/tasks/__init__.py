@@ -1,0 +1,1 @@
+"""What is predicted: coding of targets, link, constant, metrics."""

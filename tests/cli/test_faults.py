@@ -1,0 +1,281 @@
+"""The command line on full disks, closed pipes and under signals: one line, its exit status, nothing left."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from multilayer import DataError, fit, read_table
+from multilayer.output import temporary_folder
+from multilayer.table.on_disk import store
+
+N_ROWS = 3_000
+STEPS = list(range(N_ROWS))
+
+pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a table, and a model of it."""
+    folder = tmp_path_factory.mktemp("faults")
+    rows = "".join(f"{i % 50},{2 * i}\n" for i in range(N_ROWS))
+    (folder / "t.csv").write_text(f"x,y\n{rows}")
+    table = {"x": np.arange(60.0), "y": 2 * np.arange(60.0)}
+    fit(table, target="y", epochs=1, members=1, hidden=4).save(folder / "m.mlp")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+def multilayer(*arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "multilayer", *arguments]
+    return subprocess.run(command, text=True, stderr=subprocess.PIPE, **more)
+
+
+def driven(code: str, *arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
+    """The command line in a process that was prepared by some code."""
+    script = f"import os, signal, sys\nsys.argv = {['multilayer', *arguments]}\n{textwrap.dedent(code)}"
+    script += "\nfrom multilayer import cli\ncli.main()\n"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, **more)
+
+
+PRINTING = [
+    ("predict", "m.mlp", "t.csv"),
+    ("predict", "m.mlp", "t.csv", "--json"),
+    ("evaluate", "m.mlp", "t.csv"),
+    ("inspect", "m.mlp"),
+    ("schema", "t.csv", "--json"),
+    ("--version",),
+]
+IDS = [" ".join(arguments) for arguments in PRINTING]
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=IDS)
+def test_stdout_on_a_full_disk(arguments: Sequence[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = multilayer(*arguments, stdout=full)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output could not be written: No space left on device.")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=IDS)
+def test_a_reader_that_has_had_enough(arguments: Sequence[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = multilayer(*arguments, stdout=writing)
+    finally:
+        os.close(writing)
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [PRINTING[0], PRINTING[1], PRINTING[3]])
+def test_a_closed_stdout(arguments: Sequence[str]) -> None:
+    done = multilayer(*arguments, preexec_fn=lambda: os.close(1))
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output must be open; it is closed.")
+
+
+def test_a_full_stderr_changes_no_exit_status() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "multilayer", "inspect", "none.mlp"]
+        assert subprocess.run(command, stderr=full).returncode == 2
+
+
+def limited() -> None:
+    """No file may be larger: what a full disk is to the program, as the writing fails."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "m.mlp", "t.csv", "--out", "p.csv"),
+        ("predict", "m.mlp", "t.csv", "--out", "p.parquet"),
+        ("fit", "t.csv", "--target", "y", "--epochs", "1", "--members", "1", "--out", "new.mlp"),
+    ],
+    ids=["csv", "parquet", "model"],
+)
+def test_an_output_on_a_full_disk_leaves_nothing(arguments: Sequence[str]) -> None:
+    before = sorted(os.listdir())
+
+    done = multilayer(*arguments, preexec_fn=limited, stdout=subprocess.DEVNULL)
+
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "could not be written" in lines[0]
+    assert "Traceback" not in done.stderr
+    assert sorted(os.listdir()) == before
+
+
+IN_A_FIT = """
+    import multilayer.recipe.fit
+    def fit(*arguments, **settings):
+        os.kill(os.getpid(), signal.{name})
+        while True:
+            pass
+    multilayer.recipe.fit.fit = fit
+"""
+WHILE_WRITING = """
+    fsync = os.fsync
+    def interrupted(descriptor):
+        assert any(name.endswith(".tmp") for name in os.listdir())
+        os.kill(os.getpid(), signal.{name})
+        fsync(descriptor)
+    os.fsync = interrupted
+"""
+WHILE_PREDICTING = """
+    import multilayer.model.model
+    def predict(*arguments, **settings):
+        assert any(name.endswith(".tmp") for name in os.listdir())
+        os.kill(os.getpid(), signal.{name})
+        while True:
+            pass
+    multilayer.model.model.Model.predict_columns = predict
+"""
+FIT = ("fit", "t.csv", "--target", "y", "--out", "new.mlp")
+SIGNALS = {"SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP", "SIGINT": "Ctrl-C"}
+
+
+WRITING = {
+    "csv": (WHILE_WRITING, ("predict", "m.mlp", "t.csv", "--out", "p.csv")),
+    "parquet": (WHILE_PREDICTING, ("predict", "m.mlp", "t.csv", "--out", "p.parquet")),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "arguments"),
+    [*((name, IN_A_FIT, FIT) for name in SIGNALS), *(("SIGTERM", *case) for case in WRITING.values())],
+    ids=[*SIGNALS, *WRITING],
+)
+def test_a_signal_ends_a_command_in_order(name: str, code: str, arguments: Sequence[str]) -> None:
+    before = sorted(os.listdir())
+
+    done = driven(code.format(name=name), *arguments)
+
+    assert done.returncode == 128 + signal.Signals[name], done.stderr
+    assert done.stderr == f"stopped by {SIGNALS[name]}.\n"
+    assert sorted(os.listdir()) == before
+
+
+def test_a_second_signal_does_not_break_off_the_cleaning_up() -> None:
+    code = (
+        WHILE_WRITING
+        + """
+    from pathlib import Path
+    unlink = Path.unlink
+    def once_more(path, missing_ok=False):
+        os.kill(os.getpid(), signal.{name})
+        unlink(path, missing_ok=missing_ok)
+    Path.unlink = once_more
+"""
+    )
+    before = sorted(os.listdir())
+
+    done = driven(code.format(name="SIGTERM"), "predict", "m.mlp", "t.csv", "--out", "p.csv")
+
+    assert (done.returncode, done.stderr) == (143, "stopped by SIGTERM.\n")
+    assert sorted(os.listdir()) == before
+
+
+def test_a_model_so_far_is_saved_and_the_signal_named(folder: Path) -> None:
+    code = """
+        import multilayer.training.history, multilayer.recipe.fit as recipe
+        fit = recipe.fit
+        def interrupted(*arguments, callbacks=(), **settings):
+            end = lambda state: os.kill(os.getpid(), signal.SIGTERM) if state.epoch == 2 else None
+            return fit(*arguments, callbacks=(*callbacks, end), **settings)
+        recipe.fit = interrupted
+    """
+    done = driven(code, *FIT, "--members", "1", "--epochs", "50")
+
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.splitlines()[-1] == "stopped by SIGTERM: the best model so far is saved in new.mlp."
+    Path("new.mlp").unlink()
+
+
+KILLED = """
+    import signal, os
+    from multilayer.table.on_disk import store
+    with store("t.csv", memory_mb=200):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_copy_of_a_table_that_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", textwrap.dedent(KILLED)]
+    assert subprocess.run(command, env=environment).returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert {path.name for path in left.iterdir()} >= {"in use", "rows.duckdb"}
+
+    with temporary_folder(tmp_path) as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+        with temporary_folder(tmp_path) as other:  # that of a living process stays
+            assert sorted(tmp_path.iterdir()) == sorted([folder, other])
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_while_duckdb_reads_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    from multilayer.table.sources import delimited
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(delimited.Delimited, "relation", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        read_table("t.csv")
+    with pytest.raises(KeyboardInterrupt), store("t.csv", memory_mb=200):
+        pass
+
+
+BROKEN = {
+    "cut.csv.gz": "cannot be read",
+    "deep.json": "must not be nested",
+    "pipe.csv": "is a device or a pipe",
+    "broken.arrow": "cannot be read as an Arrow file",
+    "broken.sqlite": "cannot be opened as a database",
+    "broken.mlp": "cannot be read as a model",
+}
+
+
+def test_every_broken_input_is_one_line() -> None:
+    import gzip
+
+    Path("cut.csv.gz").write_bytes(gzip.compress(b"x,y\n1,2\n" * 999)[:-9])
+    Path("deep.json").write_text("[" * 99_999)
+    os.mkfifo("pipe.csv")
+    for name in ("broken.arrow", "broken.sqlite", "broken.mlp"):
+        Path(name).write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 9)
+    try:
+        for name, message in BROKEN.items():
+            command = ("inspect", name) if name.endswith(".mlp") else ("schema", name)
+            query = ("--query", "SELECT 1") if name.endswith(".sqlite") else ()
+            done = multilayer(*command, *query, stdout=subprocess.DEVNULL)
+            assert done.returncode == 2, (name, done.stderr)
+            assert message in done.stderr, name
+            assert done.stderr.count("\n") == 1, (name, done.stderr)
+    finally:
+        for name in BROKEN:
+            Path(name).unlink()
+    with pytest.raises(DataError, match="There is no file"):
+        read_table("pipe.csv")
