@@ -19,7 +19,11 @@ import numpy as np
 import multilayer
 from benchmarks.suite import read_suite
 from benchmarks.trial import scores, split, timed
-from multilayer.recipe.networks import MLP, PUBLISHED, ResNet, TabM
+from multilayer.recipe.networks import NETWORKS
+from multilayer.recipe.networks.mlp import MLPRecipe
+from multilayer.recipe.networks.network import NetworkRecipe
+from multilayer.recipe.networks.resnet import ResNetRecipe
+from multilayer.recipe.networks.tabm import TabMRecipe
 from multilayer.table.encode import Feature
 from multilayer.tasks.task import Task
 
@@ -28,13 +32,13 @@ from multilayer.tasks.task import Task
 class Published:
     """What a paper reports. rmse: mean of 15 seeds; runs: test RMSE of some of them, in its repository."""
 
-    network: MLP
+    network: NetworkRecipe
     rmse: float
     runs: tuple[float, ...]
     source: str
 
 
-class _TunedMLP(MLP):
+class _TunedMLP(MLPRecipe):
     clip_norm = 1.0
 
     def settings(self, n_rows: int, task: Task) -> dict[str, Any]:
@@ -42,19 +46,19 @@ class _TunedMLP(MLP):
         return super().settings(n_rows, task) | tuned
 
 
-class _TunedResNet(ResNet):
+class _TunedResNet(ResNetRecipe):
     def settings(self, n_rows: int, task: Task) -> dict[str, Any]:
         tuned = {"hidden": (168, 501, 501, 501), "dropout": 0.4457, "lr": 1.759e-3, "weight_decay": 9.508e-4}
         return super().settings(n_rows, task) | tuned
 
 
-class _TunedTabM(TabM):
+class _TunedTabM(TabMRecipe):
     def settings(self, n_rows: int, task: Task) -> dict[str, Any]:
         tuned = {"hidden": (176,) * 4, "dropout": 0.1115, "lr": 7.018e-4, "weight_decay": 0.0}
         return super().settings(n_rows, task) | tuned
 
-    def columns(self, features: Sequence[Feature], task: Task) -> dict[str, Any]:
-        return super().columns(features, task) | {"n_bins": 98, "d_piecewise": 24}
+    def places(self, features: Sequence[Feature], task: Task) -> dict[str, Any]:
+        return super().places(features, task) | {"n_bins": 98, "d_piecewise": 24}
 
 
 TUNED: Mapping[str, Published] = {
@@ -99,12 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _fit(name: str, table: Any, **settings: Any) -> multilayer.Model:
     """`multilayer.fit` with the tuned network in the place of the one that it has by that name."""
-    untuned = PUBLISHED[name]
-    PUBLISHED[name] = TUNED[name].network
+    untuned = NETWORKS[name]
+    NETWORKS[name] = TUNED[name].network
     try:
         return multilayer.fit(table, network=name, **settings)
     finally:
-        PUBLISHED[name] = untuned
+        NETWORKS[name] = untuned
 
 
 if __name__ == "__main__":

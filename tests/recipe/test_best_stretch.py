@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from multilayer import fit
-from multilayer.recipe import selection as choice
+from multilayer.recipe import selection
 from multilayer.recipe.best_stretch import Judged, are_complete, best_stretch, loss_of_all, stretch
 from multilayer.recipe.config import Config
-from multilayer.recipe.members import _most_snapshots
+from multilayer.recipe.trained import most_snapshots
 from multilayer.tasks.make import make_task
 from multilayer.tasks.regression import Regression
 from multilayer.training.history import History
@@ -102,8 +102,8 @@ class TestBestStretch:
 
 def greedy_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
-    greedily = choice._greedily
-    monkeypatch.setattr(choice, "_greedily", lambda *args: calls.append(args) or greedily(*args))
+    greedily = selection.greedily
+    monkeypatch.setattr(selection, "greedily", lambda *args: calls.append(args) or greedily(*args))
     return calls
 
 
@@ -166,15 +166,15 @@ class TestMemory:
     def test_all_epochs_are_kept_where_there_is_room(self) -> None:
         net, many = nn.Linear(10, 10), make_task(np.arange(1000), "multiclass")
         assert many.essence(np.zeros((5, 1000), np.float32), np.arange(5)).shape == (5,)
-        assert _most_snapshots([net], Config(), many, 20_000, streams=False) == Config().epochs
+        assert most_snapshots([net], Config(), many, 20_000, every_epoch=True) == Config().epochs
 
     def test_else_the_best(self) -> None:
         config, net = Config(), nn.Linear(10, 10)
         several = make_task(
             np.array([(*range(1000),), (*range(1, 1001),)], dtype=[(f"t{i}", float) for i in range(1000)])
         )
-        assert 1 <= _most_snapshots([net], config, several, 20_000, streams=False) < config.snapshots
+        assert 1 <= most_snapshots([net], config, several, 20_000, every_epoch=True) < config.snapshots
         number = make_task(np.array([0.0, 1.0]))
-        assert _most_snapshots([net], config, number, 100, streams=True) == config.snapshots
+        assert most_snapshots([net], config, number, 100, every_epoch=False) == config.snapshots
         wide = nn.Linear(3_000, 3_000)
-        assert _most_snapshots([wide] * 3, config, number, 100, streams=False) == config.snapshots
+        assert most_snapshots([wide] * 3, config, number, 100, every_epoch=True) == config.snapshots

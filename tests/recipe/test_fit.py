@@ -1,5 +1,6 @@
 """`fit`: each argument does what it says, nothing is learnt from validation rows, bad input is refused."""
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 
 from multilayer import ConfigError, DataError, Model, SchemaError, fit, recipe
 from multilayer.model.file import unpack
-from multilayer.recipe.rows_in_memory import TARGET_FOLDS, Data, Declared, Parts, target_folds
-from multilayer.table.sources.notation import Notation
+from multilayer.recipe.data import TARGET_FOLDS, Data, Parts, target_folds
+from multilayer.recipe.wanted import Wanted
 from multilayer.training import pack
 from multilayer.training.loop import Progress, train_pack
 from tests.stopwatch import Stopwatch
@@ -609,7 +610,7 @@ class TestGroups:
             seen.update(settings, x=x)
             return train_pack(nets, x, *args, **settings)
 
-        monkeypatch.setattr("multilayer.recipe.members.train_pack", watched)
+        monkeypatch.setattr("multilayer.recipe.trained.train_pack", watched)
         columns = self.patients(20)
         model = fit(columns, target="ill", groups="patient", hidden=8, epochs=1)
 
@@ -643,7 +644,10 @@ class TestGroups:
         model = fit(columns, target="ill", groups="patient", members=1, hidden=8, epochs=1)
 
         assert any(feature.channel == "target" for feature in model.encoder.num_features)
-        data = Data.read(columns, "ill", None, (), "patient", None, None, None, Notation(), None, Declared())
+        defaults = {
+            name: p.default for name, p in inspect.signature(fit).parameters.items() if name != "table"
+        }
+        data = Data.read(columns, Wanted.make({**defaults, "target": "ill", "groups": "patient"}))
         fold = target_folds(Parts(data, None, ""), 0)
         pairs = {(patient, number) for patient, number in zip(columns["patient"], fold, strict=True)}
         assert len(pairs) == len(set(columns["patient"]))

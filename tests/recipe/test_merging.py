@@ -9,8 +9,8 @@ from torch import nn
 
 from multilayer import fit
 from multilayer.nn.networks import NetworkConfig
-from multilayer.recipe.rows_in_memory import Rows
-from multilayer.recipe.selection import _merged_if_as_good
+from multilayer.recipe.encoded_rows import EncodedRows
+from multilayer.recipe.selection import merged_if_as_good
 from multilayer.tasks.make import make_task
 from multilayer.training.snapshots import Snapshot, mean_weights
 
@@ -20,17 +20,19 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3)).astype(np.float32)
 Y = RNG.normal(size=50)
 TASK = make_task(Y, None)
-ROWS = (X, TASK.encode(Y), None)
+ROWS = EncodedRows(X, TASK.encode(Y))
 
 
 def snapshot(net: nn.Module, member: int = 0) -> Snapshot:
     with torch.no_grad():
-        essence = TASK.essence(net(torch.from_numpy(X)).numpy(), ROWS[1])
+        essence = TASK.essence(net(torch.from_numpy(X)).numpy(), ROWS.code)
     return Snapshot(member, 1, 0.0, essence, net.state_dict())
 
 
-def one_a_member(kept: list[Snapshot], share: np.ndarray, rows: Rows = ROWS) -> tuple[list[nn.Module], Any]:
-    made = _merged_if_as_good(kept, share, network(), TASK, rows, by_kernels=False)
+def one_a_member(
+    kept: list[Snapshot], share: np.ndarray, rows: EncodedRows = ROWS
+) -> tuple[list[nn.Module], Any]:
+    made = merged_if_as_good(kept, share, network(), TASK, rows, by_kernels=False)
     return made.networks, made.share
 
 
@@ -76,7 +78,7 @@ def test_networks_whose_mean_predicts_worse_stay_apart() -> None:
         np.testing.assert_allclose(twin(torch.from_numpy(X)).numpy(), outputs, atol=1e-5)
     truth = TASK.link(outputs) + 0.001  # they predict well, so that spoiling it shows
 
-    networks, share = one_a_member([snapshot(one), snapshot(twin)], SHARE, (X, truth, None))
+    networks, share = one_a_member([snapshot(one), snapshot(twin)], SHARE, EncodedRows(X, truth))
 
     assert (len(networks), share.tolist()) == (2, [0.5, 0.5])
 

@@ -1,7 +1,7 @@
 """The networks of the literature through `fit`: each learns, says its name, and comes back from its file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,7 +10,12 @@ from torch import nn
 
 from multilayer import ConfigError, Model, fit
 from multilayer.nn.networks import ARCHITECTURES
-from multilayer.recipe.networks import PUBLISHED, RealMLP, _Fading, rtdl_batch_size
+from multilayer.recipe.choices import NetworkName
+from multilayer.recipe.networks import NETWORKS
+from multilayer.recipe.networks.mlp import MLPRecipe
+from multilayer.recipe.networks.network import PublishedRecipe, rtdl_batch_size
+from multilayer.recipe.networks.realmlp import RealMLPRecipe, _Fading
+from multilayer.recipe.networks.tabm import TabMRecipe
 from multilayer.table.encode import Feature
 from multilayer.tasks.classification import Classification
 from multilayer.tasks.regression import Regression
@@ -75,8 +80,18 @@ def test_engine_is_told() -> None:
     assert plain.history.engine == "kernels"
 
 
+PUBLISHED = [name for name in NETWORKS if name != "default"]
+
+
 def test_every_published_network_has_an_architecture() -> None:
     assert set(PUBLISHED) == set(ARCHITECTURES) == set(SMALL)
+
+
+def test_names_are_those_that_settings_take() -> None:
+    assert set(NETWORKS) == set(get_args(NetworkName))
+    for name in PUBLISHED:
+        recipe = NETWORKS[name]
+        assert isinstance(recipe, PublishedRecipe) and recipe.name == name
 
 
 def test_weights_of_rows_count() -> None:
@@ -119,15 +134,15 @@ REGRESSION, BINARY, MULTI = (
 
 
 def test_which_numbers_go_where() -> None:
-    assert PUBLISHED["mlp"].columns(FEATURES, REGRESSION) == {"keep": (1, 2, 3), "periodic": ()}
-    assert PUBLISHED["realmlp"].columns(FEATURES, REGRESSION) == {"keep": (0, 2, 3), "periodic": (0,)}
-    tabm = PUBLISHED["tabm"].columns(FEATURES, MULTI)
+    assert MLPRecipe().places(FEATURES, REGRESSION) == {"keep": (1, 2, 3), "periodic": ()}
+    assert RealMLPRecipe().places(FEATURES, REGRESSION) == {"keep": (0, 2, 3), "periodic": (0,)}
+    tabm = TabMRecipe().places(FEATURES, MULTI)
     assert tabm == {"keep": (2, 3), "periodic": (), "piecewise": (1,), "link": "softmax"}
-    assert PUBLISHED["tabm"].columns(FEATURES, BINARY)["link"] == "sigmoid"
+    assert TabMRecipe().places(FEATURES, BINARY)["link"] == "sigmoid"
 
 
 def test_labels_are_smoothed_towards_all_classes() -> None:
-    realmlp = RealMLP()
+    realmlp = RealMLPRecipe()
     y = realmlp.target(np.array([[0.0], [1.0]], np.float32), BINARY)
     assert y.dtype == np.float32 and y.tolist() == pytest.approx(np.array([[0.05], [0.95]]))
     shares = realmlp.target(np.array([2, 0]), MULTI)
@@ -149,9 +164,9 @@ def as_it_is(member: int, output: Any) -> Any:
     ],
 )
 def test_error_that_chooses_the_epoch(task: Task, y: Any, output: Any, wrong: float) -> None:
-    keeper = RealMLP().keeper(task, y, None, as_it_is)
+    keeper = RealMLPRecipe().keeper(task, y, None, as_it_is, 1)
     assert isinstance(keeper, LastBest) and keeper.error(output) == wrong
-    first_only = RealMLP().keeper(task, y, np.array([1.0, 0.0], np.float32), as_it_is)
+    first_only = RealMLPRecipe().keeper(task, y, np.array([1.0, 0.0], np.float32), as_it_is, 1)
     assert isinstance(first_only, LastBest) and first_only.error(output) == 0
 
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import ACTIVATIONS
-from multilayer.recipe.config import QUALITIES
-from multilayer.recipe.networks import PUBLISHED
+from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.table.column import Infinite
 from multilayer.table.schema import Schema
 from multilayer.tasks.classification import THRESHOLD_METRICS
@@ -147,7 +146,7 @@ RULES: Mapping[str, Rule] = {
         lambda v: isinstance(v, Mapping | list) or str(v) == "balanced",
         "None, 'balanced', a mapping of labels to weights, or a list of such",
     ),
-    "quality": (lambda v: str(v) in QUALITIES, "'fast', 'default' or 'best'"),
+    "quality": (lambda v: str(v) in get_args(Quality), "'fast', 'default' or 'best'"),
     "members": _COUNT,
     "time_budget": _POSITIVE,
     "kinds": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to kinds"),
@@ -164,8 +163,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "monotone": (lambda v: isinstance(v, Mapping), "None or a mapping of column names to directions"),
     "network": (
-        lambda v: isinstance(v, str) and v in ("default", *PUBLISHED),
-        "'default', " + ", ".join(map(repr, PUBLISHED)),
+        lambda v: isinstance(v, str) and v in get_args(NetworkName),
+        ", ".join(map(repr, get_args(NetworkName))),
     ),
     "random_state": (
         lambda v: _is_seed(v) or isinstance(v, np.random.RandomState) or v is np.random,

@@ -10,8 +10,7 @@ import torch
 
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.blocks import ACTIVATIONS
-from multilayer.recipe.config import QUALITIES
-from multilayer.recipe.networks import PUBLISHED
+from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.table.column import Infinite
 from multilayer.table.schema import Schema
 from multilayer.tasks.make import OBJECTIVES
@@ -145,8 +144,8 @@ RULES: Mapping[str, Rule] = {
         "a mapping of columns to 'increasing' or 'decreasing'",
         "Pass such as {'size': 'increasing'}.",
     ),
-    "quality": _one_of(QUALITIES),
-    "network": _one_of(("default", *PUBLISHED)),
+    "quality": _one_of(get_args(Quality)),
+    "network": _one_of(get_args(NetworkName)),
     "members": _WHOLE,
     "hidden": (
         _are_widths,

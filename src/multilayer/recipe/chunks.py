@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, MultilayerError
 from multilayer.model.model import Model, network_inputs
+from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.table.column import Infinite
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.on_disk import Aside, Source, StoredTable, describe, is_packed, is_path, store
@@ -334,7 +335,7 @@ class Stream:
             x = network_inputs(encoder.transform(table.select(self.features)))
             return x, task.encode(table[self.roles.target]), self.weight(table)
 
-    def validation(self, encoder: Encoder, task: Task, most: int) -> "Part":
+    def validation(self, encoder: Encoder, task: Task, most: int) -> EncodedRows:
         """The rows that were kept aside, or as many of them as there is room for.
 
         Of rows drawn at random, the others are trained on.
@@ -344,7 +345,7 @@ class Stream:
             self.first = n
         parts = [self.encoded(encoder, task, a, min(a + size, n)) for a in range(0, n, size)]
         x, code, weight = zip(*parts, strict=True)
-        return Part(
+        return EncodedRows(
             np.concatenate(x), np.concatenate(code), None if weight[0] is None else np.concatenate(weight)
         )
 
@@ -357,7 +358,7 @@ class Stream:
         n_outputs: int,
         n_passes: int,
         factors: NDArray[np.float64] | None = None,
-    ) -> tuple["Part", "Chunks"]:
+    ) -> tuple[EncodedRows, "Chunks"]:
         """Validation rows and training chunks, as large as memory allows; gives the sample's memory back.
 
         batch: the sample, encoded
@@ -375,27 +376,24 @@ class Stream:
         sample = batch if has_statistics else None
         return valid, Chunks(self, encoder, task, sample, chunk_rows, n_passes, factors)
 
-    def sentences(self, chunks: "Chunks", n_valid: int) -> list[str]:
-        """What was decided, for `Model.summary`."""
+    def in_words(self, chunks: "Chunks", n_valid: int) -> dict[str, Any]:
+        """How the rows were divided, what became of equal ones, and why the table is streamed."""
         aside = self.roles.aside
-        how = "at random"
+        split = "at random"
         if aside is not None:
-            how = (
-                f"by groups of {aside.column!r}"
-                if aside.by == "groups"
-                else f"the latest by {aside.column!r}"
-            )
+            split = f"{'by groups of' if aside.by == 'groups' else 'the latest by'} {aside.column!r}"
         unused = self.first - n_valid
         more = f" ({unused:,} more are kept aside and not used)" if unused else ""
         passes = "one pass" if chunks.n_passes == 1 else f"{chunks.n_passes} passes"
-        of_weight = "" if self.roles.weight is None else "; rows of weight 0 are left out"
-        return [
-            f"rows: {self.n_train:,} to train on, {n_valid:,} to validate on, {how}{more}"
-            f"{of_weight}; equal ones are not merged, as they are in memory",
-            f"memory: {self.budget.sentence()}, so the table is streamed: rows shuffled in a temporary file "
-            f"of {self.table.n_bytes / 1e6:,.0f} MB, scales and quantiles from {self.n_sample:,} of them, "
-            f"levels and ranges from all; {passes} in chunks of {chunks.n_rows:,} rows, each called an epoch",
-        ]
+        weightless = "" if self.roles.weight is None else "; rows of weight 0 are left out"
+        return {
+            "split": f"{split}{more}{weightless}",
+            "repeats": "; equal ones are not merged, as they are in memory",
+            "memory": f"{self.budget.sentence()}, so the table is streamed: rows shuffled in a temporary "
+            f"file of {self.table.n_bytes / 1e6:,.0f} MB, scales and quantiles from {self.n_sample:,} of "
+            f"them, levels and ranges from all; {passes} in chunks of {chunks.n_rows:,} rows, each called an "
+            "epoch",
+        }
 
 
 @contextmanager
@@ -407,15 +405,6 @@ def _rows_of_sample() -> Iterator[None]:
         if not re.search(r"\brow \d", str(error)):
             raise
         raise type(error)(f"{error} (Rows are numbered in a shuffled sample of the table.)") from None
-
-
-@dataclass(frozen=True)
-class Part:
-    """Encoded rows: inputs (n_rows, columns), target codes (n_rows,), weights (n_rows,) or None."""
-
-    x: NDArray[np.float32]
-    code: NDArray[Any]
-    weight: NDArray[np.float32] | None
 
 
 @contextmanager
@@ -462,10 +451,10 @@ class Chunks:
         rng = np.random.default_rng([stream.seed, 2])
         orders = [np.arange(n_chunks)] + [rng.permutation(n_chunks) for _ in range(n_passes - 1)]
         self.starts = [int(starts[i]) + stream.first for order in orders for i in order]
-        self.buffers: list[Part] = []
+        self.buffers: list[EncodedRows] = []
         self.stop = Event()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="chunks")
-        self.next: Future[Part] | None = None
+        self.next: Future[EncodedRows] | None = None
         self.n_given = 0
 
     @property
@@ -473,7 +462,7 @@ class Chunks:
         """Chunks of all passes: an epoch of `train_pack` is one chunk."""
         return len(self.starts)
 
-    def take(self) -> Part:
+    def take(self) -> EncodedRows:
         """The next chunk; the one after it begins to be made."""
         future = self.next or self.pool.submit(self._make, self.n_given)
         part = future.result()
@@ -495,7 +484,7 @@ class Chunks:
         self.stop.set()
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def _make(self, number: int) -> Part:
+    def _make(self, number: int) -> EncodedRows:
         first = self.starts[number]
         size = self.stream.budget.piece_rows(len(self.stream.table.names))
         for start in range(first, first + self.n_rows, size):
@@ -520,11 +509,11 @@ class Chunks:
         known = self.sample[max(at, 0) : max(at + len(x), 0)]
         x[max(-at, 0) :][: len(known)] = known
 
-    def _buffer(self, number: int, x: Any, code: Any, weight: Any) -> Part:
+    def _buffer(self, number: int, x: Any, code: Any, weight: Any) -> EncodedRows:
         if len(self.buffers) <= number % 2:
             kept = None if weight is None else np.empty(self.n_rows, weight.dtype)
             x, code = np.empty((self.n_rows, x.shape[1]), x.dtype), np.empty(self.n_rows, code.dtype)
-            self.buffers.append(Part(x, code, kept))
+            self.buffers.append(EncodedRows(x, code, kept))
         return self.buffers[number % 2]
 
 

@@ -1,55 +1,22 @@
 """`fit`: from a raw table to a `Model`. Every door (command line, estimators, Python) goes through here."""
 
-import time as clock
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from multilayer.errors import MultilayerError
-from multilayer.model.model import Model, marks, network_inputs
-from multilayer.nn.networks import NetworkConfig
-from multilayer.recipe import chunks as streaming
-from multilayer.recipe.architecture import monotone_directions, network_config
-from multilayer.recipe.arguments import check_arguments, checked_device, no_type_check, plain_numbers
-from multilayer.recipe.config import (
-    Config,
-    Real,
-    Whole,
-    base_config,
-    check_settings,
-    class_factors,
-    seconds_left,
-    with_network,
-    with_settings,
-)
-from multilayer.recipe.members import train_members, train_published
-from multilayer.recipe.rows_in_memory import (
-    TARGET_FOLDS,
-    Data,
-    Declared,
-    Parts,
-    Rows,
-    rows_by_content,
-    split_rows,
-    target_folds,
-    weight_of,
-)
-from multilayer.recipe.rows_streamed import Asked, fit_streamed
-from multilayer.recipe.selection import choose
-from multilayer.recipe.summary import fit_times, summarise, time_sentences
-from multilayer.table.encode import Batch, Encoder
+from multilayer.model.model import Model
+from multilayer.recipe.arguments import no_type_check
+from multilayer.recipe.choices import NetworkName, Quality
+from multilayer.recipe.config import Real, Whole
+from multilayer.recipe.plan import Plan, make_plan
+from multilayer.recipe.rows import read_rows
+from multilayer.recipe.selection import Selected, select
+from multilayer.recipe.summary import summarise
+from multilayer.recipe.trained import Trained, train_networks
+from multilayer.recipe.wanted import Wanted
 from multilayer.table.schema import Kinds, Schema
-from multilayer.table.sketch import Sketch
-from multilayer.table.sources.names import column_name
-from multilayer.table.sources.notation import Notation
-from multilayer.tasks.classification import loss_weight
-from multilayer.tasks.make import make_task
 from multilayer.tasks.task import Kind as TaskKind
-from multilayer.tasks.task import Task
 from multilayer.training.loop import Callback
 
 __all__ = ["fit"]
@@ -61,7 +28,7 @@ def fit(
     *,
     target: Hashable | Sequence[Hashable] = None,
     y: Any = None,
-    task: TaskKind | str | None = None,
+    task: TaskKind | None = None,
     objective: str | None = None,
     quantiles: Sequence[float] | float | None = None,
     drop: Iterable[Hashable] = (),
@@ -83,8 +50,8 @@ def fit(
     exposure: Any = None,
     threshold: str | Real | None = None,
     monotone: Mapping[str, str | Whole] | None = None,
-    quality: str = "default",
-    network: str = "default",
+    quality: Quality = "default",
+    network: NetworkName = "default",
     members: Whole | None = None,
     hidden: Whole | Sequence[Whole] | None = None,
     epochs: Whole | None = None,
@@ -165,7 +132,7 @@ def fit(
             numbers, booleans and dates.
         quality: "fast" takes some two fifths of the time of "default", "best" three times as much.
         network: "default", or a network of the literature as its paper trains it: "mlp", "resnet", "realmlp"
-            or "tabm" (`PUBLISHED`). These validate on one fifth of the rows.
+            or "tabm" (`NETWORKS`). These validate on one fifth of the rows.
         hidden: width of the hidden layers.
         members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
         time_budget: seconds for the whole fit, kept to a tenth or so; where they are too short, fewer
@@ -194,181 +161,35 @@ def fit(
     >>> sorted(model.score)
     ['mae', 'r2', 'rmse']
     """
-    started = clock.perf_counter()
-    drop = list(drop) if isinstance(drop, Iterator) else drop
-    check_arguments(
-        {
-            "target": target, "task": task, "objective": objective, "quantiles": quantiles,
-            "threshold": threshold, "drop": drop, "kinds": kinds, "schema": schema, "infinite": infinite,
-            "query": query, "thousands": thousands, "decimal": decimal, "encoding": encoding,
-            "header": header, "drop_missing_target": drop_missing_target, "groups": groups, "time": time,
-            "class_weight": class_weight, "monotone": monotone, "quality": quality, "network": network,
-            "members": members, "hidden": hidden, "epochs": epochs, "batch_size": batch_size, "lr": lr,
-            "patience": patience, "activation": activation, "weight_decay": weight_decay,
-            "time_budget": time_budget, "seed": seed, "n_threads": n_threads, "callbacks": callbacks,
-        }
-    )  # fmt: skip
-    seed, device = int(seed), checked_device(device)
-    members, hidden, epochs, batch_size = map(plain_numbers, (members, hidden, epochs, batch_size))
-    patience, n_threads, quantiles = map(plain_numbers, (patience, n_threads, quantiles))
-    lr, weight_decay, time_budget = (
-        None if value is None else float(value) for value in (lr, weight_decay, time_budget)
+    wanted = Wanted.make({name: value for name, value in locals().items() if name != "table"})
+    with read_rows(table, wanted) as rows:
+        plan = make_plan(rows, wanted)
+        trained = train_networks(
+            plan,
+            time_budget=wanted.seconds_to_train(),
+            seed=wanted.seed,
+            device=wanted.device,
+            n_threads=wanted.n_threads,
+            callbacks=wanted.callbacks,
+        )
+    return assemble(wanted, plan, trained, select(plan, trained))
+
+
+def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -> Model:
+    """The model of the selected networks; their predictions of validation rows settle what is left open."""
+    code, weight = plan.to_score.code[selected.rows], plan.to_score.weights_of(selected.rows)
+    task, prediction = plan.task.settle(code, selected.prediction, weight)
+    selected = replace(selected, prediction=prediction)
+    return Model(
+        target=plan.facts.target,
+        task=task,
+        encoder=plan.encoder,
+        config=plan.network,
+        networks=selected.networks,
+        histories=trained.histories,
+        summary=summarise(wanted, plan, trained, selected, task),
+        dropped=plan.facts.dropped,
+        weights=selected.weights,
+        notation=wanted.notation,
+        exposure=plan.facts.exposure,
     )
-    threshold = threshold if threshold is None or isinstance(threshold, str) else float(threshold)
-    drop = () if drop is None else drop
-    callbacks = () if callbacks is None else callbacks
-    notation = Notation.declare(missing, thousands, decimal, encoding, header)
-    groups, time = (None if name is None else column_name(name) for name in (groups, time))
-    declared = Declared.of(kinds, schema, infinite)
-    aims: dict[str, Any] = {"objective": objective, "quantiles": quantiles, "threshold": threshold}
-    if budget := streaming.budget_for(table, memory, notation, query):
-        asked = Asked.of(
-            target, y, drop, groups, time, sample_weight, validation, exposure, network, notation, declared,
-            drop_missing_target,
-            kind=task, aims=aims, class_weight=class_weight, monotone=monotone or {}, quality=quality,
-            settings=(members, hidden, epochs, batch_size, lr, patience),
-            network_settings=(activation, weight_decay),
-        )  # fmt: skip
-        return fit_streamed(
-            budget, asked, started, time_budget,
-            seed=seed, device=device, n_threads=n_threads, callbacks=callbacks,
-        )  # fmt: skip
-    given = Data.read(
-        table, target, y, drop, groups, time, sample_weight, exposure, notation, query, declared
-    )
-    of_numbers = objective is not None or quantiles is not None
-    given = given.with_numbers("regression" if of_numbers else task, drop_missing=bool(drop_missing_target))
-    data = given.by_content()
-    task_, schema = _task_and_schema(
-        given, data, lambda of: make_task(of.y, task, **aims, weight=of.weight), declared.schema_of
-    )
-    guessed = task is None and objective is None and quantiles is None
-    check_settings(task_, class_weight, exposure is not None)
-    directions = monotone_directions(monotone or {}, data, schema, task_)
-    del given  # a table from a file need not be in memory twice
-    base = base_config(network, quality, data.n_rows, len(schema.columns), task_, directions)
-    config = with_settings(base, members, hidden, epochs, batch_size, lr, patience)
-    config = with_network(config, activation, weight_decay)
-    n_folding = config.members if config.network == "default" else 1
-    parts = split_rows(data, task_, validation, groups, time, seed, n_folding)
-    if parts.valid is not None and parts.how == "as given":
-        parts = replace(parts, valid=parts.valid.as_learnt(schema))
-    task_ = task_.in_units_of(parts.train.y, parts.train.weight)
-    coded = _code(schema, parts, task_, config, directions, class_weight, seed)
-    nets, histories, snapshots = (train_members if config.network == "default" else train_published)(
-        coded.network,
-        config,
-        task_,
-        coded.train,
-        coded.held,
-        parts.folds,
-        time_budget=seconds_left(time_budget, started),
-        seed=seed,
-        device=device,
-        n_threads=n_threads,
-        callbacks=callbacks,
-    )
-    by_kernels = histories[0].engine == "kernels"
-    chosen = choose(
-        nets, histories, snapshots, config, task_, coded.held, parts.folds,
-        by_kernels=by_kernels, is_sure=data.is_sure,
-    )  # fmt: skip
-    task_, prediction = task_.settle(
-        coded.to_score[1][chosen.rows], chosen.prediction, weight_of(coded.to_score, chosen.rows)
-    )
-    chosen = replace(chosen, prediction=prediction)
-    model = Model(
-        data.target,
-        task_,
-        coded.encoder,
-        coded.network,
-        chosen.networks,
-        histories,
-        dropped=data.dropped,
-        weights=chosen.weights,
-        notation=notation,
-        exposure=data.exposure,
-    )
-    seen = Sketch.of(marks(coded.encoder, *coded.train[:2]), repeats=parts.train.share_repeated)
-    model.summary = summarise(
-        model, data, parts, config, chosen, coded.train[1], coded.to_score, coded.factors, guessed, directions
-    ) | {
-        "seed": seed,
-        "trained_on": seen.to_json(),
-        "times": fit_times(started),
-        "target_units": dict(data.units),
-    }
-    model.summary["decisions"] += time_sentences(started, time_budget)
-    return model
-
-
-def _task_and_schema(
-    given: "Data",
-    data: "Data",
-    make: Callable[["Data"], Task],
-    infer: Callable[["Data"], Schema],
-) -> tuple[Task, Schema]:
-    """What target and columns are; errors name the rows as they were given."""
-    try:
-        return make(data), infer(data)
-    except MultilayerError:
-        make(given)
-        infer(given)
-        raise
-
-
-@dataclass(frozen=True)
-class _Coded:
-    """The rows of a table as networks take them, and what they were encoded by.
-
-    train:    to train on, weights as the loss counts them
-    to_score: that networks validate on, with folds the training rows; weights as scores count them
-    held:     the same rows, weights as the loss counts them
-    factors:  of each class, from class weights
-    """
-
-    encoder: Encoder
-    network: NetworkConfig
-    train: Rows
-    to_score: Rows
-    held: Rows
-    factors: NDArray[np.float64] | None
-
-
-def _code(
-    schema: Schema,
-    parts: Parts,
-    task: Task,
-    config: Config,
-    directions: Mapping[str, int],
-    class_weight: Any,
-    seed: int,
-) -> _Coded:
-    """Learn the encoder, choose the network's inputs, encode both parts."""
-    code = task.encode(parts.train.y)
-    encoder, batch = _encode(schema, parts, task, code, config, seed)
-    factors = class_factors(task, class_weight, code, parts.train.weight)
-    x = network_inputs(batch)
-    to_score: Rows = (x, code, parts.train.weight)
-    if parts.valid is not None:
-        x_valid = network_inputs(encoder.transform(parts.valid.features))
-        to_score = rows_by_content(x_valid, task.encode(parts.valid.y), parts.valid.weight)
-    return _Coded(
-        encoder,
-        network_config(encoder, batch, task, config, directions),
-        (x, code, loss_weight(factors, code, parts.train.weight)),
-        to_score,
-        (*to_score[:2], loss_weight(factors, *to_score[1:])),
-        factors,
-    )
-
-
-def _encode(
-    schema: Schema, parts: Parts, task: Task, code: NDArray[np.generic], config: Config, seed: int
-) -> tuple[Encoder, Batch]:
-    """The encoder, learnt on the training rows, and what it makes of them."""
-    encoder = Encoder.fit(parts.train.features, schema, parts.train.weight)
-    batch = encoder.transform(parts.train.features)
-    if not config.target_statistics or parts.train.n_rows < TARGET_FOLDS:
-        return encoder, batch
-    return encoder.learn_target(batch, code.astype(np.float64), parts.train.weight, target_folds(parts, seed))

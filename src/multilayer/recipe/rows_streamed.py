@@ -1,128 +1,144 @@
-"""`fit` on a table larger than memory: encoder from a sample, training in chunks of the shuffled rows."""
+"""The rows of a table larger than memory: the encoder from a sample, training in chunks of shuffled rows."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from multilayer.errors import ConfigError
-from multilayer.model.model import Model, marks, network_inputs
-from multilayer.recipe import chunks as streaming
-from multilayer.recipe.architecture import monotone_directions, network_config
-from multilayer.recipe.config import (
-    Config,
-    Real,
-    Whole,
-    base_config,
-    check_settings,
-    class_factors,
-    seconds_left,
-    with_network,
-    with_settings,
-)
-from multilayer.recipe.members import train_members
-from multilayer.recipe.rows_in_memory import TARGET_FOLDS, Data, Declared, Parts, Rows, weight_of
-from multilayer.recipe.selection import choose
-from multilayer.recipe.summary import fit_times, summarise, time_sentences
+from multilayer.model.model import marks, network_inputs
+from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
+from multilayer.recipe.config import Config
+from multilayer.recipe.data import TARGET_FOLDS
+from multilayer.recipe.networks import NETWORKS, network_config
+from multilayer.recipe.plan import Facts, Plan, class_factors
+from multilayer.recipe.wanted import Wanted
 from multilayer.table.on_disk import Aside
+from multilayer.table.schema import Schema
 from multilayer.table.sketch import Sketch
 from multilayer.table.sources.names import column_name
-from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table
-from multilayer.tasks.classification import loss_weight
+from multilayer.tasks.make import guess_kind
 from multilayer.tasks.task import Task
-from multilayer.training.loop import Callback
 
 DEFAULT_SHARE = 0.1  # of the rows, to validate on
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The arguments of `fit` that a streamed fit takes, checked.
+class Streamed:
+    """A table on a disk, whose rows come in chunks. Files of its own are there until `stack` is closed."""
 
-    settings, network_settings: as `with_settings` and `with_network` take them
-    """
+    def __init__(self, stream: Stream, wanted: Wanted, stack: ExitStack) -> None:
+        self.stream, self.wanted, self.stack = stream, wanted, stack
+        self.guess = ""
 
-    roles: streaming.Roles
-    declared: Declared
-    notation: Notation
-    kind: str | None
-    aims: Mapping[str, Any]
-    class_weight: Any
-    monotone: Mapping[str, Any]
-    quality: str
-    settings: Sequence[Any]
-    network_settings: Sequence[Any]
+    @property
+    def features(self) -> Table:
+        """The columns to learn from, of a sample."""
+        return Table({name: self.stream.sample[name] for name in self.stream.features})
 
-    @classmethod
-    def of(
-        cls,
-        target: Any,
-        y: Any,
-        drop: Iterable[Hashable],
-        groups: str | None,
-        time: str | None,
-        sample_weight: Any,
-        validation: Any,
-        exposure: Any,
-        network: str,
-        notation: Notation,
-        declared: Declared,
-        drop_missing_target: bool,
-        **more: Any,
-    ) -> "Asked":
-        """From the arguments of `fit`.
+    @property
+    def n_rows(self) -> int:
+        """Rows to train on."""
+        return self.stream.n_train
 
-        Raises:
-            ConfigError: what only a table in memory can have, or columns with two roles.
-        """
-        target = target[0] if isinstance(target, list | tuple) and len(target) == 1 else target
-        _refuse_unstreamed(target, y, sample_weight, validation, exposure, network, notation)
-        if drop_missing_target:
-            raise ConfigError(
-                "rows without a target are not left out of a table that is streamed; remove them from its "
-                "files, "
-                "or leave memory= out and give the table room."
-            )
-        if groups is not None and time is not None:
-            raise ConfigError("split by groups or by time, not by both.")
-        dropped = [column_name(name) for name in ([drop] if isinstance(drop, str) else drop)]
-        weight = None if sample_weight is None else column_name(sample_weight)
-        target, not_features = column_name(target), [*dropped, *filter(None, (groups, weight))]
-        if target in not_features:
-            raise ConfigError(f"the target {target!r} cannot be dropped, or be groups or weights.")
-        share = None if validation is None else float(validation)
-        aside = None
-        if groups is not None:
-            aside = Aside("groups", groups, share or DEFAULT_SHARE)
-        elif time is not None:
-            aside = Aside("time", time, share or DEFAULT_SHARE)
-        columns = tuple(dict.fromkeys(not_features))
-        roles = streaming.Roles(
-            target, columns, weight, aside, share, declared.kinds, declared.schema, declared.infinite
+    def task_and_schema(self) -> tuple[Task, Schema]:
+        """What target and columns are, of all rows."""
+        task, distinct = self.stream.task(self.wanted.task, **self.wanted.aims)
+        if self.wanted.guesses_task:
+            self.guess = guess_kind(distinct)[1]
+        return task, self.stream.schema()
+
+    def adapted(self, config: Config) -> Config:
+        """Epochs are passes over the rows, of which many rows need fewer."""
+        return replace(config, epochs=n_passes(self.n_rows, config.epochs))
+
+    def plan(self, task: Task, schema: Schema, config: Config, monotone: Mapping[str, int]) -> Plan:
+        """Learn the encoder on the sample, encode the rows to validate on, and begin to make chunks."""
+        stream, wanted = self.stream, self.wanted
+        encoder, batch = stream.encoder(schema, task, TARGET_FOLDS if config.target_statistics else None)
+        network = network_config(encoder, batch, task, config, monotone)
+        code, weight = stream.class_counts(task)
+        factors = class_factors(task, wanted.class_weight, code, weight)
+        sample_code = task.encode(stream.sample[stream.roles.target])
+        seen = Sketch.of(marks(encoder, network_inputs(batch), sample_code))
+        n_outputs = config.members * (config.snapshots + 2)
+        valid, chunks = stream.divide(
+            encoder, task, batch, config.batch_size, n_outputs, config.epochs, factors
         )
-        return cls(roles, declared, notation, **more)
+        del batch  # it may be large, and the first chunk comes into memory below
+        self.stack.enter_context(chunks)
+        return Plan(
+            task=task,
+            encoder=encoder,
+            config=replace(config, epochs=chunks.n_epochs, patience=config.patience * chunks.n_chunks),
+            network=network,
+            monotone=monotone,
+            train=chunks.take(),
+            validation=valid.for_loss(factors),
+            to_score=valid,
+            folds=None,
+            all_rows=(code, weight),
+            class_factors=factors,
+            seen=replace(seen, part=stream.n_sample / stream.n_train),
+            facts=Facts(
+                target=stream.roles.target,
+                guess=self.guess,
+                n_train=stream.n_train,
+                n_valid=len(valid),
+                dropped=stream.roles.dropped,
+                **stream.in_words(chunks, len(valid)),
+            ),
+            next_rows=chunks,
+        )
 
-    def config(self, n_rows: int, n_columns: int, task: Task, directions: Mapping[str, int]) -> Config:
-        """How to train on so many rows: epochs are passes over them."""
-        base = base_config("default", self.quality, n_rows, n_columns, task, directions)
-        base = replace(base, epochs=streaming.n_passes(n_rows, base.epochs))
-        return with_network(with_settings(base, *self.settings), *self.network_settings)
+
+@contextmanager
+def streamed(budget: Budget, wanted: Wanted) -> Iterator[Streamed]:
+    """The table shuffled on a disk, for the length of the block.
+
+    Raises:
+        ConfigError: what only a table in memory can have, or columns with two roles.
+    """
+    with ExitStack() as stack:
+        stream = stack.enter_context(opened(budget, _roles(wanted), wanted.seed))
+        yield Streamed(stream, wanted, stack)
 
 
-def _refuse_unstreamed(
-    target: Any, y: Any, sample_weight: Any, validation: Any, exposure: Any, network: str, notation: Notation
-) -> None:
+def _roles(wanted: Wanted) -> Roles:
+    """What columns are for."""
+    target = wanted.target
+    target = target[0] if isinstance(target, list | tuple) and len(target) == 1 else target
+    _refuse_unstreamed(target, wanted)
+    if wanted.groups is not None and wanted.time is not None:
+        raise ConfigError("split by groups or by time, not by both.")
+    weight = None if wanted.sample_weight is None else column_name(wanted.sample_weight)
+    target, not_features = column_name(target), [*wanted.drop, *filter(None, (wanted.groups, weight))]
+    if target in not_features:
+        raise ConfigError(f"the target {target!r} cannot be dropped, or be groups or weights.")
+    share = None if wanted.validation is None else float(wanted.validation)
+    aside = None
+    if wanted.groups is not None:
+        aside = Aside("groups", wanted.groups, share or DEFAULT_SHARE)
+    elif wanted.time is not None:
+        aside = Aside("time", wanted.time, share or DEFAULT_SHARE)
+    declared = wanted.declared
+    columns = tuple(dict.fromkeys(not_features))
+    return Roles(target, columns, weight, aside, share, declared.kinds, declared.schema, declared.infinite)
+
+
+def _refuse_unstreamed(target: Any, wanted: Wanted) -> None:
     """ConfigError for what a table that is streamed cannot have."""
     out = "or leave memory= out and give the table room"
-    if y is not None or target is None:
+    weight, validation = wanted.sample_weight, wanted.validation
+    if wanted.y is not None or target is None:
         raise ConfigError(
             f"a table that is streamed must hold the target; pass its name as target=, not y=, {out}."
         )
     if isinstance(target, list | tuple):
         raise ConfigError(f"a table that is streamed has one target; fit a model for each, {out}.")
-    if sample_weight is not None and not isinstance(sample_weight, str):
+    if weight is not None and not isinstance(weight, str):
         raise ConfigError(f"the weights of a table that is streamed must be a column; pass its name, {out}.")
     if validation is not None and not isinstance(validation, int | float | np.number):
         raise ConfigError(
@@ -130,106 +146,18 @@ def _refuse_unstreamed(
         )
     if validation is not None and not 0 < validation < 1:
         raise ConfigError(f"The validation fraction must lie between 0 and 1; got {validation}. Try 0.1.")
-    if exposure is not None:
+    if wanted.exposure is not None:
         raise ConfigError(
             f"a table that is streamed has no exposure; predict the rate, weighted by the exposure, {out}."
         )
-    if network != "default":
-        raise ConfigError(f"network={network!r} needs its table in memory; take the default, {out}.")
-    if notation.thousands is not None:
+    if not NETWORKS[wanted.network].is_streamed:
+        raise ConfigError(f"network={wanted.network!r} needs its table in memory; take the default, {out}.")
+    if wanted.notation.thousands is not None:
         raise ConfigError(
             f"thousands= is not read when a table is streamed; write its numbers without, {out}."
         )
-
-
-def fit_streamed(
-    budget: streaming.Budget,
-    asked: Asked,
-    started: float,
-    time_budget: Real | None,
-    *,
-    seed: int,
-    device: str | None,
-    n_threads: Whole | None,
-    callbacks: Sequence[Callback],
-) -> Model:
-    """`fit`, the rows of which are never all in memory.
-
-    started: as `time.perf_counter` had it
-    """
-    roles, guessed = asked.roles, asked.kind is None and not any(_aims_at_numbers(asked))
-    with streaming.opened(budget, roles, seed) as stream:
-        task, distinct = stream.task(asked.kind, **asked.aims)
-        check_settings(task, asked.class_weight, has_exposure=False)
-        schema = stream.schema()
-        features = Table({name: stream.sample[name] for name in stream.features})
-        data = Data(features, stream.sample[roles.target], None, roles.target, dropped=roles.dropped)
-        directions = monotone_directions(asked.monotone, data, schema, task)
-        config = asked.config(stream.n_train, len(schema.columns), task, directions)
-        encoder, batch = stream.encoder(schema, task, TARGET_FOLDS if config.target_statistics else None)
-        network = network_config(encoder, batch, task, config, directions)
-        code, code_weight = stream.class_counts(task)
-        factors = class_factors(task, asked.class_weight, code, code_weight)
-        seen = Sketch.of(marks(encoder, network_inputs(batch), task.encode(stream.sample[roles.target])))
-        n_outputs = config.members * (config.snapshots + 2)
-        valid, chunks = stream.divide(
-            encoder, task, batch, config.batch_size, n_outputs, config.epochs, factors
+    if wanted.drop_missing_target:
+        raise ConfigError(
+            "rows without a target are not left out of a table that is streamed; remove them from its files, "
+            "or leave memory= out and give the table room."
         )
-        config = replace(config, epochs=chunks.n_epochs, patience=config.patience * chunks.n_chunks)
-        to_score: Rows = (valid.x, valid.code, valid.weight)
-        held = (valid.x, valid.code, loss_weight(factors, valid.code, valid.weight))
-        del data, features, batch
-        with chunks:
-            first = chunks.take()
-            nets, histories, snapshots = train_members(
-                network,
-                config,
-                task,
-                (first.x, first.code, first.weight),
-                held,
-                None,
-                time_budget=seconds_left(time_budget, started),
-                seed=seed,
-                device=device,
-                n_threads=n_threads,
-                callbacks=callbacks,
-                more_rows=chunks,
-            )
-        said = stream.sentences(chunks, len(valid.code))
-    by_kernels = histories[0].engine == "kernels"
-    chosen = choose(nets, histories, snapshots, config, task, held, None, by_kernels=by_kernels)
-    task, prediction = task.settle(
-        valid.code[chosen.rows], chosen.prediction, weight_of(to_score, chosen.rows)
-    )
-    chosen = replace(chosen, prediction=prediction)
-    model = Model(
-        roles.target,
-        task,
-        encoder,
-        network,
-        chosen.networks,
-        histories,
-        dropped=roles.dropped,
-        weights=chosen.weights,
-        notation=asked.notation,
-    )
-    shown = Data(Table({roles.target: distinct}), distinct, None, roles.target, dropped=roles.dropped)
-    parts = Parts(replace(shown, weight=code_weight), shown, "")
-    model.summary = summarise(
-        model, shown, parts, config, chosen, code, to_score, factors, guessed, directions
-    ) | {"seed": seed, "times": fit_times(started)}
-    seen = replace(seen, part=stream.n_sample / stream.n_train)
-    model.summary["trained_on"] = seen.to_json()
-    model.summary["rows"] = {"train": stream.n_train, "validation": len(valid.code)}
-    model.summary["decisions"] = [
-        sentence
-        for decision in model.summary["decisions"]
-        for sentence in (said if decision.startswith("rows: ") else [decision])
-    ]
-    budget_s = None if time_budget is None else float(time_budget)
-    model.summary["decisions"] += time_sentences(started, budget_s)
-    return model
-
-
-def _aims_at_numbers(asked: Asked) -> list[bool]:
-    return [asked.aims["objective"] is not None, asked.aims["quantiles"] is not None]

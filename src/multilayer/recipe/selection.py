@@ -11,12 +11,14 @@ from torch import nn
 from multilayer.model.predictor import Predictor
 from multilayer.recipe.architecture import restored
 from multilayer.recipe.best_stretch import are_complete, best_stretch
-from multilayer.recipe.config import Config
-from multilayer.recipe.rows_in_memory import N_FOLDS, Rows
+from multilayer.recipe.data import N_FOLDS
+from multilayer.recipe.encoded_rows import EncodedRows
+from multilayer.recipe.networks import NETWORKS
+from multilayer.recipe.plan import Plan
+from multilayer.recipe.trained import Trained
 from multilayer.recipe.weight_decay import constant_loss
 from multilayer.tasks.task import Task
 from multilayer.training.autograd import forward_in_chunks
-from multilayer.training.history import History
 from multilayer.training.snapshots import Snapshot, mean_weights, select_greedily
 
 FEWEST_OF_A_CLASS = 100  # with fewer validation rows of one, each network's epochs are chosen by themselves
@@ -28,11 +30,27 @@ Pick = tuple[list[Snapshot], NDArray[np.float64]]  # snapshots, and the share of
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The snapshots that make up the model, their weights, and what they say of validation rows.
+class Choice:
+    """Snapshots that are to make up the model, for each group of validation rows.
 
-    networks: as they were then, after these epochs
-    rows: numbers of those rows; in a fold, the networks that did not train on it say it
+    groups: numbers of the rows of each group; networks i, i + n_groups, ... validate on group i
+    picks:  for each group, of the networks that validate on it
+    close:  whether the epochs of a network lie so close together that the mean of their weights predicts as
+            the mean of their predictions
+    """
+
+    groups: list[NDArray[np.int64]]
+    picks: list[Pick]
+    close: bool
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The snapshots that make up the model, their weights, and their predictions of validation rows.
+
+    networks:   as they were then, after these epochs
+    rows:       numbers of those rows; in a fold, the networks that did not train on it predict it
+    prediction: (n_rows, ...), as `Task.link` gives it
     """
 
     networks: list[nn.Module]
@@ -42,112 +60,93 @@ class Chosen:
     prediction: NDArray[np.float64]
 
 
-def choose(
-    nets: Sequence[nn.Module],
-    histories: Sequence[History],
-    snapshots: list[list[Snapshot]],
-    config: Config,
-    task: Task,
-    held: Rows,
-    fold: NDArray[np.int64] | None,
-    *,
-    by_kernels: bool,
-    is_sure: bool = False,
-) -> Chosen:
-    """All networks, each the mean of the same epochs, or (`_of_one_stretch`) a greedy choice of snapshots.
+def select(plan: Plan, trained: Trained) -> Selected:
+    """All networks, each the mean of the same epochs, or, where that is worse, a greedy choice of epochs."""
+    choice = by_stretch(plan, trained) or greedily(plan, trained)
+    return _assembled(choice, plan, trained)
 
-    by_kernels: whether kernels, which trained the networks, predict the rows: what is said of them must not
-        depend on whether something else has loaded kernels
-    is_sure: whether the rows say all that there is to learn: then no network has learnt too much at the end
+
+def by_stretch(plan: Plan, trained: Trained) -> Choice | None:
+    """For each group of rows the networks that validate on it, over the best stretch of epochs.
+
+    None where that is not to be had: the network does not average epochs, epochs are missing, classes are so
+    noisy that a mixture of early and late epochs is better, or all late epochs are worse than a constant.
     """
-    every_row = np.arange(len(held[1]))
-    numbers = [every_row] if fold is None else _fold_rows(fold, len(nets))
-    picks = _of_one_stretch(histories, snapshots, config, task, held, numbers, is_sure)
-    if is_greedy := picks is None:
-        if fold is None and (config.network != "default" or _has_few_of_a_class(task, held[1])):
-            numbers = [every_row] * len(nets)  # a choice among all by a few rows would be a matter of chance
-        picks = _greedily(nets, snapshots, config, task, held, numbers)
+    recipe, task, rows, snapshots = (
+        NETWORKS[plan.config.network],
+        plan.task,
+        plan.validation,
+        trained.snapshots,
+    )
+    if not recipe.averages_epochs or not are_complete(snapshots, trained.histories):
+        return None
+    groups = _groups(plan, len(trained.nets))
+    stretches, loss = best_stretch(snapshots, task, rows.code, rows.weight, groups, latest=plan.is_sure)
+    if loss > (NOISY if task.has_probabilities else NO_BETTER) * constant_loss(task, rows):
+        return None
+    picks = []
+    for number in range(len(groups)):
+        of_group = stretches[number :: len(groups)]
+        share = [np.full(len(kept), 1 / (len(of_group) * len(kept))) for kept in of_group]
+        picks.append(([snapshot for kept in of_group for snapshot in kept], np.concatenate(share)))
+    return Choice(groups, picks, close=True)
+
+
+def greedily(plan: Plan, trained: Trained) -> Choice:
+    """For each group of rows a choice among the best epochs of the networks that validate on it."""
+    config, task, nets = plan.config, plan.task, trained.nets
+    groups = _groups(plan, len(nets))
+    averages = NETWORKS[config.network].averages_epochs
+    if plan.folds is None and (not averages or _has_few_of_a_class(task, plan.validation.code)):
+        groups = groups * len(nets)  # a choice among all by a few rows would be a matter of chance
+    most = max(1, config.entries // len(groups))
+    picks = []
+    for number, numbers in enumerate(groups):
+        rows = plan.validation.take(numbers)
+        of_group = [_best(kept, config.snapshots) for kept in trained.snapshots[number :: len(groups)]]
+        candidates = [snapshot for kept in of_group for snapshot in kept] or [
+            _as_it_is(net, task, rows) for net in nets[number :: len(groups)]
+        ]
+        counts = _select(candidates, task, rows, most)
+        chosen = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
+        picks.append((chosen, counts[counts > 0] / counts.sum()))
+    return Choice(groups, picks, close=False)
+
+
+def _assembled(choice: Choice, plan: Plan, trained: Trained) -> Selected:
+    """The networks of a choice, and what they predict of validation rows."""
+    groups, has_folds = choice.groups, plan.folds is not None
     networks: list[nn.Module] = []
     epochs: list[int] = []
     weights: list[float] = []
     # Without folds all groups were validated on the same rows, and are of one size: their mean.
-    all_rows, shared = (np.concatenate(numbers), 1) if fold is not None else (every_row, len(numbers))
+    rows, shared = (np.concatenate(groups), 1) if has_folds else (groups[0], len(groups))
     prediction, start = np.zeros(0), 0
-    for i, (rows, (kept, share)) in enumerate(zip(numbers, picks, strict=True)):
-        of_rows = _taken(held, rows)
-        if is_greedy:
-            made = _merged_if_as_good(kept, share, nets[0], task, of_rows, by_kernels)
-        else:
-            made = _merged(kept, share, nets[0], task, of_rows[0], by_kernels)
+    for i, (numbers, (kept, share)) in enumerate(zip(groups, choice.picks, strict=True)):
+        of_rows = plan.validation.take(numbers)
+        merge = merged if choice.close else merged_if_as_good
+        made = merge(kept, share, trained.nets[0], plan.task, of_rows, by_kernels=trained.by_kernels)
         if not i:
-            prediction = np.zeros((len(all_rows), *made.prediction.shape[1:]))
-        prediction[start : start + len(rows)] += made.prediction / shared
-        start += len(rows) if fold is not None else 0
+            prediction = np.zeros((len(rows), *made.prediction.shape[1:]))
+        prediction[start : start + len(numbers)] += made.prediction / shared
+        start += len(numbers) if has_folds else 0
         networks += made.networks
         epochs += [snapshot.epoch for snapshot in kept]
-        weights += (made.share * len(nets[i :: len(numbers)])).tolist()
-    return Chosen(networks, epochs, tuple(weights), all_rows, prediction)
+        weights += (made.share * len(trained.nets[i :: len(groups)])).tolist()
+    return Selected(networks, epochs, tuple(weights), rows, prediction)
 
 
-def _of_one_stretch(
-    histories: Sequence[History],
-    snapshots: list[list[Snapshot]],
-    config: Config,
-    task: Task,
-    held: Rows,
-    numbers: Sequence[NDArray[np.int64]],
-    is_sure: bool,
-) -> list[Pick] | None:
-    """For each group of rows the networks that validate on it, over the best stretch of epochs.
-
-    None where that is not to be had: the network is a published one, epochs are missing, classes are so noisy
-    that a mixture of early and late epochs is better, or all late epochs are worse than a constant.
-    """
-    if config.network != "default" or not are_complete(snapshots, histories):
-        return None
-    stretches, loss = best_stretch(snapshots, task, *held[1:], numbers, latest=is_sure)
-    if loss > (NOISY if task.has_probabilities else NO_BETTER) * constant_loss(task, held):
-        return None
-    picks = []
-    for group in range(len(numbers)):
-        of_group = stretches[group :: len(numbers)]
-        share = [np.full(len(of), 1 / (len(of_group) * len(of))) for of in of_group]
-        picks.append(([snapshot for of in of_group for snapshot in of], np.concatenate(share)))
-    return picks
+def _groups(plan: Plan, n_networks: int) -> list[NDArray[np.int64]]:
+    """The rows of each fold that networks validate on, or all of them."""
+    if plan.folds is None:
+        return [np.arange(len(plan.validation))]
+    return [np.flatnonzero(plan.folds == number) for number in range(min(n_networks, N_FOLDS))]
 
 
-def _greedily(
-    nets: Sequence[nn.Module],
-    snapshots: list[list[Snapshot]],
-    config: Config,
-    task: Task,
-    held: Rows,
-    numbers: Sequence[NDArray[np.int64]],
-) -> list[Pick]:
-    """For each group of rows a choice among the best epochs of the networks that validate on it."""
-    most = max(1, config.entries // len(numbers))
-    picks = []
-    for group, rows in enumerate(numbers):
-        of_rows = _taken(held, rows)
-        of_group = [_best(of, config.snapshots) for of in snapshots[group :: len(numbers)]]
-        candidates = [snapshot for of in of_group for snapshot in of] or [
-            _as_it_is(net, task, *of_rows[:2]) for net in nets[group :: len(numbers)]
-        ]
-        counts = _select(candidates, task, *of_rows[1:], most)
-        kept = [candidate for candidate, count in zip(candidates, counts, strict=True) if count]
-        picks.append((kept, counts[counts > 0] / counts.sum()))
-    return picks
-
-
-def _best(of: Sequence[Snapshot], n: int) -> list[Snapshot]:
+def _best(snapshots: Sequence[Snapshot], n: int) -> list[Snapshot]:
     """So many snapshots of a network, those of the lowest loss, in the order of their epochs."""
-    best = sorted(of, key=lambda snapshot: (snapshot.loss, snapshot.epoch))[:n]
+    best = sorted(snapshots, key=lambda snapshot: (snapshot.loss, snapshot.epoch))[:n]
     return sorted(best, key=lambda snapshot: snapshot.epoch)
-
-
-def _taken(rows: Rows, numbers: NDArray[np.int64]) -> Rows:
-    x, code, weight = rows
-    return x[numbers], code[numbers], None if weight is None else weight[numbers]
 
 
 class _Ensemble:
@@ -166,12 +165,13 @@ class _Ensemble:
         self.prediction = Predictor(self.networks, task.link, share.tolist(), kernels=by_kernels)(x)
 
 
-def _merged(
+def merged(
     kept: list[Snapshot],
     share: NDArray[np.float64],
     net: nn.Module,
     task: Task,
-    x: NDArray[np.float32],
+    rows: EncodedRows,
+    *,
     by_kernels: bool,
 ) -> _Ensemble:
     """One network for all snapshots of a member, the mean of their weights.
@@ -185,28 +185,29 @@ def _merged(
     of_member = [np.flatnonzero(members == member) for member in dict.fromkeys(members.tolist())]
     states = [mean_weights([kept[i].weights for i in places], share[places]) for places in of_member]
     of_each = np.array([share[places].sum() for places in of_member])
-    return _Ensemble(net, states, of_each, task, x, by_kernels)
+    return _Ensemble(net, states, of_each, task, rows.x, by_kernels)
 
 
-def _merged_if_as_good(
+def merged_if_as_good(
     kept: list[Snapshot],
     share: NDArray[np.float64],
     net: nn.Module,
     task: Task,
-    rows: Rows,
+    rows: EncodedRows,
+    *,
     by_kernels: bool,
 ) -> _Ensemble:
-    """As `_merged`, unless epochs that lie far apart predict worse so: then snapshots stay as they are."""
-    x, code, weight = rows
+    """As `merged`, unless epochs that lie far apart predict worse so: then snapshots stay as they are."""
+    code, weight = rows.code, rows.weight
 
     def loss(essence: NDArray[np.float64]) -> float:
         return float(np.average(task.row_losses(essence[None], code)[0], weights=weight))
 
-    merged = _merged(kept, share, net, task, x, by_kernels)
+    mean = merged(kept, share, net, task, rows, by_kernels=by_kernels)
     apart = loss(np.einsum("n,n...->...", share, np.stack([snapshot.essence for snapshot in kept])))
-    if loss(task.essence_of(merged.prediction, code)) <= apart + MERGED_LOSS * abs(apart):
-        return merged
-    return _Ensemble(net, [snapshot.weights for snapshot in kept], share, task, x, by_kernels)
+    if loss(task.essence_of(mean.prediction, code)) <= apart + MERGED_LOSS * abs(apart):
+        return mean
+    return _Ensemble(net, [snapshot.weights for snapshot in kept], share, task, rows.x, by_kernels)
 
 
 def _has_few_of_a_class(task: Task, code: NDArray[np.generic]) -> bool:
@@ -215,24 +216,13 @@ def _has_few_of_a_class(task: Task, code: NDArray[np.generic]) -> bool:
     return int(np.bincount(code.astype(np.int64), minlength=len(task.classes)).min()) < FEWEST_OF_A_CLASS
 
 
-def _fold_rows(fold: NDArray[np.int64], n_networks: int) -> list[NDArray[np.int64]]:
-    """The rows of each fold that networks validate on: network i on fold i, and again from the first."""
-    return [np.flatnonzero(fold == number) for number in range(min(n_networks, N_FOLDS))]
-
-
-def _select(
-    candidates: list[Snapshot],
-    task: Task,
-    code: NDArray[np.generic],
-    weight: NDArray[np.float32] | None,
-    most: int,
-) -> NDArray[np.int64]:
+def _select(candidates: list[Snapshot], task: Task, rows: EncodedRows, most: int) -> NDArray[np.int64]:
     """How often each enters, by the loss of the mean prediction."""
     essences = np.stack([candidate.essence for candidate in candidates])
-    return select_greedily(essences, lambda means: task.row_losses(means, code), weight, most)
+    return select_greedily(essences, lambda means: task.row_losses(means, rows.code), rows.weight, most)
 
 
-def _as_it_is(net: nn.Module, task: Task, x: NDArray[np.float32], code: NDArray[np.generic]) -> Snapshot:
+def _as_it_is(net: nn.Module, task: Task, rows: EncodedRows) -> Snapshot:
     """A network that was stopped before its first epoch ended."""
-    output = forward_in_chunks(net.eval(), torch.from_numpy(x)).numpy()
-    return Snapshot(0, 0, np.inf, task.essence(output, code), net.state_dict())
+    output = forward_in_chunks(net.eval(), torch.from_numpy(rows.x)).numpy()
+    return Snapshot(0, 0, np.inf, task.essence(output, rows.code), net.state_dict())

@@ -9,92 +9,75 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from multilayer.model.model import Model
-from multilayer.recipe.config import Config
-from multilayer.recipe.members import uses_muon
-from multilayer.recipe.rows_in_memory import N_FOLDS, Data, Parts, Rows, weight_of
-from multilayer.recipe.selection import Chosen
+from multilayer.recipe.data import N_FOLDS
+from multilayer.recipe.networks import NETWORKS
+from multilayer.recipe.plan import Facts, Plan
+from multilayer.recipe.selection import Selected
+from multilayer.recipe.trained import Trained
+from multilayer.recipe.wanted import Wanted
 from multilayer.recipe.weight_decay import first_decay, follows_noise
 from multilayer.table.schema import Schema
 from multilayer.table.sources.read import listed
-from multilayer.tasks.make import guess_kind
 from multilayer.tasks.task import Task
 
 LATE = 0.1  # of a time budget; a fit that takes longer says by how much
 MOST_NAMED = 12  # columns in a sentence
 
 
-def summarise(
-    model: Model,
-    data: Data,
-    parts: Parts,
-    config: Config,
-    chosen: Chosen,
-    code: NDArray[np.generic],
-    held: Rows,
-    factors: NDArray[np.float64] | None,
-    guessed: bool,
-    directions: Mapping[str, int],
-) -> dict[str, Any]:
-    """`Model.summary`.
-
-    code, held: of the training rows, and the rows that networks were validated on, as they are scored
-    factors:    of each class, from class weights
-    guessed:    whether the task was decided for the user
-    directions: of columns with a monotone constraint
-    """
-    task = model.task
-    valid_code = held[1][chosen.rows]
-    valid_weight = weight_of(held, chosen.rows)
-    scores = task.score(valid_code, chosen.prediction, valid_weight)
-    constant = task.constant(code, parts.train.weight)
-    baseline = task.score(valid_code, np.broadcast_to(constant, chosen.prediction.shape), valid_weight)
-    reading = [f"read: {'; '.join(data.remarks)}"] if data.remarks else []
-    decisions = [
-        *reading,
-        _task_sentence(data, task, guessed),
-        *_aim_sentences(data, task, factors),
-        _split_sentence(parts, len(model.histories)),
-        _columns_sentence(model, data),
-        _network_sentence(model, config, chosen),
-        *_kind_sentences(model.schema),
-        *([_monotone_sentence(directions)] if directions else []),
-    ]
+def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, task: Task) -> dict[str, Any]:
+    """`Model.summary`: what was decided, and how well it went. task: as the model has it."""
+    code, weight = plan.to_score.code[selected.rows], plan.to_score.weights_of(selected.rows)
+    constant = task.constant(*plan.all_rows)
+    config, facts = plan.config, plan.facts
     return {
-        "rows": {"train": parts.train.n_rows, "validation": len(valid_code)},
-        "score": scores,
-        "baseline": baseline,
+        "rows": {"train": facts.n_train, "validation": len(selected.rows)},
+        "score": task.score(code, selected.prediction, weight),
+        "baseline": task.score(code, np.broadcast_to(constant, selected.prediction.shape), weight),
         "constant": constant.tolist(),
         "class_shares": constant.tolist() if task.classes else None,
-        "decisions": decisions,
+        "decisions": [
+            *([f"read: {'; '.join(facts.remarks)}"] if facts.remarks else []),
+            _task_sentence(facts, task),
+            *_aim_sentences(plan, task),
+            _split_sentence(facts, len(trained.nets)),
+            *([f"memory: {facts.memory}"] if facts.memory else []),
+            _columns_sentence(plan),
+            _network_sentence(plan, trained, selected),
+            *_kind_sentences(plan.encoder.schema),
+            *([_monotone_sentence(plan.monotone)] if plan.monotone else []),
+            *_time_sentences(wanted),
+        ],
         "config": asdict(config) | {"hidden": list(config.hidden)},  # as it comes back from JSON
-        "interrupted": any(history.stopped == "interrupted" for history in model.histories),
+        "interrupted": any(history.stopped == "interrupted" for history in trained.histories),
         "versions": {name: _version(name) for name in ("multilayer", "torch", "numpy")}
         | {"python": platform.python_version()},
+        "seed": wanted.seed,
+        "trained_on": plan.seen.to_json(),
+        "times": _times(wanted),
+        "target_units": dict(facts.units or {}),
     }
 
 
-def _network_sentence(model: Model, config: Config, chosen: Chosen) -> str:
-    n, first, last = len(chosen.networks), min(chosen.epochs), max(chosen.epochs)
+def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
+    config, histories = plan.config, trained.histories
+    n, first, last = len(selected.networks), min(selected.epochs), max(selected.epochs)
     epochs = f"epoch {last}" if first == last else f"epochs {first} to {last}"
-    trained = max(history.epochs for history in model.histories)
+    most = max(history.epochs for history in histories)
     name = "" if config.network == "default" else f" {config.network}"
-    n_trained = len(model.histories)
-    interrupted = any(history.stopped == "interrupted" for history in model.histories)
+    interrupted = any(history.stopped == "interrupted" for history in histories)
     reason = "training was interrupted" if interrupted else "time was short"
-    left_out = "" if n_trained == config.members else f" (of {config.members}, as {reason})"
+    left_out = "" if len(histories) == config.members else f" (of {config.members}, as {reason})"
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
-    optimizer = "Muon and AdamW" if uses_muon(model.config, config) else "AdamW"
-    last_decay = [first_decay(config, model.task), *model.history.weight_decay][-1]
-    decay = f"{last_decay:.2g}{', by the noise in the classes' if follows_noise(config, model.task) else ''}"
+    optimizer = NETWORKS[config.network].optimizer_in_words(plan.network)
+    last_decay = [first_decay(config, plan.task), *histories[0].weight_decay][-1]
+    decay = f"{last_decay:.2g}{', by the noise in the classes' if follows_noise(config, plan.task) else ''}"
     return (
-        f"networks: {n_trained}{left_out}{name} of {' x '.join(map(str, config.hidden))}, "
+        f"networks: {len(histories)}{left_out}{name} of {' x '.join(map(str, config.hidden))}, "
         f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, weight decay {decay}; "
-        f"batches of {config.batch_size}, {trained} of at most {config.epochs} epochs; "
-        f"predicts with {n} network{'s' * (n > 1)}, of {epochs}; engine {model.history.engine}"
+        f"batches of {config.batch_size}, {most} of at most {config.epochs} epochs; "
+        f"predicts with {n} network{'s' * (n > 1)}, of {epochs}; engine {histories[0].engine}"
     )
 
 
@@ -106,19 +89,20 @@ def _monotone_sentence(directions: Mapping[str, int]) -> str:
     return f"monotone: the prediction {' and '.join(ways)}"
 
 
-def _task_sentence(data: Data, task: Task, guessed: bool) -> str:
+def _task_sentence(facts: Facts, task: Task) -> str:
     words = f" {task.extent_in_words()}" if task.extent_in_words() else ""
-    targets = repr(data.target) if isinstance(data.target, str) else listed(data.target)
-    reason = f" ({guess_kind(data.y)[1]}; pass task= to choose another)" if guessed else " (as asked)"
+    targets = repr(facts.target) if isinstance(facts.target, str) else listed(facts.target)
+    reason = f" ({facts.guess}; pass task= to choose another)" if facts.guess else " (as asked)"
     return f"task: {task.kind}{words} of {targets}{reason}"
 
 
-def _aim_sentences(data: Data, task: Task, factors: NDArray[np.float64] | None) -> list[str]:
+def _aim_sentences(plan: Plan, task: Task) -> list[str]:
     """Objective, exposure, threshold and class weights, where there are any."""
     sentences = [task.aim_in_words()] if task.aim_in_words() else []
-    if data.is_rate:
-        of = "exposure" if data.exposure is None else repr(data.exposure)
-        sentences.append(f"exposure: learnt and scored per unit of {of}, each row weighted by it")
+    facts, factors = plan.facts, plan.class_factors
+    if facts.is_rate:
+        unit = "exposure" if facts.exposure is None else repr(facts.exposure)
+        sentences.append(f"exposure: learnt and scored per unit of {unit}, each row weighted by it")
     if factors is not None:
         each = [f"{label!r} {factor:.4g}" for label, factor in zip(task.classes, factors, strict=True)]
         more = f" and {len(each) - 10} more" if len(each) > 10 else ""
@@ -129,28 +113,28 @@ def _aim_sentences(data: Data, task: Task, factors: NDArray[np.float64] | None) 
     return sentences
 
 
-def _split_sentence(parts: Parts, n_networks: int) -> str:
-    n_rows, repeats = parts.train.n_rows, parts.train.repeats
-    if parts.valid is None:
-        who = "the network" if n_networks == 1 else f"each of {n_networks} networks"
-        return (
-            f"rows: {n_rows:,}; {who} validates on a share of "
-            f"1/{N_FOLDS}, {parts.how}, and trains on the others{repeats}"
-        )
-    return f"rows: {n_rows:,} to train on, {parts.valid.n_rows:,} to validate on, {parts.how}{repeats}"
+def _split_sentence(facts: Facts, n_networks: int) -> str:
+    if facts.n_valid is not None:
+        parts = f"{facts.n_train:,} to train on, {facts.n_valid:,} to validate on, {facts.split}"
+        return f"rows: {parts}{facts.repeats}"
+    who = "the network" if n_networks == 1 else f"each of {n_networks} networks"
+    return (
+        f"rows: {facts.n_train:,}; {who} validates on a share of 1/{N_FOLDS}, {facts.split}, and trains on "
+        f"the others{facts.repeats}"
+    )
 
 
-def _columns_sentence(model: Model, data: Data) -> str:
-    schema = model.schema
+def _columns_sentence(plan: Plan) -> str:
+    schema, encoder = plan.encoder.schema, plan.encoder
     kinds = [column.kind for column in schema.columns]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     left_out = [f"{name} ({why})" for name, why in list(schema.ignored.items())[:MOST_NAMED]]
     if len(schema.ignored) > MOST_NAMED:
         left_out.append(f"{len(schema.ignored) - MOST_NAMED} more (constant or missing)")
-    left_out += [f"{name} (asked)" for name in data.dropped]
-    if unused := model.encoder.unused:
+    left_out += [f"{name} (asked)" for name in plan.facts.dropped]
+    if unused := encoder.unused:
         left_out.append(f"{listed(unused)} (the same in nearly all rows)")
-    by_target = sum(feature.channel == "target" for feature in model.encoder.num_features)
+    by_target = sum(feature.channel == "target" for feature in encoder.num_features)
     statistics = f"; target statistics of {by_target}" if by_target else ""
     return f"columns: {counts}{statistics}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
 
@@ -171,9 +155,9 @@ def _kind_sentences(schema: Schema) -> list[str]:
     return [f"{what}: {said}" for what, said in sentences.items() if said]
 
 
-def time_sentences(started: float, budget: float | None) -> list[str]:
+def _time_sentences(wanted: Wanted) -> list[str]:
     """By how much a fit took longer than its budget, if by more than a tenth."""
-    took = clock.perf_counter() - started
+    took, budget = clock.perf_counter() - wanted.started, wanted.time_budget
     if budget is None or took <= (1 + LATE) * budget:
         return []
     return [
@@ -182,10 +166,10 @@ def time_sentences(started: float, budget: float | None) -> list[str]:
     ]
 
 
-def fit_times(started: float) -> dict[str, Any]:
-    """When a fit ended, and how long it took; started: as `time.perf_counter` had it."""
+def _times(wanted: Wanted) -> dict[str, Any]:
+    """When a fit ended, and how long it took."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"fitted": now, "fit_s": round(clock.perf_counter() - started, 3)}
+    return {"fitted": now, "fit_s": round(clock.perf_counter() - wanted.started, 3)}
 
 
 def _version(name: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from multilayer.recipe.config import Config
-from multilayer.recipe.rows_in_memory import Rows
+from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.tasks.classification import Classification
 from multilayer.tasks.task import Task
 from multilayer.training.pack import Progress
@@ -85,14 +85,14 @@ def decay_for(noise_share: float) -> float:
     return float(np.clip(AT_HALF * noise_share / (1 - noise_share), LEAST, MOST))
 
 
-def constant_loss(task: Task, rows: Rows) -> float:
+def constant_loss(task: Task, rows: EncodedRows) -> float:
     """What the best constant loses on rows; of classes their entropy.
 
     >>> task = Classification.from_target(np.array(["no", "yes"]))
-    >>> round(constant_loss(task, (np.zeros((4, 1), np.float32), np.array([0, 1, 0, 1]), None)), 4)
+    >>> round(constant_loss(task, EncodedRows(np.zeros((4, 1), np.float32), np.array([0, 1, 0, 1]))), 4)
     0.6931
     """
-    _, code, weight = rows
+    code, weight = rows.code, rows.weight
     constant = task.constant(code, weight)
     essence = task.essence_of(np.broadcast_to(constant, (len(code), *constant.shape)), code)
     return float(np.average(task.row_losses(essence, code), weights=weight))

@@ -1,0 +1,71 @@
+"""What the user said of columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from multilayer.errors import ConfigError, nearest
+from multilayer.table.column import NUMERIC, Column, Infinite
+from multilayer.table.schema import Kinds, Schema, declare, declared_schema, infer_schema
+from multilayer.table.sources.names import column_name
+from multilayer.table.sources.read import Table
+
+LEVELLED = ("boolean", "category", "ordered")  # kinds whose values new rows will have, too
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the user said of columns: kinds by name, an edited schema, what becomes of infinite numbers."""
+
+    kinds: Kinds = field(default_factory=dict)
+    schema: Schema | None = None
+    infinite: Infinite = "error"
+
+    @classmethod
+    def of(cls, kinds: Kinds | None, schema: Schema | str | Path | None, infinite: str) -> "Declared":
+        """From the arguments of `fit`, checked."""
+        known: tuple[Infinite, ...] = get_args(Infinite)
+        if infinite not in known:
+            raise ConfigError(
+                f"infinite must be 'error' or 'clip'; got {infinite!r}.{nearest(infinite, known)}"
+            )
+        kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
+        if schema is not None:
+            schema = schema if isinstance(schema, Schema) else Schema.load(schema)
+            for name, kind in kinds.items():
+                schema = schema.replace(name, kind=kind)
+        return cls(kinds, schema, infinite)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Columns of which the kind is known."""
+        if self.schema is not None:
+            return {column.name: column for column in self.schema.columns}
+        return {name: declare(name, kind) for name, kind in self.kinds.items()}
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Columns that the schema ignores."""
+        return () if self.schema is None else tuple(self.schema.ignored)
+
+    @property
+    def not_numbers(self) -> set[str]:
+        """Columns of which it is known that they are not numbers."""
+        columns = () if self.schema is None else self.schema.columns
+        kinds = {**self.kinds, **{column.name: column.kind for column in columns}}
+        return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind not in NUMERIC}
+
+    @property
+    def levels(self) -> set[str]:
+        """Columns that were declared to hold levels, or true and false."""
+        columns = () if self.schema is None else self.schema.columns
+        kinds = {**self.kinds, **{column.name: column.kind for column in columns}}
+        return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind in LEVELLED}
+
+    def schema_of(self, features: Table, beside: Sequence[str]) -> Schema:
+        """The schema of the features: inferred, or as given. beside: other columns that it may name."""
+        if self.schema is None:
+            return infer_schema(features, kinds=self.kinds, infinite=self.infinite)
+        infinite = self.infinite if self.infinite != "error" else None
+        return declared_schema(features, self.schema, infinite=infinite, allowed=beside)
