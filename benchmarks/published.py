@@ -24,7 +24,7 @@ from multilayer.recipe.networks.mlp import MLPRecipe
 from multilayer.recipe.networks.network import NetworkRecipe
 from multilayer.recipe.networks.resnet import ResNetRecipe
 from multilayer.recipe.networks.tabm import TabMRecipe
-from multilayer.table.encode import Feature
+from multilayer.table.steps import Feature
 from multilayer.tasks.task import Task
 
 

@@ -16,7 +16,7 @@ from multilayer.recipe.networks.mlp import MLPRecipe
 from multilayer.recipe.networks.network import PublishedRecipe, rtdl_batch_size
 from multilayer.recipe.networks.realmlp import RealMLPRecipe, _Fading
 from multilayer.recipe.networks.tabm import TabMRecipe
-from multilayer.table.encode import Feature
+from multilayer.table.steps import Feature
 from multilayer.tasks.classification import Classification
 from multilayer.tasks.regression import Regression
 from multilayer.tasks.task import Task

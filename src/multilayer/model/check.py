@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from multilayer.nn.blocks import ACTIVATIONS, NORMS
 from multilayer.nn.networks import ARCHITECTURES, NetworkConfig
-from multilayer.table.coders import RARE
 from multilayer.table.column import AS_WRITTEN, Column
 from multilayer.table.dates import DATE_PARTS, ISO, time_zone
 from multilayer.table.encode import Encoder
 from multilayer.table.sources.notation import Notation
+from multilayer.table.steps import RARE
 from multilayer.table.target_encoding import LARGEST
 from multilayer.tasks.classification import THRESHOLD_METRICS
 from multilayer.tasks.make import OBJECTIVES
@@ -578,7 +578,7 @@ def _are_finite(array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> bool
 def check_statistics(encoder: Encoder) -> None:
     """ValueError unless target statistics of numbers are of numbers that are there."""
     n_coded = sum(feature.channel != "target" for feature in encoder.num_features)
-    for statistic in encoder.target.statistics if encoder.target else ():
+    for statistic in encoder.target_encoding.statistics if encoder.target_encoding else ():
         need(
             statistic.edges is None or statistic.place < n_coded,
             "a target statistic has no column",

@@ -1,53 +1,108 @@
 """One coder a column: learnt on the training rows, it turns the column's values into numbers and codes."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.table.column import DAY_S, Column
+from multilayer.table.column import AS_WRITTEN, DAY_S, Column
 from multilayer.table.convert import (
     CONVERSIONS,
     as_booleans,
     as_dates,
     as_levels,
     as_local_dates,
-    as_times,
+    distinct_texts,
     is_missing,
-    level_finder,
 )
 from multilayer.table.dates import DATE_PARTS, days
 from multilayer.table.infer import count_levels, frequent_levels
+from multilayer.table.steps import (
+    RARE,
+    Cells,
+    Chain,
+    Clip,
+    Code,
+    Constant,
+    Cosine,
+    Days,
+    Divide,
+    Equals,
+    Feature,
+    Fill,
+    FillDate,
+    Interpolate,
+    InZone,
+    IsMissing,
+    Multiply,
+    Outputs,
+    Part,
+    Pick,
+    Program,
+    Sine,
+    SmoothClip,
+    Step,
+    Subtract,
+    Take,
+    Tame,
+    Vectors,
+    codes_of_texts,
+)
 from multilayer.table.text import TextVectors
 
-MISSING, RARE = 0, 1  # category codes; levels follow from 2
 N_QUANTILES = 1024  # knots of the rank channel: RealMLP-like resolution without storing the training column
 CLIP = 3.0  # largest scaled value, as in RealMLP
 FEWEST_ROWS = 10  # a number that is the same in all but fewer rows tells too little to be learnt from
 
-Channel = Literal[
-    "scaled", "rank", "missing", "boolean", "date", "time", "order", "text", "target", "plain", "level"
-]
 Floats = NDArray[np.float64]
 _Weight = NDArray[np.floating[Any]] | None
 
 
+class Coder(ABC):
+    """What turns the cells of one column into encoded numbers, and of a category into a code; frozen."""
+
+    column: Column
+
+    @property
+    @abstractmethod
+    def outputs(self) -> Outputs:
+        """Each number that it gives, a column of `Batch.num`, and the steps that make it of the cells."""
+
+    @property
+    def code(self) -> Code | None:
+        """Of categories: the step that makes the column of `Batch.cat`."""
+        return None
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """What it gives, in order."""
+        return tuple(feature for feature, _ in self.outputs)
+
+    @cached_property
+    def _program(self) -> Program:
+        return Program([chain for _, chain in self.outputs])
+
+    def encode(self, cells: Cells) -> Iterator[NDArray[Any]]:
+        """The numbers of each row by these steps: (n_rows,), or several of them (n_rows, width)."""
+        return self._program.run(cells)
+
+    def codes(self, cells: Cells) -> NDArray[np.int64]:
+        """Of categories: the code of each row (n_rows,)."""
+        assert self.code is not None and cells.rows is not None
+        return self.code.run(cells.values, cells)[cells.rows]
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """All but the arrays, as plain values."""
+
+
 @dataclass(frozen=True)
-class Feature:
-    """One column of `Batch.num`: its name, such as "age (rank)", its table column, what it tells of it."""
-
-    name: str
-    column: str
-    channel: Channel
-
-
-@dataclass(frozen=True)
-class Number:
+class Number(Coder):
     """A number: its size ("scaled"), its place among the training values ("rank"), its absence."""
 
     column: Column
@@ -74,30 +129,25 @@ class Number:
         """Itself, as other coders have a number within."""
         return self
 
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields, in its order."""
+    @cached_property
+    def outputs(self) -> Outputs:
+        """Size, place and absence."""
+        return self.outputs_after()
+
+    def outputs_after(self, *before: Step) -> Outputs:
+        """As `outputs`, where other steps come first."""
         name = self.column.name
-        features = [Feature(name, name, "scaled")]
+        filled: Chain = (*before, Tame(), Fill(self.center))
+        scaled = (
+            (Subtract(self.center), Divide(self.width), SmoothClip(CLIP)) if self.width else (Constant(0.0),)
+        )
+        outputs: list[tuple[Feature, Chain]] = [(Feature(name, name, "scaled"), (*filled, *scaled))]
         if len(self.knots):
-            features.append(Feature(f"{name} (rank)", name, "rank"))
+            rank = (*filled, Interpolate(self.knots, self.places), Fill(0.0))
+            outputs.append((Feature(f"{name} (rank)", name, "rank"), rank))
         if self.has_missing:
-            features.append(Feature(f"{name} (missing)", name, "missing"))
-        return tuple(features)
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`, one array (n_rows,) for each feature."""
-        yield from self.encode_numbers(CONVERSIONS[self.column.kind](self.column, values))
-
-    def encode_numbers(self, numbers: Floats) -> Iterator[NDArray[Any]]:
-        """As `encode`, of numbers with NaN where missing."""
-        missing = np.isnan(numbers)
-        numbers = np.where(missing, self.center, _tamed(numbers))
-        yield _smooth_clip((numbers - self.center) / self.width) if self.width else np.zeros(len(numbers))
-        if len(self.knots):
-            yield np.where(missing, 0.0, np.interp(numbers, self.knots, self.places))
-        if self.has_missing:
-            yield missing
+            outputs.append((Feature(f"{name} (missing)", name, "missing"), (IsMissing(),)))
+        return tuple(outputs)
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -111,26 +161,20 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Flag:
+class Flag(Coder):
     """A boolean, or a number with two values: -1 for the low one, 1 for the high one, 0 where missing."""
 
     column: Column
     low: float
     high: float
 
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields, in its order."""
-        return (Feature(self.column.name, self.column.name, "boolean"),)
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`, one array (n_rows,) for each feature."""
-        if self.column.kind == "boolean":
-            numbers = as_booleans(self.column, values)
-        else:
-            numbers = _tamed(CONVERSIONS[self.column.kind](self.column, values))
-        between = np.clip((numbers - self.low) / (self.high - self.low), 0.0, 1.0)
-        yield np.where(np.isnan(numbers), 0.0, 2 * between - 1)
+    @cached_property
+    def outputs(self) -> Outputs:
+        """One number."""
+        tame = () if self.column.kind == "boolean" else (Tame(),)
+        between = (Subtract(self.low), Divide(self.high - self.low), Clip(0.0, 1.0))
+        chain: Chain = (*tame, *between, Multiply(2.0), Subtract(1.0), Fill(0.0))
+        return ((Feature(self.column.name, self.column.name, "boolean"), chain),)
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -138,7 +182,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Date:
+class Date(Coder):
     """A date as a number of days since the newest one, and the sine and cosine of its cyclic parts.
 
     The number is of UTC, so that equal distances in time are equal; the parts are of the column's zone, whose
@@ -162,24 +206,18 @@ class Date:
         parts = tuple(name for name, (part, _) in DATE_PARTS.items() if len(np.unique(part(local))) > 1)
         return cls(column, Number.fit(column, numbers - newest, weight), parts, newest, True)
 
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields, in its order."""
-        name = self.column.name
-        waves = [f"{part} {wave}" for part in self.parts for wave in ("sin", "cos")]
-        return (*self.number.features, *(Feature(f"{name} ({wave})", name, "date") for wave in waves))
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`, one array (n_rows,) for each feature."""
-        dates = as_dates(self.column, values)
-        yield from self.number.encode_numbers(days(dates) - self.newest)
-        if self.local and self.column.zone is not None:
-            dates = as_local_dates(self.column, values)
-        missing = np.isnat(dates)
-        dates = np.where(missing, np.datetime64(0, "us"), dates)
-        for name in self.parts:
-            part, period = DATE_PARTS[name]
-            yield from _waves(part(dates) * (2 * np.pi / period), missing)
+    @cached_property
+    def outputs(self) -> Outputs:
+        """Those of the number of days, then sine and cosine of each part."""
+        name, zone = self.column.name, self.column.zone
+        dates: Chain = (InZone(zone), FillDate()) if self.local and zone is not None else (FillDate(),)
+        waves: list[tuple[Feature, Chain]] = []
+        for part in self.parts:
+            angle: Chain = (*dates, Part(part), Multiply(2 * np.pi / DATE_PARTS[part][1]))
+            waves += [
+                (Feature(f"{name} ({part} {wave})", name, "date"), chain) for wave, chain in _waves(angle)
+            ]
+        return self.number.outputs_after(Days(), Subtract(self.newest)) + tuple(waves)
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -192,25 +230,20 @@ class Date:
 
 
 @dataclass(frozen=True)
-class Time:
+class Time(Coder):
     """A time of day as seconds since midnight, and the sine and cosine of its place in the day."""
 
     column: Column
     number: Number
 
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields, in its order."""
+    @cached_property
+    def outputs(self) -> Outputs:
+        """Those of the number of seconds, then sine and cosine."""
         name = self.column.name
-        waves = (Feature(f"{name} (day {wave})", name, "time") for wave in ("sin", "cos"))
-        return (*self.number.features, *waves)
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`, one array (n_rows,) for each feature."""
-        seconds = as_times(self.column, values)
-        yield from self.number.encode_numbers(seconds)
-        missing = np.isnan(seconds)
-        yield from _waves(np.where(missing, 0.0, seconds) * (2 * np.pi / DAY_S), missing)
+        waves = _waves((Fill(0.0), Multiply(2 * np.pi / DAY_S)))
+        return self.number.outputs + tuple(
+            (Feature(f"{name} (day {wave})", name, "time"), chain) for wave, chain in waves
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -218,7 +251,7 @@ class Time:
 
 
 @dataclass(frozen=True)
-class Category:
+class Category(Coder):
     """A category as a code: 0 missing, 1 rare or never seen, then the levels."""
 
     column: Column
@@ -233,32 +266,14 @@ class Category:
         return cls(column, frequent_levels(*_weighed_levels(levels, weight)))
 
     @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields: nothing."""
+    def outputs(self) -> Outputs:
+        """None."""
         return ()
 
     @cached_property
-    def _code_of(self) -> dict[str | None, int]:
-        codes: dict[str | None, int] = {level: code for code, level in enumerate(self.levels, start=RARE + 1)}
-        return codes | {None: MISSING}
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`: none."""
-        yield from ()
-
-    def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """A column of `Batch.cat` (n_rows,)."""
-        levels = as_levels(self.column, values).tolist()
-        code_of = self._code_of
-        new = {level for level in levels if level not in code_of}
-        if new:  # they may be known in another writing
-            code_of = code_of | {level: code_of.get(self._find(level), RARE) for level in new}
-        return np.fromiter(map(code_of.__getitem__, levels), dtype=np.int64, count=len(levels))
-
-    @cached_property
-    def _find(self) -> Callable[[str], str | None]:
-        find = level_finder(self.levels)
-        return lambda level: find(level) or ""
+    def code(self) -> Code:
+        """The code."""
+        return Code(self.levels)
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -266,7 +281,7 @@ class Category:
 
 
 @dataclass(frozen=True)
-class Ordered:
+class Ordered(Coder):
     """An ordered category: its place in the order, from -1 to 1, beside the code of a category.
 
     A level that is not in the order is as one never seen: place 0, code 1. One that is in the order and was
@@ -281,25 +296,17 @@ class Ordered:
         """The levels with a code of their own."""
         return self.category.levels
 
+    @cached_property
+    def outputs(self) -> Outputs:
+        """The place in the order; 0 where missing or not in it."""
+        name, levels = self.column.name, self.column.levels
+        places = np.concatenate([np.zeros(RARE + 1), np.linspace(-1.0, 1.0, len(levels))])
+        return ((Feature(f"{name} (order)", name, "order"), (Code(levels), Pick(places))),)
+
     @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields, in its order."""
-        return (Feature(f"{self.column.name} (order)", self.column.name, "order"),)
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`, one array (n_rows,) for each feature."""
-        places = np.linspace(-1.0, 1.0, len(self.column.levels))
-        place_of: dict[str | None, float] = dict(zip(self.column.levels, places.tolist(), strict=True))
-        find = level_finder(self.column.levels)
-        levels = as_levels(self.column, values).tolist()
-        place_of |= {
-            each: place_of.get(find(each), 0.0) for each in {*levels} if each not in place_of and each
-        }
-        yield np.fromiter(map(place_of.get, levels, repeat(0.0)), dtype=np.float64, count=len(levels))
-
-    def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """A column of `Batch.cat` (n_rows,)."""
-        return self.category.codes(values)
+    def code(self) -> Code:
+        """The code of the category."""
+        return self.category.code
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -307,7 +314,7 @@ class Ordered:
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Coder):
     """Free text as its place along a few directions of `TextVectors`, its length, its absence."""
 
     column: Column
@@ -317,28 +324,22 @@ class Text:
     @classmethod
     def fit(cls, column: Column, values: NDArray[Any], width: int) -> "Text":
         """Learn from the values of training rows; width: directions, at most."""
-        texts = as_levels(column, values).tolist()
-        distinct = list(dict.fromkeys(text for text in texts if text is not None))
-        return cls(column, TextVectors.fit(distinct, width), None in texts)
+        texts = as_levels(column, values)
+        distinct = distinct_texts(texts)
+        return cls(column, TextVectors.fit(distinct, width), bool(is_missing(texts).any()))
 
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields, in its order."""
+    @cached_property
+    def outputs(self) -> Outputs:
+        """A number for each direction, the number of words, and absence."""
         name = self.column.name
         tells = [*(f"text {i + 1}" for i in range(self.vectors.width)), "words"]
-        features = [Feature(f"{name} ({tell})", name, "text") for tell in tells]
-        return (*features, *(Feature(f"{name} (missing)", name, "missing") for _ in range(self.has_missing)))
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`: the vectors as one array (n_rows, n_features), then what is missing."""
-        texts = as_levels(self.column, values).tolist()
-        place: dict[str | None, int] = {text: 0 for text in texts if text is not None}
-        place = {text: i for i, text in enumerate(place)} | {None: len(place)}
-        vectors = _smooth_clip(self.vectors.transform([text for text in place if text is not None]))
-        vectors = np.vstack([vectors, np.zeros(self.vectors.width + 1)])
-        yield vectors[[place[text] for text in texts]]
+        vectors: Chain = (Vectors(self.vectors), SmoothClip(CLIP))
+        outputs: list[tuple[Feature, Chain]] = [
+            (Feature(f"{name} ({tell})", name, "text"), (*vectors, Take(i))) for i, tell in enumerate(tells)
+        ]
         if self.has_missing:
-            yield is_missing(values)
+            outputs.append((Feature(f"{name} (missing)", name, "missing"), (IsMissing(),)))
+        return tuple(outputs)
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -350,20 +351,15 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Nothing(Coder):
     """A number that is the same in nearly all rows; it is read and checked, and not used."""
 
     column: Column
 
     @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields: nothing."""
+    def outputs(self) -> Outputs:
+        """None."""
         return ()
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`: none."""
-        CONVERSIONS[self.column.kind](self.column, values)
-        yield from ()
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -371,21 +367,17 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class Plain:
+class Plain(Coder):
     """A number, boolean, date, time or duration as one number, unscaled."""
 
     column: Column
     fill: float  # for missing values
 
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields, in its order."""
-        return (Feature(self.column.name, self.column.name, "plain"),)
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`, one array (n_rows,) for each feature."""
-        numbers = plain_numbers(self.column, values)
-        yield np.where(np.isnan(numbers), self.fill, numbers)
+    @cached_property
+    def outputs(self) -> Outputs:
+        """One number."""
+        days = (Days(),) if self.column.kind == "date" else ()
+        return ((Feature(self.column.name, self.column.name, "plain"), (*days, Fill(self.fill))),)
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
@@ -393,31 +385,33 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class Levels:
+class Levels(Coder):
     """A category as a column of 0 and 1 for each of its levels."""
 
     column: Column
 
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """What `encode` yields, in its order."""
-        name = self.column.name
-        return tuple(Feature(f"{name} = {level}", name, "level") for level in self.column.levels)
-
-    def encode(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Columns of `Batch.num`, one array (n_rows,) for each feature."""
-        find, levels = level_finder(self.column.levels), as_levels(self.column, values).tolist()
-        known = {level: find(level) for level in {*levels} if level is not None}
-        present = np.array([known.get(level) for level in levels], dtype=object)
-        for level in self.column.levels:
-            yield present == level
+    @cached_property
+    def outputs(self) -> Outputs:
+        """One for each level."""
+        name, code = self.column.name, Code(self.column.levels)
+        return tuple(
+            (Feature(f"{name} = {level}", name, "level"), (code, Equals(RARE + 1 + i)))
+            for i, level in enumerate(self.column.levels)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
         return {"coder": "levels"}
 
 
-Coder = Number | Flag | Date | Time | Category | Ordered | Text | Nothing | Plain | Levels
+def cells_of(column: Column, values: NDArray[Any]) -> Cells:
+    """A column as steps take it; SchemaError if a value is not of its kind."""
+    read = CONVERSIONS[column.kind](column, values)
+    if read.dtype == object:
+        return Cells.of_texts(read)
+    if column.kind != "date" or column.zone != AS_WRITTEN or values.dtype != object:
+        return Cells.of(read)
+    return Cells.of(read, lambda: as_local_dates(column, values))
 
 
 def plain_numbers(column: Column, values: NDArray[Any]) -> Floats:
@@ -494,21 +488,14 @@ def _rows_that_differ(numbers: Floats) -> int:
     return len(numbers) - int(np.unique(numbers, return_counts=True)[1].max())
 
 
-def _waves(angle: NDArray[Any], missing: NDArray[np.bool_]) -> Iterator[Floats]:
-    """Sine and cosine of an angle, 0 where missing."""
-    yield np.where(missing, 0.0, np.sin(angle))
-    yield np.where(missing, 0.0, np.cos(angle))
+def _waves(angle: Chain) -> Iterator[tuple[str, Chain]]:
+    """Sine and cosine of an angle, 0 where missing; by name."""
+    yield "sin", (*angle, Sine(), Fill(0.0))
+    yield "cos", (*angle, Cosine(), Fill(0.0))
 
 
 def _tamed(numbers: Floats) -> Floats:
-    """Numbers whose differences and ratios fit into float64: cut off at 1e150, 0 if smaller than 1e-150."""
-    return np.where(np.abs(numbers) < 1e-150, 0.0, np.clip(numbers, -1e150, 1e150))
-
-
-def _smooth_clip(x: Floats) -> Floats:
-    """Squash as x / sqrt(1 + (x / 3)^2): the identity near 0, bounded by 3 (RealMLP, arXiv:2407.04491)."""
-    x = np.clip(x, -1e8, 1e8)  # its square must not overflow
-    return x / np.sqrt(1 + (x / CLIP) ** 2)
+    return Tame().run(numbers, Cells.of(numbers))
 
 
 def _sorted(numbers: Floats, weight: _Weight) -> tuple[Floats, Floats | None]:
@@ -555,11 +542,8 @@ def _weighed_levels(
     levels: NDArray[np.object_], weight: NDArray[np.floating[Any]]
 ) -> tuple[Counter[str], int]:
     """How often each level occurs, and the number of rows, in units of the lightest row's weight."""
-    values = levels.tolist()
-    place = {level: i for i, level in enumerate(dict.fromkeys(values))}
-    codes = np.fromiter(map(place.__getitem__, values), np.int64, count=len(values))
+    place, codes = codes_of_texts(levels)
     units = weight.astype(np.float64) / float(weight.min())
     counts = np.bincount(codes, units, len(place)).round().astype(np.int64).tolist()
-    counted = Counter(dict(zip(place, counts, strict=True)))
-    counted.pop(None, None)
-    return counted, int(units.sum())
+    counted = {level: count for level, count in zip(place, counts, strict=True) if level is not None}
+    return Counter(counted), int(units.sum())

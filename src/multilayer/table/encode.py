@@ -13,12 +13,11 @@ from multilayer.table.coders import (
     Category,
     Coder,
     Date,
-    Feature,
     Levels,
     Nothing,
-    Ordered,
     Plain,
     Text,
+    cells_of,
     coder_from_json,
     fit_coder,
     has_knots,
@@ -31,8 +30,6 @@ from multilayer.table.text import WIDTH
 
 MOST_STATISTICS = 64  # numbers with target statistics: those with the most distinct values
 MOST_DIRECTIONS = 192  # that all columns of text share; each has at least 8
-
-__all__ = ["Batch", "Encoder", "Feature", "most_varied"]
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +81,9 @@ class Encoder:
 
     Attributes:
         schema: the schema it was fitted with.
-        num_features: one `Feature` for each column of `Batch.num`.
+        coders: one for each column of the schema; their `outputs` and `code` say by which steps.
+        target_encoding: what `learn_target` learnt; None without it.
+        num_features: one `Feature` for each column of `Batch.num`: the coders', then target statistics.
         cat_names: one column name for each column of `Batch.cat`.
         cardinalities: number of codes of each column of `Batch.cat`.
 
@@ -99,19 +98,17 @@ class Encoder:
     """
 
     def __init__(
-        self, schema: Schema, coders: Sequence[Coder], target: TargetStatistics | None = None
+        self, schema: Schema, coders: Sequence[Coder], target_encoding: TargetStatistics | None = None
     ) -> None:
         self.schema = schema
-        self._coders = tuple(coders)
-        self._target = target
-        self._coded = tuple(feature for coder in self._coders for feature in coder.features)
-        self.num_features = self._coded + tuple(
-            Feature(f"{statistic.column} (target)", statistic.column, "target")
-            for statistic in (target.statistics if target else ())
-        )
-        categories = [coder for coder in self._coders if isinstance(coder, Category | Ordered)]
-        self.cat_names = tuple(coder.column.name for coder in categories)
-        self.cardinalities = tuple(len(coder.levels) + 2 for coder in categories)
+        self.coders = tuple(coders)
+        self.target_encoding = target_encoding
+        self._coded = tuple(feature for coder in self.coders for feature in coder.features)
+        statistics = target_encoding.statistics if target_encoding else ()
+        self.num_features = self._coded + tuple(statistic.feature for statistic in statistics)
+        codes = [(coder.column.name, coder.code) for coder in self.coders]
+        self.cat_names = tuple(name for name, code in codes if code is not None)
+        self.cardinalities = tuple(code.cardinality for _, code in codes if code is not None)
 
     @classmethod
     def fit(cls, table: Table, schema: Schema, weight: NDArray[np.floating[Any]] | None = None) -> "Encoder":
@@ -158,14 +155,9 @@ class Encoder:
         )
 
     @property
-    def target(self) -> TargetStatistics | None:
-        """What `learn_target` learnt; None without it."""
-        return self._target
-
-    @property
     def unused(self) -> tuple[str, ...]:
         """Columns that varied in too few of the rows it was fitted on to be learnt from."""
-        return tuple(coder.column.name for coder in self._coders if isinstance(coder, Nothing))
+        return tuple(coder.column.name for coder in self.coders if isinstance(coder, Nothing))
 
     def with_levels(self, levels: Mapping[str, tuple[str, ...]]) -> "Encoder":
         """The same encoder with these levels of categories, by column name, instead of those it saw."""
@@ -173,9 +165,9 @@ class Encoder:
             Category(coder.column, levels[coder.column.name])
             if isinstance(coder, Category) and coder.column.name in levels
             else coder
-            for coder in self._coders
+            for coder in self.coders
         ]
-        return Encoder(self.schema, coders, self._target)
+        return Encoder(self.schema, coders, self.target_encoding)
 
     def learn_target(
         self,
@@ -197,42 +189,43 @@ class Encoder:
         target, columns = TargetStatistics.fit(
             batch.num, batch.cat, ranks, self.cat_names, positive.astype(np.float64), weight, folds
         )
-        return Encoder(self.schema, self._coders, target), Batch(np.hstack([batch.num, columns]), batch.cat)
+        return Encoder(self.schema, self.coders, target), Batch(np.hstack([batch.num, columns]), batch.cat)
 
     def transform(self, table: Table) -> Batch:
         """Encode rows; SchemaError if a value is not of its column's kind, DataError for an absent column."""
         num = np.empty((table.n_rows, len(self._coded)), dtype=np.float32)
         cat = np.empty((table.n_rows, len(self.cat_names)), dtype=np.int64)
         num_place = cat_place = 0
-        for coder in self._coders:
-            values, coder = table[coder.column.name], _in_zone_of(table, coder)
-            for encoded in coder.encode(values):  # one column, or several of them side by side
+        for coder in self.coders:
+            coder = _in_zone_of(table, coder)
+            cells = cells_of(coder.column, table[coder.column.name])
+            for encoded in coder.encode(cells):
                 width = 1 if encoded.ndim == 1 else encoded.shape[1]
-                num[:, num_place : num_place + width] = encoded.reshape(len(values), width)
+                num[:, num_place : num_place + width] = encoded.reshape(table.n_rows, width)
                 num_place += width
-            if isinstance(coder, Category | Ordered):
-                cat[:, cat_place] = coder.codes(values)
+            if coder.code is not None:
+                cat[:, cat_place] = coder.codes(cells)
                 cat_place += 1
-        if self._target is not None:
-            num = np.hstack([num, self._target.transform(num, cat)])
+        if self.target_encoding is not None:
+            num = np.hstack([num, self.target_encoding.transform(num, cat)])
         return Batch(num, cat)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """What `from_state` needs: arrays for a tensor file, and the rest as JSON-able values."""
-        numbers = [number for number in map(has_knots, self._coders) if number is not None]
+        numbers = [number for number in map(has_knots, self.coders) if number is not None]
         arrays = {
             name: np.concatenate([np.zeros(0), *(getattr(number, name) for number in numbers)])
             for name in ("knots", "places")
         }
         rest: dict[str, Any] = {
             "schema": self.schema.to_json(),
-            "coders": [coder.to_json() for coder in self._coders],
+            "coders": [coder.to_json() for coder in self.coders],
         }
-        for i, coder in enumerate(self._coders):
+        for i, coder in enumerate(self.coders):
             if isinstance(coder, Text):
                 arrays |= {f"text.{i}.{name}": array for name, array in coder.vectors.arrays().items()}
-        if self._target is not None:
-            target_arrays, rest["target"] = self._target.state()
+        if self.target_encoding is not None:
+            target_arrays, rest["target"] = self.target_encoding.state()
             arrays |= target_arrays
         return arrays, rest
 

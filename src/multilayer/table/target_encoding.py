@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from multilayer.table.steps import Bin, Cells, Chain, Feature, Pick
 
 N_BINS = 64  # quantile bins of a number with many values
 MOST_VALUES = 256  # numbers with no more distinct values get a bin for each
@@ -35,9 +38,24 @@ class Statistic:
     edges: Floats | None
     values: Floats
 
+    @cached_property
+    def steps(self) -> Chain:
+        """From the column at `place` to the number; a code that was not there at fit counts as the last."""
+        pick = Pick(self.values)
+        return (pick,) if self.edges is None else (Bin(self.edges), pick)
+
+    @property
+    def feature(self) -> Feature:
+        """The column of `Batch.num` that it makes."""
+        return Feature(f"{self.column} (target)", self.column, "target")
+
+    def source(self, num: NDArray[np.float32], cat: NDArray[np.int64]) -> NDArray[Any]:
+        """The column that its steps begin with."""
+        return (cat if self.edges is None else num)[:, self.place]
+
     def codes(self, num: NDArray[np.float32], cat: NDArray[np.int64]) -> NDArray[np.int64]:
         """The code or bin of each row."""
-        return cat[:, self.place] if self.edges is None else np.searchsorted(self.edges, num[:, self.place])
+        return _run(self.steps[:-1], self.source(num, cat))
 
 
 class TargetStatistics:
@@ -106,8 +124,7 @@ class TargetStatistics:
         """The columns of rows that were not trained on (n_rows, n_statistics)."""
         columns = np.empty((len(num), len(self.statistics)), np.float32)
         for i, statistic in enumerate(self.statistics):
-            codes = np.minimum(statistic.codes(num, cat), len(statistic.values) - 1)  # the last one is empty
-            columns[:, i] = statistic.values[codes]
+            columns[:, i] = _run(statistic.steps, statistic.source(num, cat))
         return columns
 
     def state(self) -> tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]:
@@ -194,6 +211,13 @@ def _smoothed(hits: Floats, rows: Floats, share: float) -> Floats:
     p = np.clip((hits + SMOOTHING * share) / (rows + SMOOTHING), 1e-4, 1 - 1e-4)
     p0 = np.clip(share, 1e-4, 1 - 1e-4)
     return np.log(p / (1 - p)) - np.log(p0 / (1 - p0))
+
+
+def _run(steps: Chain, column: NDArray[Any]) -> NDArray[Any]:
+    cells = Cells(column, np.zeros(0, bool))
+    for step in steps:
+        column = step.run(column, cells)
+    return column
 
 
 def _cut(values: Floats) -> Floats:

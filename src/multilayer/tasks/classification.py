@@ -4,17 +4,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, nearest
+from multilayer.tasks.link_steps import BothClasses, First, LinkChain, Sigmoid, Softmax
 from multilayer.tasks.metrics import accuracy, balanced_accuracy, f1, log_loss, precision, recall, roc_auc
 from multilayer.tasks.task import Array, Floats, Label, Task, Weight, check_target
 
 SMALLEST_PROB = 1e-12  # what the choice among networks takes a probability of 0 for
-SMALLEST_LOGIT = np.float32(-87.0)  # below the largest: e^-87 is the smallest number that is not denormal
 ROWS_AT_ONCE = 1024  # through a softmax
 LARGEST_WHOLE = 2.0**53  # from here on not every whole float has an integer of its own
 
@@ -99,17 +100,10 @@ class Classification(Task):
         """Codes (n,) int64, or (n, 1) float32 of 0 and 1."""
         return code if self.kind == "multiclass" else code.astype(np.float32)[:, None]
 
-    def link(self, output: NDArray[np.float32]) -> Floats:
+    @cached_property
+    def link_steps(self) -> LinkChain:
         """Probabilities (n_rows, n_classes)."""
-        if self.kind == "binary":
-            positive = sigmoid(output[:, 0])
-            return np.stack([1 - positive, positive], axis=1)
-        z = output - output.max(
-            axis=1, keepdims=True
-        )  # in single precision: of 1,000 classes this is the work
-        probs = np.exp(np.maximum(z, SMALLEST_LOGIT, out=z), out=z).astype(np.float64)
-        probs /= probs.sum(axis=1, keepdims=True)
-        return probs
+        return (First(), Sigmoid(), BothClasses()) if self.kind == "binary" else (Softmax(),)
 
     def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
         """Probability of each row's label (n_rows,)."""
@@ -316,12 +310,6 @@ def best_threshold(
     values = np.where(edges < 1, values, -np.inf)  # a probability of 1 is above every threshold
     best = np.flatnonzero(values >= values.max() - 1e-12)
     return float(edges[best[np.abs(edges[best] - 0.5).argmin()]])
-
-
-def sigmoid(logits: NDArray[np.float32]) -> Floats:
-    """1 / (1 + e^-z), without overflow."""
-    with np.errstate(invalid="ignore"):  # of weights that have left the finite, NaN stays NaN
-        return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
 
 
 def as_labels(y: Array) -> list[Label]:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import DataError
-from multilayer.tasks.classification import SMALLEST_PROB, Classification, sigmoid
+from multilayer.tasks.classification import SMALLEST_PROB, Classification
+from multilayer.tasks.link_steps import LinkChain, OfEach, Sigmoid
 from multilayer.tasks.metrics import average
 from multilayer.tasks.regression import Regression
 from multilayer.tasks.task import Array, Floats, Label, Task, Weight, of_target
@@ -144,12 +146,10 @@ class SeveralNumbers(_Several):
             [part.as_network_target(code[:, i]) for i, part in enumerate(self.parts)], axis=1
         )
 
-    def link(self, output: NDArray[np.float32]) -> Floats:
+    @cached_property
+    def link_steps(self) -> LinkChain:
         """Numbers (n_rows, n_targets), or quantiles (n_rows, n_targets, n_quantiles)."""
-        m = self.parts[0].n_outputs
-        return np.stack(
-            [part.link(output[:, i * m : i * m + m]) for i, part in enumerate(self.parts)], axis=1
-        )
+        return (OfEach(self.parts[0].n_outputs, tuple(part.link_steps for part in self.parts)),)
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Mean over the targets of the loss of each, in units of its spread."""
@@ -272,9 +272,10 @@ class Multilabel(_Several):
         """0 and 1 in float32."""
         return code.astype(np.float32)
 
-    def link(self, output: NDArray[np.float32]) -> Floats:
+    @property
+    def link_steps(self) -> LinkChain:
         """Probability of each label (n_rows, n_labels)."""
-        return sigmoid(output)
+        return (Sigmoid(),)
 
     def essence_of(self, prediction: Floats, code: Array) -> Floats:
         """Probability of what is the case with each label."""

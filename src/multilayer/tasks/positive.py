@@ -1,12 +1,14 @@
 """Regressions whose mean is positive: the network's output is a logarithm."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import DataError
+from multilayer.tasks.link_steps import Clip, Exp, First, LinkChain, Scale, Shift
 from multilayer.tasks.metrics import average, gamma_deviance, poisson_deviance, rmse, tweedie_deviance
 from multilayer.tasks.regression import Regression
 from multilayer.tasks.task import Array, Floats, Weight
@@ -29,10 +31,11 @@ class _LogLink(Regression):
         """0, and the mean."""
         return 0.0, average(y, weight) or 1.0
 
-    def link(self, output: NDArray[np.float32]) -> Floats:
+    @cached_property
+    def link_steps(self) -> LinkChain:
         """Positive numbers in the target's units, inside the range seen at fit."""
-        log_mean = np.clip(output[:, 0].astype(np.float64), -LARGEST_LOG, LARGEST_LOG)
-        return np.clip(np.exp(log_mean) * self.scale, self.low, self.high)
+        cut = Clip(-LARGEST_LOG, LARGEST_LOG)
+        return (First(), cut, Exp(), Scale(self.scale), Clip(self.low, self.high))
 
     def _refuse(self, y: Floats, is_wrong: NDArray[np.bool_], rule: str, advice: str) -> DataError:
         row = int(is_wrong.argmax())
@@ -191,11 +194,12 @@ class LogTarget(_LogLink):
         """The standardised logarithm, (n, 1) float32."""
         return super().as_network_target(np.log(code))
 
-    def link(self, output: NDArray[np.float32]) -> Floats:
+    @cached_property
+    def link_steps(self) -> LinkChain:
         """Positive numbers in the target's units, inside the range seen at fit."""
-        log_y = output[:, 0].astype(np.float64) * self.scale + self.center
-        low, high = np.log([max(self.low, np.finfo(float).tiny), self.high])
-        return np.clip(np.exp(np.clip(log_y, low, high)) * self.factor, self.low, self.high)
+        low, high = map(float, np.log([max(self.low, np.finfo(float).tiny), self.high]))
+        logarithm = (First(), Scale(self.scale), Shift(self.center), Clip(low, high))
+        return (*logarithm, Exp(), Scale(self.factor), Clip(self.low, self.high))
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Squared error of the logarithm, in units of its spread."""

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.errors import ConfigError, DataError
+from multilayer.tasks.link_steps import Clip, First, LinkChain, Scale, Shift, Sort
 from multilayer.tasks.metrics import (
     average,
     coverage,
@@ -114,9 +115,10 @@ class Regression(Task):
         """Standardised, (n, 1) float32."""
         return ((code - self.center) / self.scale).astype(np.float32)[:, None]
 
-    def link(self, output: NDArray[np.float32]) -> Floats:
+    @cached_property
+    def link_steps(self) -> LinkChain:
         """Numbers in the target's units, kept inside the range seen at fit."""
-        return np.clip(output[:, 0].astype(np.float64) * self.scale + self.center, self.low, self.high)
+        return (First(), Scale(self.scale), Shift(self.center), Clip(self.low, self.high))
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Squared error in units of the target's spread."""
@@ -274,10 +276,10 @@ class Quantiles(_Robust):
         """Place of the quantile that is nearest to the median: what `predict` gives."""
         return int(np.abs(np.array(self.quantiles) - 0.5).argmin())
 
-    def link(self, output: NDArray[np.float32]) -> Floats:
+    @cached_property
+    def link_steps(self) -> LinkChain:
         """Quantiles (n_rows, n_quantiles) in the target's units, ascending."""
-        values = np.sort(output.astype(np.float64), axis=1) * self.scale + self.center
-        return np.clip(values, self.low, self.high)
+        return (Sort(), Scale(self.scale), Shift(self.center), Clip(self.low, self.high))
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Pinball loss in units of the target's spread, mean over quantiles."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError
+from multilayer.tasks.link_steps import LinkChain, run_link
 from multilayer.training.losses import LossLike
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -90,9 +91,14 @@ class Task(ABC):
     def as_network_target(self, code: Array) -> Array:
         """Codes in the shape and type that the loss wants: (n,) int64, or (n, columns) float32."""
 
+    @property
     @abstractmethod
+    def link_steps(self) -> LinkChain:
+        """What `link` does, step by step."""
+
     def link(self, output: NDArray[np.float32]) -> Floats:
         """Network outputs (n_rows, n_outputs) to what a model averages and predicts with."""
+        return run_link(self.link_steps, output)
 
     def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
         """What the choice among networks keeps of outputs: `essence_of` their prediction."""

@@ -13,7 +13,8 @@ from multilayer.errors import ConfigError
 from multilayer.nn.networks import NetworkConfig
 from multilayer.recipe.config import Config, Quality
 from multilayer.recipe.encoded_rows import EncodedRows
-from multilayer.table.encode import Batch, Encoder, Feature
+from multilayer.table.encode import Batch, Encoder
+from multilayer.table.steps import Feature
 from multilayer.tasks.task import Task
 from multilayer.training.losses import LossLike
 from multilayer.training.optim import LeanAdamW

@@ -12,7 +12,7 @@ from multilayer.nn.networks import NetworkConfig
 from multilayer.recipe.config import Config
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.networks.network import PublishedRecipe, places_without
-from multilayer.table.encode import Feature
+from multilayer.table.steps import Feature
 from multilayer.tasks.task import Task
 from multilayer.training.optim import LeanAdamW, flat_cos
 from multilayer.training.pack import Callback, Progress

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from multilayer.recipe.networks.network import PublishedRecipe, places_without
-from multilayer.table.encode import Feature
+from multilayer.table.steps import Feature
 from multilayer.tasks.task import Task
 
 

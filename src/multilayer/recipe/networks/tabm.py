@@ -6,7 +6,7 @@ from typing import Any
 from multilayer.nn.networks import NetworkConfig
 from multilayer.nn.tabm import Link, MemberLoss
 from multilayer.recipe.networks.network import PublishedRecipe, places_without
-from multilayer.table.encode import Feature
+from multilayer.table.steps import Feature
 from multilayer.tasks.task import Task
 from multilayer.training.losses import LOSSES, LossLike
 from multilayer.training.optim import LeanAdamW
