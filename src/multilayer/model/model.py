@@ -523,7 +523,8 @@ class Model:
 
 
 def _history(values: dict[str, Any]) -> History:
-    return History(**{name: _nan_if_none(value) for name, value in values.items()})
+    stop = values.get("stop")  # None, where there is none
+    return History.from_dict({name: _nan_if_none(value) for name, value in values.items()} | {"stop": stop})
 
 
 def _check_finite(prediction: NDArray[np.float64], x: NDArray[np.float32]) -> None:

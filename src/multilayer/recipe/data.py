@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError, nearest, warn
+from multilayer.errors import ConfigError, DataError, counted, nearest, warn
 from multilayer.model.model import check_exposure, check_weights, per_unit
 from multilayer.recipe.declared import Declared
 from multilayer.recipe.wanted import Wanted
@@ -203,7 +203,7 @@ class Data:
         if not missing.any():
             return self
         n = int(missing.sum())
-        remark = f"{n:,} row{'s' * (n > 1)} without a target left out"
+        remark = f"{counted(n, 'row')} without a target left out"
         return replace(self.take(np.flatnonzero(~missing)), remarks=(*self.remarks, remark))
 
     def as_learnt(self, schema: Schema) -> "Data":
