@@ -71,6 +71,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
+def counted(n: int, thing: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "step"), counted(2_000, "epoch")
+    ('1 step', '2,000 epochs')
+    """
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
 def extra(module: str, *, needed_by: str, install: str) -> ModuleType:
     """An optional package's module, or an error that says who needs it and how to install it.
 

@@ -551,7 +551,7 @@ def test_model_file_of_a_newer_format(model: Path, monkeypatch: pytest.MonkeyPat
     from multilayer.model.model import Model
 
     with monkeypatch.context() as patch:
-        patch.setattr("multilayer.model.model.FORMAT", 99)
+        patch.setattr("multilayer.model.format.FORMAT", 99)
         Model.load(model).save(model)
 
     message = refused("inspect", model)

@@ -144,5 +144,5 @@ class TestEngines:
             x = torch.randn(20, 2)
             history = train(net, x, -x[:, :1], loss="mse", epochs=2, optimizer=make(net), engine="auto")
 
-            assert "the kernels keep signs of weights with Adam and AdamW, not with" in history.engine
+            assert "the kernels keep signs of weights with Adam and AdamW, not with" in history.engine_reason
             assert_signs_kept(net)

@@ -14,7 +14,7 @@ from multilayer.recipe.config import Config
 from multilayer.recipe.trained import most_snapshots
 from multilayer.tasks.make import make_task
 from multilayer.tasks.regression import Regression
-from multilayer.training.history import History
+from multilayer.training.history import History, Stop
 from multilayer.training.snapshots import Snapshot
 
 TASK = Regression.from_target(np.array([-1.0, 1.0]))
@@ -97,7 +97,7 @@ class TestBestStretch:
         assert are_complete([of, of], [three, three])
         assert not are_complete([of, of[:2]], [three, three])
         assert not are_complete([of, []], [three, History()])
-        assert not are_complete([of], [History(val_loss=[1.0] * 3, stopped="diverged: the weights ...")])
+        assert not are_complete([of], [History(val_loss=[1.0] * 3, stop=Stop.DIVERGED)])
 
 
 def greedy_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

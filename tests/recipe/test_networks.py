@@ -75,7 +75,8 @@ def test_learns_says_its_name_and_is_saved(fitted: tuple[str, str, Model], tmp_p
 
 def test_engine_is_told() -> None:
     model = fit(table("regression"), target="y", network="tabm", epochs=1, hidden=4)
-    assert model.history.engine == "autograd: the kernels do not know the layer TabM (TabM)."
+    assert model.history.engine == "autograd"
+    assert model.history.engine_reason == "the kernels do not know the layer TabM (TabM)."
     plain = fit(table("regression"), target="y", network="resnet", hidden=(8, 8), epochs=500, patience=500)
     assert plain.history.engine == "kernels"
 

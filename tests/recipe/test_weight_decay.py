@@ -10,6 +10,7 @@ from torch import nn
 
 from multilayer import Model, fit
 from multilayer.recipe.config import Config
+from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.weight_decay import LEAST, MOST, NoiseDecay, constant_loss, decay_for, follows_noise
 from multilayer.tasks.make import make_task
 from multilayer.tasks.regression import Regression
@@ -45,11 +46,13 @@ def test_a_constant_loses_the_entropy_of_the_classes(labels: list[str], weight: 
     weights = None if weight is None else np.array(weight, np.float32)
     code = task.encode(np.array(labels, dtype=object))
     share = np.bincount(code, weights) / np.bincount(code, weights).sum()
-    assert constant_loss(task, (X, code, weights)) == pytest.approx(-(share * np.log(share)).sum(), rel=1e-6)
+    assert constant_loss(task, EncodedRows(X, code, weights)) == pytest.approx(
+        -(share * np.log(share)).sum(), rel=1e-6
+    )
 
 
 def test_rows_of_one_class_take_the_most_decay() -> None:
-    loss = constant_loss(task_of(["a", "b"]), (X, np.zeros(6, np.int64), None))
+    loss = constant_loss(task_of(["a", "b"]), EncodedRows(X, np.zeros(6, np.int64)))
     follow = NoiseDecay([torch.optim.AdamW(nn.Linear(2, 1).parameters())], loss)
     assert decay_for(0.01 / follow.constant_loss) == MOST
 

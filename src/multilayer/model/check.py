@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
@@ -31,7 +32,7 @@ from multilayer.tasks.classification import THRESHOLD_METRICS
 from multilayer.tasks.make import OBJECTIVES
 from multilayer.tasks.positive import _LogLink
 from multilayer.tasks.regression import Quantiles
-from multilayer.training.history import History
+from multilayer.training.history import History, upgraded
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -96,6 +97,8 @@ def fits(value: Any, hint: Any, *, gaps: bool = False) -> bool:
         return any(fits(value, arg, gaps=gaps) for arg in args)
     if origin is Literal:
         return type(value) is str and value in args
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return type(value) is str and value in set(hint)
     if origin in (tuple, list):
         if args[0] in _SCALARS and isinstance(value, list):  # levels and losses may be many
             found = set(map(type, value)) - ({NoneType} if gaps and args[0] is float else set())
@@ -173,7 +176,7 @@ def check_meta(meta: dict[str, Any]) -> None:
     )
     for values in meta["histories"]:
         with _of("history"):
-            check_fields(History, values, gaps=True)
+            check_fields(History, upgraded(values) if isinstance(values, dict) else values, gaps=True)
     with _of("summary"):
         _check_summary(meta["summary"])
 

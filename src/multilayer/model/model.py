@@ -1,34 +1,21 @@
 """`Model`: a trained network with all that it takes to predict from a raw table, in one safe file."""
 
-import json
-import math
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save as to_safetensors
 from torch import nn
 
 from multilayer.errors import ConfigError, DataError, ModelFileError, SchemaError, nearest, warn
-from multilayer.model.check import (
-    check_encoder_arrays,
-    check_meta,
-    check_sizes,
-    check_state,
-    check_statistics,
-    may_overflow,
-    need,
-)
-from multilayer.model.file import FORMAT, read_bytes, unpack
-from multilayer.model.file import digest as _digest
+from multilayer.model.check import may_overflow, need
+from multilayer.model.file import read_bytes, unpack
+from multilayer.model.format import file_of, nan_if_none, parts_of
 from multilayer.model.predictor import Predictor
-from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.table.coders import CLIP
@@ -36,21 +23,20 @@ from multilayer.table.column import NUMERIC
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.list_columns import as_at_fit
 from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
+from multilayer.table.row_weights import check_exposure, check_weights
 from multilayer.table.schema import Schema, check, extra_columns, strange_columns
 from multilayer.table.sketch import Sketch
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, listed, read_source
-from multilayer.tasks.make import task_from_json
-from multilayer.tasks.multi_target import side_by_side
+from multilayer.tasks.multi_target import per_unit, side_by_side
 from multilayer.tasks.task import Label, Task
 from multilayer.training.history import History
-from multilayer.training.random_state import RandomState
 
 FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself, up to which nothing is said
 _EXTRA = ("warn", "ignore", "error")
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Model:
     """A fitted model: from a raw table to predictions.
 
@@ -108,7 +94,7 @@ class Model:
     @property
     def score(self) -> dict[str, float]:
         """Metrics on the validation rows; NaN where one is not defined, such as roc_auc of a single class."""
-        return {name: _nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
+        return {name: nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
 
     def predict(self, table: Any, *, query: str | None = None, extra: str = "warn") -> NDArray[Any]:
         """The most probable label, or the expected value, of each row; (n_rows,).
@@ -411,30 +397,7 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
-        tensors, encoder = self.encoder.state()
-        arrays = {f"encoder.{name}": np.ascontiguousarray(array) for name, array in tensors.items()}
-        for i, net in enumerate(self.networks):
-            for name, value in net.state_dict().items():
-                arrays[f"network.{i}.{name}"] = np.ascontiguousarray(value.cpu().numpy())
-        text = json.dumps(
-            {
-                "format": FORMAT,
-                "target": self.target,
-                "dropped": list(self.dropped),
-                "task": self.task.to_json(),
-                "encoder": encoder,
-                "network": self.config.to_json(),
-                "n_networks": len(self.networks),
-                "weights": self.weights,
-                "notation": self.notation.to_json(),
-                "exposure": self.exposure,
-                "histories": [finite(history.to_dict()) for history in self.histories],
-                "summary": finite(self.summary),
-            },
-            allow_nan=False,
-        )
-        # One entry of metadata only, as safetensors writes several in random order; the checksum is a tensor.
-        return bytes(to_safetensors(arrays | {"sha256": _digest(text, arrays)}, {"multilayer": text}))
+        return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
@@ -460,45 +423,18 @@ class Model:
     @classmethod
     def _checked(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> "Model":
         try:
-            return cls._from(meta, arrays)
+            model = cls(**parts_of(meta, arrays))
+            example = model.task.link(np.zeros((1, model.config.d_out), np.float32))
+            is_number = np.isfinite(np.broadcast_to(model._constant, example.shape)).all()
+            need(is_number, "its baseline is no number")
+            states = [net.state_dict() for net in model.networks]
+            if may_overflow([{name: value.numpy() for name, value in state.items()} for state in states]):
+                model._check_answers()
         except Exception as error:  # made to harm, a file may break anything that reads it
             raise ModelFileError(
                 f"{name} has an intact checksum, but its parts do not make a model ({error}). "
                 "Save the model again."
             ) from error
-
-    @classmethod
-    def _from(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Model":
-        check_meta(meta)
-        of_encoder, of_networks = _below("encoder.", arrays), []
-        check_encoder_arrays(meta["encoder"], of_encoder)
-        encoder = Encoder.from_state(of_encoder, meta["encoder"])
-        check_statistics(encoder)
-        config = NetworkConfig.from_json(meta["network"])
-        need(config.n_num == len(encoder.num_features), "networks take other numbers than rows have")
-        for i in range(meta["n_networks"]):
-            of_networks.append(_below(f"network.{i}.", arrays))
-            need(of_networks[-1], f"network {i} is absent")
-        check_sizes(config, of_networks)
-        n_arrays = len(of_encoder) + sum(map(len, of_networks))
-        need(n_arrays == len(arrays), "it holds arrays that are not a model's")
-        model = cls(
-            target=meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
-            task=task_from_json(meta["task"]),
-            encoder=encoder,
-            config=config,
-            networks=[_network(config, state) for state in of_networks],
-            histories=[_history(values) for values in meta["histories"]],
-            summary=meta["summary"],
-            dropped=tuple(meta["dropped"]),
-            weights=None if meta.get("weights") is None else tuple(meta["weights"]),
-            notation=Notation.from_json(meta.get("notation", {})),
-            exposure=meta.get("exposure"),
-        )
-        example = model.task.link(np.zeros((1, config.d_out), np.float32))
-        need(np.isfinite(np.broadcast_to(model._constant, example.shape)).all(), "its baseline is no number")
-        if may_overflow(of_networks):
-            model._check_answers()
         return model
 
     def _check_answers(self) -> None:
@@ -520,10 +456,6 @@ class Model:
             f"Model({self.task.kind} of {listed(self.targets)}, {len(self.schema.names)} columns, "
             f"{n:,} parameters; validation: {scores})"
         )
-
-
-def _history(values: dict[str, Any]) -> History:
-    return History(**{name: _nan_if_none(value) for name, value in values.items()})
 
 
 def _check_finite(prediction: NDArray[np.float64], x: NDArray[np.float32]) -> None:
@@ -549,81 +481,3 @@ def marks(encoder: Encoder, x: NDArray[np.float32], code: NDArray[np.generic]) -
     of_target = {i for i, feature in enumerate(encoder.num_features) if feature.channel == "target"}
     columns = [x[:, i] for i in range(x.shape[1]) if i not in of_target]
     return [*columns, *code.astype(np.float32).reshape(len(code), -1).T]
-
-
-def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
-    """Weights of rows, checked.
-
-    Raises:
-        DataError: not one finite number for each row, a negative one, or all zero.
-    """
-    w = _as_array(weight)
-    right = w.shape == (n_rows,) and w.dtype.kind in "fiub"
-    if not right or not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise DataError(
-            f"sample_weight must be {n_rows} finite numbers, none negative and not all zero; "
-            f"got shape {w.shape}, type {w.dtype}{f', from {w.min()} to {w.max()}' if right else ''}."
-        )
-    return w.astype(np.float64)
-
-
-def _as_array(values: Any) -> NDArray[Any]:
-    """As an array; of objects where the values have no one shape."""
-    try:
-        return np.asarray(values)
-    except ValueError:
-        return np.array([None], dtype=object)
-
-
-def check_exposure(exposure: Any, n_rows: int) -> NDArray[np.float64]:
-    """Exposure of rows, checked.
-
-    Raises:
-        DataError: not one finite number above 0 for each row.
-    """
-    e = _as_array(exposure)
-    if e.shape != (n_rows,) or e.dtype.kind not in "fiub" or not np.isfinite(e).all() or (e <= 0).any():
-        low = f", from {e.min()}" if e.dtype.kind in "fiub" and e.size else ""
-        raise DataError(
-            f"exposure must be {n_rows} finite numbers above 0; got shape {e.shape}, type {e.dtype}{low}. "
-            "Leave out rows without exposure."
-        )
-    return e.astype(np.float64)
-
-
-def per_unit(y: NDArray[Any], exposure: NDArray[np.float64]) -> NDArray[Any]:
-    """Targets over their exposure; labels stay as they are, for the task to refuse."""
-    if y.dtype.names is not None:
-        return side_by_side({name: per_unit(y[name], exposure) for name in y.dtype.names})
-    return y / exposure if y.dtype.kind in "fiu" else y
-
-
-def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:
-    with RandomState(0, of_all=False).in_place():
-        net = config.build()
-    check_state(net.state_dict(), arrays, config)
-    net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
-    keep_signs(net)  # a monotone network is one whatever the file holds
-    return net.eval()
-
-
-def _below(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def finite(value: Any) -> Any:
-    """The same plain values with None for NaN and infinities, which JSON does not have."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _nan_if_none(value: Any) -> Any:
-    """Undo `finite`, as far as it can be: numbers that were not finite are NaN again."""
-    if isinstance(value, dict):
-        return {k: _nan_if_none(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_nan_if_none(v) for v in value]
-    return math.nan if value is None else value

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.tasks.task import Task
-from multilayer.training.history import History
+from multilayer.training.history import History, Stop
 from multilayer.training.snapshots import Snapshot
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Judged:
 def are_complete(snapshots: Sequence[Sequence[Snapshot]], histories: Sequence[History]) -> bool:
     """Whether each network came to an end, and its epochs are all there."""
     return all(
-        len(of) == len(history.val_loss) > 0 and not history.stopped.startswith("diverged")
+        len(of) == len(history.val_loss) > 0 and history.stop is not Stop.DIVERGED
         for of, history in zip(snapshots, histories, strict=True)
     )
 

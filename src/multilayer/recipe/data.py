@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError, nearest, warn
-from multilayer.model.model import check_exposure, check_weights, per_unit
+from multilayer.errors import ConfigError, DataError, counted, nearest, warn
 from multilayer.recipe.declared import Declared
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.convert import has_lost_digits
@@ -18,6 +17,7 @@ from multilayer.table.list_columns import as_at_fit
 from multilayer.table.merge_rows import ByContent, by_content
 from multilayer.table.moments import moments
 from multilayer.table.odd_cells import as_learnt, as_numbers_of_target, without_odd_cells, without_signs
+from multilayer.table.row_weights import check_exposure, check_weights
 from multilayer.table.schema import Schema, is_missing
 from multilayer.table.sources.dtype_hints import Odd
 from multilayer.table.sources.names import column_name, listed
@@ -26,7 +26,7 @@ from multilayer.table.sources.read import Table, read_source, read_table
 from multilayer.table.split import check_complete, folds, group_folds, split
 from multilayer.table.writing import Writing
 from multilayer.tasks.make import guess_kind
-from multilayer.tasks.multi_target import side_by_side
+from multilayer.tasks.multi_target import per_unit, side_by_side
 from multilayer.tasks.task import Task
 
 N_FOLDS = 8  # each network validates on one of them
@@ -203,7 +203,7 @@ class Data:
         if not missing.any():
             return self
         n = int(missing.sum())
-        remark = f"{n:,} row{'s' * (n > 1)} without a target left out"
+        remark = f"{counted(n, 'row')} without a target left out"
         return replace(self.take(np.flatnonzero(~missing)), remarks=(*self.remarks, remark))
 
     def as_learnt(self, schema: Schema) -> "Data":

@@ -1,8 +1,9 @@
 """All that is decided before networks train."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,23 +92,28 @@ class Plan:
     is_sure: bool = False
 
 
-class Rows(Protocol):
+class Rows(ABC):
     """The rows of a table, in memory (`InMemory`) or streamed from a disk (`Streamed`)."""
 
     @property
+    @abstractmethod
     def features(self) -> Table:
         """The columns to learn from, of all rows or of a sample."""
 
     @property
+    @abstractmethod
     def n_rows(self) -> int:
         """Rows, of a stream those to train on."""
 
+    @abstractmethod
     def task_and_schema(self) -> tuple[Task, Schema]:
         """What the target and the columns are."""
 
+    @abstractmethod
     def adapted(self, config: Config) -> Config:
         """The settings of a recipe for as many epochs as these rows want."""
 
+    @abstractmethod
     def plan(self, task: Task, schema: Schema, config: Config, monotone: Mapping[str, int]) -> Plan:
         """Divide and encode the rows."""
 

@@ -13,7 +13,7 @@ from multilayer.recipe.config import Config
 from multilayer.recipe.data import TARGET_FOLDS, Data, Parts, split_rows, target_folds
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.networks import NETWORKS, network_config
-from multilayer.recipe.plan import Facts, Plan, class_factors
+from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.schema import Schema
@@ -23,7 +23,7 @@ from multilayer.tasks.make import guess_kind, make_task
 from multilayer.tasks.task import Task
 
 
-class InMemory:
+class InMemory(Rows):
     """A table that is in memory; equal rows are merged.
 
     Args:

@@ -13,7 +13,7 @@ from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
 from multilayer.recipe.config import Config
 from multilayer.recipe.data import TARGET_FOLDS
 from multilayer.recipe.networks import NETWORKS, network_config
-from multilayer.recipe.plan import Facts, Plan, class_factors
+from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.on_disk import Aside
 from multilayer.table.schema import Schema
@@ -26,7 +26,7 @@ from multilayer.tasks.task import Task
 DEFAULT_SHARE = 0.1  # of the rows, to validate on
 
 
-class Streamed:
+class Streamed(Rows):
     """A table on a disk, whose rows come in chunks. Files of its own are there until `stack` is closed."""
 
     def __init__(self, stream: Stream, wanted: Wanted, stack: ExitStack) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from multilayer.errors import counted
 from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.plan import Facts, Plan
@@ -20,6 +21,7 @@ from multilayer.recipe.weight_decay import first_decay, follows_noise
 from multilayer.table.schema import Schema
 from multilayer.table.sources.read import listed
 from multilayer.tasks.task import Task
+from multilayer.training.history import History, Stop
 
 LATE = 0.1  # of a time budget; a fit that takes longer says by how much
 MOST_NAMED = 12  # columns in a sentence
@@ -49,7 +51,7 @@ def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, 
             *_time_sentences(wanted),
         ],
         "config": asdict(config) | {"hidden": list(config.hidden)},  # as it comes back from JSON
-        "interrupted": any(history.stopped == "interrupted" for history in trained.histories),
+        "interrupted": any(history.stop is Stop.INTERRUPTED for history in trained.histories),
         "versions": {name: _version(name) for name in ("multilayer", "torch", "numpy")}
         | {"python": platform.python_version()},
         "seed": wanted.seed,
@@ -65,7 +67,7 @@ def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
     epochs = f"epoch {last}" if first == last else f"epochs {first} to {last}"
     most = max(history.epochs for history in histories)
     name = "" if config.network == "default" else f" {config.network}"
-    interrupted = any(history.stopped == "interrupted" for history in histories)
+    interrupted = any(history.stop is Stop.INTERRUPTED for history in histories)
     reason = "training was interrupted" if interrupted else "time was short"
     left_out = "" if len(histories) == config.members else f" (of {config.members}, as {reason})"
     norm = f", {config.norm} norm" if config.norm else ""
@@ -76,9 +78,13 @@ def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
     return (
         f"networks: {len(histories)}{left_out}{name} of {' x '.join(map(str, config.hidden))}, "
         f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, weight decay {decay}; "
-        f"batches of {config.batch_size}, {most} of at most {config.epochs} epochs; "
-        f"predicts with {n} network{'s' * (n > 1)}, of {epochs}; engine {histories[0].engine}"
+        f"batches of {config.batch_size}, {most} of at most {counted(config.epochs, 'epoch')}; "
+        f"predicts with {counted(n, 'network')}, of {epochs}; engine {_engine(histories[0])}"
     )
+
+
+def _engine(history: History) -> str:
+    return f"{history.engine}: {history.engine_reason}" if history.engine_reason else history.engine
 
 
 def _monotone_sentence(directions: Mapping[str, int]) -> str:

@@ -30,6 +30,13 @@ def side_by_side(columns: Mapping[str, Array]) -> Array:
     return y
 
 
+def per_unit(y: Array, exposure: Floats) -> Array:
+    """Targets over their exposure; labels stay as they are, for the task to refuse."""
+    if y.dtype.names is not None:
+        return side_by_side({name: per_unit(y[name], exposure) for name in y.dtype.names})
+    return y / exposure if y.dtype.kind in "fiu" else y
+
+
 def _fields(y: Array, names: Sequence[str]) -> list[Array]:
     """The columns of several targets, by name."""
     absent = [name for name in names if name not in (y.dtype.names or ())]

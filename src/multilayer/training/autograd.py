@@ -39,7 +39,7 @@ class AutogradEngine:
         ConfigError: gradients that are never cleared, with an optimiser that computes them several times.
     """
 
-    name = "autograd"
+    name: Literal["autograd"] = "autograd"
 
     def __init__(
         self,

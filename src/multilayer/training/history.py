@@ -1,13 +1,29 @@
 """What a training run leaves behind, as data: losses, metrics, times, learning rates, the engine."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from multilayer.errors import extra
+from multilayer.errors import counted, extra
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+
+EngineName = Literal["kernels", "autograd", "NumPy", ""]
+
+
+class Stop(StrEnum):
+    """Why a run ended; `History.stopped` says it in words."""
+
+    FINISHED = "finished"  # all epochs are done
+    NO_BETTER = "no better"  # the validation loss has not fallen for as many epochs as patience allows
+    OUT_OF_TIME = "out of time"  # the time budget is used up
+    LEFT_OUT = "left out"  # the time budget did not suffice for this network of a pack
+    CALLBACK = "callback"  # a callback returned True
+    INTERRUPTED = "interrupted"  # Ctrl-C
+    DIVERGED = "diverged"  # a loss or a weight was no longer finite
 
 
 @dataclass
@@ -21,9 +37,12 @@ class History:
     weight_decay: of that group in the epoch
     epoch_time_s: seconds
     metrics:      name -> values on the validation rows
-    engine:       which engine ran, and why
+    engine:       what computed the steps at the end of the run: compiled "kernels", PyTorch's "autograd", or,
+                  in scikit-learn's own algorithm, also "NumPy"
+    engine_reason: why it was not the kernels, or only for some epochs, in words
     best_epoch:   epoch (from 1) whose weights were kept; the last one without validation
-    stopped:      why training ended, in words
+    stop:         why training ended; None while it has not
+    stopped:      the same in words
 
     >>> History(train_loss=[0.5, 0.4], step_loss=[0.5, 0.4], best_epoch=2)
     History: 2 epochs, 2 steps, train loss 0.5 -> 0.4, kept epoch 2
@@ -36,8 +55,10 @@ class History:
     weight_decay: list[float] = field(default_factory=list)
     epoch_time_s: list[float] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
-    engine: str = ""
+    engine: EngineName = ""
+    engine_reason: str = ""
     best_epoch: int = 0
+    stop: Stop | None = None
     stopped: str = ""
 
     @property
@@ -45,9 +66,20 @@ class History:
         """Epochs that ran, a last broken one included."""
         return len(self.train_loss)
 
+    def end(self, stop: Stop, words: str) -> None:
+        """Say why the run ended."""
+        self.stop, self.stopped = stop, words
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return dict(vars(self))
+        return dict(vars(self)) | {"stop": None if self.stop is None else str(self.stop)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "History":
+        """The inverse of `to_dict`, also of older files (`upgraded`)."""
+        values = upgraded(values)
+        stop = values.get("stop")
+        return cls(**values | {"stop": None if stop is None else Stop(stop)})
 
     def to_frame(self) -> "pd.DataFrame":
         """A pandas DataFrame, one row an epoch, indexed by epoch from 1.
@@ -85,15 +117,29 @@ class History:
         if not self.train_loss:
             return "History: no epochs"
         parts = [
-            f"{self.epochs} epochs",
-            f"{len(self.step_loss)} steps",
+            counted(self.epochs, "epoch"),
+            counted(len(self.step_loss), "step"),
             _arrow("train loss", self.train_loss),
         ]
         if self.val_loss:
             parts.append(_arrow("validation loss", self.val_loss))
         parts.append(f"kept epoch {self.best_epoch}")
-        parts += [text for text in (self.engine, self.stopped) if text]
+        why = f": {self.engine_reason}" if self.engine_reason else ""
+        parts += [text for text in (f"{self.engine}{why}", self.stopped) if text]
         return "History: " + ", ".join(parts)
+
+
+def upgraded(values: dict[str, Any]) -> dict[str, Any]:
+    """What `to_dict` gave in any version, as it is now: engine and reason were one text until 0.1.0.
+
+    >>> upgraded({"engine": "autograd: as asked"})
+    {'engine': 'autograd', 'engine_reason': 'as asked'}
+    """
+    engine = values.get("engine")
+    if not isinstance(engine, str) or "engine_reason" in values or engine in get_args(EngineName):
+        return values
+    name, _, reason = engine.partition(" " if engine.startswith("autograd from") else ": ")
+    return {**values, "engine": name, "engine_reason": reason}
 
 
 def _arrow(name: str, values: list[float]) -> str:

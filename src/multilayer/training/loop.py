@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from multilayer.errors import ConfigError, DataError
+from multilayer.errors import ConfigError, DataError, counted
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.history import History
@@ -350,7 +350,7 @@ def train_pack(
             bounds=data.bounds,
             insists=engine == "kernels",
         )
-        member.history.engine = f"{chosen.name}: {reason}" if reason else chosen.name
+        member.history.engine, member.history.engine_reason = chosen.name, reason or ""
         members.append(member)
     if any(isinstance(member.engine, AutogradEngine) for member in members) or is_drawing():
         n_threads = 1  # PyTorch's random state and threads belong to the whole process
@@ -577,7 +577,7 @@ def make_engine(
 def _why_not_worth_it(length: RunLength, n_nets: int, optimizer: torch.optim.Optimizer) -> str | None:
     n_steps = n_nets * length.n_steps
     if n_steps < (FEW_STEPS_OF_MUON if isinstance(optimizer, Muon | torch.optim.Muon) else FEW_STEPS):
-        return f"a run of {n_steps} steps ends before the kernels are loaded."
+        return f"a run of {counted(n_steps, 'step')} ends before the kernels are loaded."
     if length.time_budget_s < (LOAD_BUDGET_S if is_compiled() else COMPILE_BUDGET_S):
         return f"a budget of {length.time_budget_s:g} s is too short to load or compile the kernels first."
     return None

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from multilayer.errors import ConfigError
+from multilayer.errors import ConfigError, counted
 from multilayer.training.autograd import AutogradEngine, evaluating
-from multilayer.training.history import History
+from multilayer.training.history import History, Stop
 from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.optim import SCHEDULES, Schedule, Stepped, constant
 from multilayer.training.rows import Rows
@@ -34,7 +34,6 @@ from multilayer.training.user_arrays import as_numpy, parts_of
 logger = logging.getLogger("multilayer")
 
 Engine = AutogradEngine | KernelEngine
-LEFT_OUT = "left out: the time budget does not suffice for all networks"
 PIECE_S = 0.25  # an epoch runs in pieces of about so long, between which Ctrl-C and the time budget are heard
 
 
@@ -244,7 +243,7 @@ class Member:
     @property
     def is_running(self) -> bool:
         """Whether another epoch is to come."""
-        return not self.history.stopped
+        return self.history.stop is None
 
     def use(self, rows: Rows) -> None:
         """Train on these rows from now on."""
@@ -269,7 +268,8 @@ class Member:
         if self.insists:
             raise ConfigError(f"engine='kernels' cannot go on in epoch {epoch}: {reason} Use engine='auto'.")
         self.engine = self.engine.hand_over()
-        self.history.engine = f"autograd from epoch {epoch} on, the kernels before: {reason}"
+        self.history.engine = "autograd"
+        self.history.engine_reason = f"from epoch {epoch} on, the kernels before: {reason}"
 
     def train_epoch(self, clock: Clock, epochs_left: int) -> None:
         """One epoch and the outputs on the validation rows: the long work, in the member's own thread."""
@@ -280,7 +280,10 @@ class Member:
         losses, sizes, lr = self._steps(clock, share, order, bounds)
         self.engine.release()
         if not losses:
-            history.stopped = "interrupted" if clock.stop.is_set() else "the time budget was used up"
+            if clock.stop.is_set():
+                history.end(Stop.INTERRUPTED, "interrupted")
+            else:
+                history.end(Stop.OUT_OF_TIME, "the time budget was used up")
             return
         self.losses, self.batches = losses, (order, bounds)
         history.step_loss += losses
@@ -288,7 +291,7 @@ class Member:
         history.lr.append(lr)
         history.weight_decay.append(float(self.engine.optimizer.param_groups[0].get("weight_decay", 0.0)))
         if clock.stop.is_set():
-            history.stopped = "interrupted"
+            history.end(Stop.INTERRUPTED, "interrupted")
         elif self.held_out is not None:
             self.out = torch.as_tensor(self.engine.predict(self.held_out.x))
         history.epoch_time_s.append(time.perf_counter() - started)
@@ -356,15 +359,15 @@ class Member:
     def close_epoch(self, clock: Clock) -> None:
         """Judge the epoch that has run: keep its weights or not, go on or stop."""
         history = self.history
-        if history.stopped:
+        if history.stop is not None:
             return
         if not self._is_healthy():
-            history.stopped = self._diverged()
+            history.end(Stop.DIVERGED, self._diverged())
             return
         self._validate()
         if self.stepped is not None and self.stepped.every == "epoch":
             self._step_schedule(self.stepped)
-        history.stopped = self._reason_to_stop(clock)
+        self._stop_if_due(clock)
 
     def _step_schedule(self, stepped: Stepped) -> None:
         """A scheduler's step after an epoch."""
@@ -406,13 +409,14 @@ class Member:
             value = held_out.loss(out, held_out.y, held_out.weight)
         return float(value.detach() if isinstance(value, Tensor) else value)
 
-    def _reason_to_stop(self, clock: Clock) -> str:
+    def _stop_if_due(self, clock: Clock) -> None:
         history, length = self.history, self.length
         if length.patience is not None and history.epochs - history.best_epoch >= length.patience:
-            return f"no better validation loss in {length.patience} epochs"
-        if clock.is_over or (self.progress >= 1 - 1e-9 and history.epochs < length.epochs):
-            return "the time budget was used up"
-        return "all epochs done" if history.epochs >= length.epochs else ""
+            history.end(Stop.NO_BETTER, f"no better validation loss in {counted(length.patience, 'epoch')}")
+        elif clock.is_over or (self.progress >= 1 - 1e-9 and history.epochs < length.epochs):
+            history.end(Stop.OUT_OF_TIME, "the time budget was used up")
+        elif history.epochs >= length.epochs:
+            history.end(Stop.FINISHED, "all epochs done")
 
     def _diverged(self) -> str:
         history = self.history
@@ -438,7 +442,7 @@ class Member:
                     "; the network has got other parts since its best epoch, and stays as it is"
                 )
                 logger.warning("Training ended with %s.", history.stopped)
-        elif not history.stopped.startswith("diverged"):
+        elif history.stop is not Stop.DIVERGED:
             history.best_epoch = history.epochs
             if history.val_loss:
                 history.stopped += "; no epoch had a finite validation loss, so the last weights are kept"
@@ -516,8 +520,9 @@ def run_pack(
             _run_epochs(members, clock, callbacks, pool, next_rows, n_threads, min_epochs)
     except KeyboardInterrupt:
         for member in members:
-            member.history.stopped = member.history.stopped or "interrupted"
-    if any(member.history.stopped == "interrupted" for member in members):
+            if member.history.stop is None:
+                member.history.end(Stop.INTERRUPTED, "interrupted")
+    if any(member.history.stop is Stop.INTERRUPTED for member in members):
         logger.warning("Training was interrupted; the weights reached so far are kept.")
     return [member.finish() for member in members]
 
@@ -580,10 +585,11 @@ def _unless_late(
     def run() -> None:
         known = [one.history.epoch_time_s[0] for one in before if one.history.epoch_time_s]
         suffices = not known or clock.suffices_for(epochs, float(np.mean(known)), rounds)
-        if clock.stop.is_set() or (suffices and not any(one.history.stopped == LEFT_OUT for one in before)):
+        if clock.stop.is_set() or (suffices and not any(one.history.stop is Stop.LEFT_OUT for one in before)):
             task()
         else:
-            member.history.stopped = LEFT_OUT
+            words = "left out: the time budget does not suffice for all networks"
+            member.history.end(Stop.LEFT_OUT, words)
 
     return run
 
@@ -598,7 +604,7 @@ def _tell(
     """Call the callbacks; one that returns True ends the run."""
     if not callbacks:
         return
-    healthy = [m for m in ran if m.history.train_loss and not m.history.stopped.startswith("diverged")]
+    healthy = [m for m in ran if m.history.train_loss and m.history.stop is not Stop.DIVERGED]
     histories = [member.history for member in healthy]
     if not healthy:
         return
@@ -620,7 +626,7 @@ def _tell(
     if any(wants_stop):
         for member in members:
             if member.is_running or member in healthy:
-                member.history.stopped = "a callback asked to stop"
+                member.history.end(Stop.CALLBACK, "a callback asked to stop")
 
 
 def _is_true(answer: Any) -> bool:

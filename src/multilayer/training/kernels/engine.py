@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -128,7 +128,7 @@ class KernelEngine:
         DataError: rows, codes or targets that do not fit the network and the loss.
     """
 
-    name = "kernels"
+    name: Literal["kernels"] = "kernels"
 
     def __init__(
         self,

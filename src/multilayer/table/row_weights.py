@@ -1,0 +1,48 @@
+"""What rows weigh, and by what amounts their targets are measured."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multilayer.errors import DataError
+
+
+def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Weights of rows, checked.
+
+    Raises:
+        DataError: not one finite number for each row, a negative one, or all zero.
+    """
+    w = _as_array(weight)
+    right = w.shape == (n_rows,) and w.dtype.kind in "fiub"
+    if not right or not np.isfinite(w).all() or (w < 0).any() or not w.any():
+        raise DataError(
+            f"sample_weight must be {n_rows} finite numbers, none negative and not all zero; "
+            f"got shape {w.shape}, type {w.dtype}{f', from {w.min()} to {w.max()}' if right else ''}."
+        )
+    return w.astype(np.float64)
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    """As an array; of objects where the values have no one shape."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.array([None], dtype=object)
+
+
+def check_exposure(exposure: Any, n_rows: int) -> NDArray[np.float64]:
+    """Exposure of rows, checked.
+
+    Raises:
+        DataError: not one finite number above 0 for each row.
+    """
+    e = _as_array(exposure)
+    if e.shape != (n_rows,) or e.dtype.kind not in "fiub" or not np.isfinite(e).all() or (e <= 0).any():
+        low = f", from {e.min()}" if e.dtype.kind in "fiub" and e.size else ""
+        raise DataError(
+            f"exposure must be {n_rows} finite numbers above 0; got shape {e.shape}, type {e.dtype}{low}. "
+            "Leave out rows without exposure."
+        )
+    return e.astype(np.float64)
