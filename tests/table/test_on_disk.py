@@ -9,8 +9,9 @@ import pytest
 
 from multilayer.errors import ConfigError, DataError, OutputError
 from multilayer.table import on_disk as stream
+from multilayer.table.cells import is_missing
 from multilayer.table.on_disk import Aside, Source, describe, store
-from multilayer.table.schema import infer_schema, is_missing
+from multilayer.table.schema import infer_schema
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, read_source, read_table
 

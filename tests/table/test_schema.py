@@ -4,19 +4,13 @@ import numpy as np
 import pytest
 
 from multilayer.errors import ConfigError, DataError, SchemaError
+from multilayer.table.dates import days
 from multilayer.table.encode import Encoder
-from multilayer.table.schema import (
-    Schema,
-    as_booleans,
-    as_dates,
-    as_levels,
-    as_numbers,
-    check,
-    days,
-    frequent_levels,
-    infer_schema,
-    strange_columns,
-)
+from multilayer.table.kinds.boolean import as_booleans
+from multilayer.table.kinds.date import as_dates
+from multilayer.table.kinds.number import as_numbers
+from multilayer.table.levels import as_levels, frequent_levels
+from multilayer.table.schema import Schema, check, infer_schema, strange_columns
 from multilayer.table.sources.read import Table, read_table
 
 
@@ -257,7 +251,7 @@ def test_conversions():
     assert as_numbers(column, np.array(["1", None, " 2.5"], dtype=object)).tolist()[::2] == [1.0, 2.5]
     flags = as_booleans(column, np.array(["Y", "f", "TRUE", "0", "1.0"], dtype=object))
     assert flags.tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]
-    assert as_levels(column, np.array([1.0, np.nan, 2.5, 1e300, -0.0])).tolist() == [
+    assert as_levels(np.array([1.0, np.nan, 2.5, 1e300, -0.0])).tolist() == [
         "1",
         None,
         "2.5",
@@ -265,7 +259,7 @@ def test_conversions():
         "0",
     ]
     moments = np.array(["2024-01-02", "NaT", "2024-01-02T03:04"], dtype="datetime64[us]")
-    assert as_levels(column, moments).tolist() == ["2024-01-02", None, "2024-01-02T03:04:00"]
+    assert as_levels(moments).tolist() == ["2024-01-02", None, "2024-01-02T03:04:00"]
     assert days(moments)[0] == 19724
     assert np.isnan(days(moments)[1])
 

@@ -45,9 +45,9 @@ from multilayer.estimators.input import (
 from multilayer.estimators.settings import check_settings, recipe_settings, textbook_settings, why_textbook
 from multilayer.model.model import Model
 from multilayer.recipe.fit import fit as fit_recipe
+from multilayer.table.column import KindName
 from multilayer.table.encode import Encoder
 from multilayer.table.odd_cells import as_learnt
-from multilayer.table.schema import Kind as ColumnKind
 from multilayer.table.schema import Schema
 from multilayer.table.sources.names import column_names
 from multilayer.table.sources.read import Table, read_table
@@ -425,7 +425,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         quality: Literal["fast", "default", "best"] = "default",
         members: int | None = None,
         time_budget: float | None = None,
-        kinds: Mapping[str, ColumnKind] | None = None,
+        kinds: Mapping[str, KindName] | None = None,
         schema: Schema | str | PathLike[str] | None = None,
         missing: Any = (),
         infinite: Literal["error", "clip"] = "error",
@@ -679,7 +679,7 @@ class MLPRegressor(RegressorMixin, _Estimator):
         quality: Literal["fast", "default", "best"] = "default",
         members: int | None = None,
         time_budget: float | None = None,
-        kinds: Mapping[str, ColumnKind] | None = None,
+        kinds: Mapping[str, KindName] | None = None,
         schema: Schema | str | PathLike[str] | None = None,
         missing: Any = (),
         infinite: Literal["error", "clip"] = "error",

@@ -13,11 +13,13 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from multilayer.errors import DataError
-from multilayer.table.coders import plain_numbers
-from multilayer.table.convert import as_levels
+from multilayer.table.column import Column
 from multilayer.table.encode import Encoder
+from multilayer.table.kinds import kind_of
+from multilayer.table.kinds.category import CATEGORY
+from multilayer.table.levels import as_levels
 from multilayer.table.odd_cells import as_learnt
-from multilayer.table.schema import Column, Schema, infer_schema
+from multilayer.table.schema import Schema, infer_schema
 from multilayer.table.sources.read import Table
 
 
@@ -106,9 +108,9 @@ def as_labels(y: Any) -> Any:
 def tell_new_levels(encoder: Encoder, table: Table) -> None:
     """Warn of levels that came after the first call, by which the columns were encoded for good."""
     for column in encoder.schema.columns:
-        if column.kind != "category":
+        if not kind_of(column).finds_levels:
             continue
-        levels = as_levels(column, table[column.name])
+        levels = as_levels(table[column.name])
         new = [level for level in dict.fromkeys(levels.tolist()) if level not in {*column.levels, None}]
         if new:
             n_rows = int(np.isin(levels, np.array(new, dtype=object)).sum())
@@ -187,14 +189,14 @@ def plain_encoder(table: Table, kinds: Any) -> Encoder:
         DataError: no column is left, or none gives a number.
     """
     schema = infer_schema(table, kinds=kinds)
-    texts: dict[str, Any] = {column.name: "category" for column in schema.columns if column.kind == "text"}
+    texts = [column.name for column in schema.columns if kind_of(column).is_free_text]
     if texts:
-        schema = infer_schema(table, kinds={**(kinds or {}), **texts})
+        schema = infer_schema(table, kinds={**(kinds or {}), **dict.fromkeys(texts, CATEGORY.name)})
     table = as_learnt(table, schema.columns)[0]
     fills = {}
     for column in schema.columns:
-        if column.kind not in ("category", "ordered"):
-            values = plain_numbers(column, table[column.name])
+        if (numbers := kind_of(column).numbers) is not None:
+            values = numbers(column, table[column.name])
             fills[column.name] = float(np.median(values[~np.isnan(values)]))
     encoder = Encoder.plain(schema, fills)
     if not encoder.num_features:

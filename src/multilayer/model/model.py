@@ -18,9 +18,9 @@ from multilayer.model.format import file_of, nan_if_none, parts_of
 from multilayer.model.predictor import Predictor
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
-from multilayer.table.coders import CLIP
-from multilayer.table.column import NUMERIC
 from multilayer.table.encode import Batch, Encoder
+from multilayer.table.kinds import kind_of
+from multilayer.table.kinds.number import CLIP
 from multilayer.table.list_columns import as_at_fit
 from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
 from multilayer.table.row_weights import check_exposure, check_weights
@@ -344,7 +344,7 @@ class Model:
     @cached_property
     def _numbers(self) -> frozenset[str]:
         """Columns whose text is read as numbers."""
-        names = {column.name for column in self.schema.columns if column.kind in NUMERIC}
+        names = {column.name for column in self.schema.columns if kind_of(column).is_numeric}
         of_numbers = not any(isinstance(label, str) for label in self.task.classes)
         return frozenset({*names, *self.targets} if of_numbers else names)
 

@@ -18,6 +18,7 @@ from multilayer.model.model import Model, network_inputs
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.table.column import Infinite
 from multilayer.table.encode import Batch, Encoder
+from multilayer.table.kinds import kind_of
 from multilayer.table.on_disk import Aside, Source, StoredTable, describe, is_packed, is_path, store
 from multilayer.table.schema import Kinds, Schema
 from multilayer.table.sources.notation import Notation
@@ -313,7 +314,7 @@ class Stream:
         """
         features = self.sample.select(self.features)
         encoder = Encoder.fit(features, schema, self.weight(self.sample))
-        encoder = encoder.with_levels({c.name: c.levels for c in schema.columns if c.kind == "category"})
+        encoder = encoder.with_levels({c.name: c.levels for c in schema.columns if kind_of(c).finds_levels})
         batch = encoder.transform(features)
         if n_folds is None:
             return encoder, batch

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from multilayer.errors import ConfigError, DataError, counted, nearest, warn
 from multilayer.recipe.declared import Declared
 from multilayer.recipe.wanted import Wanted
-from multilayer.table.convert import has_lost_digits
+from multilayer.table.cells import is_missing
 from multilayer.table.infer import is_written_index
+from multilayer.table.levels import has_lost_digits
 from multilayer.table.list_columns import as_at_fit
 from multilayer.table.merge_rows import ByContent, by_content
 from multilayer.table.moments import moments
 from multilayer.table.odd_cells import as_learnt, as_numbers_of_target, without_odd_cells, without_signs
 from multilayer.table.row_weights import check_exposure, check_weights
-from multilayer.table.schema import Schema, is_missing
+from multilayer.table.schema import Schema
 from multilayer.table.sources.dtype_hints import Odd
 from multilayer.table.sources.names import column_name, listed
 from multilayer.table.sources.notation import Notation

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import get_args
 
 from multilayer.errors import ConfigError, nearest
-from multilayer.table.column import NUMERIC, Column, Infinite
-from multilayer.table.schema import Kinds, Schema, declare, declared_schema, infer_schema
+from multilayer.table.column import Column, Infinite
+from multilayer.table.infer import declare
+from multilayer.table.kinds import KINDS
+from multilayer.table.kinds.kind import Kind
+from multilayer.table.kinds.ordered import ORDERED
+from multilayer.table.schema import Kinds, Schema, declared_schema, infer_schema
 from multilayer.table.sources.names import column_name
 from multilayer.table.sources.read import Table
-
-LEVELLED = ("boolean", "category", "ordered")  # kinds whose values new rows will have, too
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,19 @@ class Declared:
     @property
     def not_numbers(self) -> set[str]:
         """Columns of which it is known that they are not numbers."""
-        columns = () if self.schema is None else self.schema.columns
-        kinds = {**self.kinds, **{column.name: column.kind for column in columns}}
-        return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind not in NUMERIC}
+        return {name for name, kind in self._known.items() if kind is None or not kind.is_numeric}
 
     @property
     def levels(self) -> set[str]:
         """Columns that were declared to hold levels, or true and false."""
+        return {name for name, kind in self._known.items() if kind is not None and kind.is_closed}
+
+    @property
+    def _known(self) -> dict[str, Kind | None]:
+        """Kinds of columns, that of levels too; None for a word that is no kind, which others refuse."""
         columns = () if self.schema is None else self.schema.columns
-        kinds = {**self.kinds, **{column.name: column.kind for column in columns}}
-        return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind in LEVELLED}
+        said = {**self.kinds, **{column.name: column.kind for column in columns}}
+        return {name: KINDS.get(kind) if isinstance(kind, str) else ORDERED for name, kind in said.items()}
 
     def schema_of(self, features: Table, beside: Sequence[str]) -> Schema:
         """The schema of the features: inferred, or as given. beside: other columns that it may name."""

@@ -17,6 +17,7 @@ from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.networks.network import Shape
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.encode import Encoder
+from multilayer.table.kinds import kind_of
 from multilayer.table.schema import Schema
 from multilayer.table.sketch import Sketch
 from multilayer.table.sources.read import Table
@@ -172,9 +173,10 @@ def monotone_directions(
                 f"monotone takes 'increasing' (1) or 'decreasing' (-1); got {direction!r} for {name!r}."
                 f"{nearest(str(direction), ('increasing', 'decreasing'))}"
             )
-        if name in schema.names and (kind := schema[name].kind) in ("category", "ordered", "text"):
+        if name in schema.names and not kind_of(schema[name]).has_numbers:
             raise ConfigError(
-                f"monotone needs values with an order: numbers, booleans, dates; {name!r} is of kind {kind}. "
+                "monotone needs values with an order: numbers, booleans, dates; "
+                f"{name!r} is of kind {schema[name].kind}. "
                 "Leave it out, or give its levels as numbers."
             )
     return {name: DIRECTIONS[str(way)] for name, way in monotone.items() if name in schema.names}

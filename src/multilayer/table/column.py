@@ -1,20 +1,16 @@
-"""`Column`: what is known of one column of a table, and how that reads."""
+"""`Column`: what is known of one column of a table."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from multilayer.errors import ConfigError, nearest
 
-Kind = Literal["number", "boolean", "category", "ordered", "date", "time", "duration", "text"]
+KindName = Literal["number", "boolean", "category", "ordered", "date", "time", "duration", "text"]
 Infinite = Literal["error", "clip"]
 
-KINDS: tuple[str, ...] = get_args(Kind)
-NUMERIC = ("number", "duration")  # kinds that may hold infinities
+KIND_NAMES: tuple[str, ...] = get_args(KindName)
 AS_WRITTEN = "as written"  # the zone of date texts that each give an offset of their own
 DAY_S = 86_400
-_UNITS = (("d", DAY_S), ("h", 3_600), ("min", 60))
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Column:
     """
 
     name: str
-    kind: Kind
+    kind: KindName
     n_missing: int = 0
     n_unique: int = 0
     low: float | None = None
@@ -50,20 +46,8 @@ class Column:
     thousands: str = ""
     decimal: str = "."
 
-    @property
-    def values_text(self) -> str:
-        """Its range or its levels, in words, as a printed schema shows it."""
-        parts = [_range_or_levels(self)]
-        if self.zone is not None and self.kind == "date":
-            parts.append(f"zone {self.zone}")
-        if self.infinite == "clip" and self.kind in NUMERIC:
-            parts.append("infinities clipped")
-        if self.reason:
-            parts.append(self.reason)
-        return "; ".join(part for part in parts if part)
 
-
-def check_kind(name: str, kind: Any) -> Kind:
+def check_kind(name: str, kind: Any) -> KindName:
     """The kind, if it is one.
 
     Raises:
@@ -72,39 +56,9 @@ def check_kind(name: str, kind: Any) -> Kind:
     >>> check_kind("zip", "category")
     'category'
     """
-    if kind not in KINDS:
+    if kind not in KIND_NAMES:
         raise ConfigError(
-            f"A kind must be one of {', '.join(KINDS)}, or a list of levels in their order; got {kind!r} for "
-            f"column {name!r}.{nearest(str(kind), KINDS)}"
+            f"A kind must be one of {', '.join(KIND_NAMES)}, or a list of levels in their order; got "
+            f"{kind!r} for column {name!r}.{nearest(str(kind), KIND_NAMES)}"
         )
     return kind
-
-
-def _range_or_levels(column: Column) -> str:
-    if column.kind in ("category", "ordered"):
-        mark = " < " if column.kind == "ordered" else ", "
-        shown = mark.join(level if len(level) <= 20 else level[:19] + "…" for level in column.levels[:4])
-        return shown + (f"{mark}… ({len(column.levels)} levels)" if len(column.levels) > 4 else "")
-    if column.kind == "boolean" or column.low is None or column.high is None:
-        return ""
-    if column.kind == "text":
-        return f"{column.low:.0f} to {column.high:.0f} words"
-    shown_as = {"date": _day_text, "time": _clock_text, "duration": _duration_text}
-    as_text = shown_as.get(column.kind, "{:.6g}".format)
-    return " to ".join(map(as_text, (column.low, column.high)))
-
-
-def _day_text(days: float) -> str:
-    moment = np.datetime64(round(days * DAY_S * 1_000_000), "us")
-    return str(moment.astype("datetime64[D]" if days == int(days) else "datetime64[m]")).replace("T", " ")
-
-
-def _clock_text(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    clock = f"{int(minutes) // 60:02}:{int(minutes) % 60:02}"
-    return f"{clock}:{rest:02.0f}" if rest else clock
-
-
-def _duration_text(seconds: float) -> str:
-    unit, size = next(((unit, size) for unit, size in _UNITS if abs(seconds) >= size), ("s", 1))
-    return f"{seconds / size:.4g} {unit}"

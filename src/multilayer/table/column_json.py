@@ -8,6 +8,7 @@ from multilayer.errors import ConfigError, nearest
 from multilayer.table.column import AS_WRITTEN, Column, Infinite, check_kind
 from multilayer.table.dates import ISO, time_zone
 from multilayer.table.infer import declare
+from multilayer.table.kinds import KINDS, kind_of
 
 _FOUND = "levels_by_frequency"  # of a category, instead of "levels": they are in no order
 _NAMES = tuple(field.name for field in fields(Column))
@@ -23,7 +24,7 @@ def column_to_json(column: Column) -> dict[str, Any]:
     """
     values = asdict(column)
     del values["levels"]
-    return values | {_FOUND if column.kind == "category" else "levels": list(column.levels)}
+    return values | {_FOUND if kind_of(column).finds_levels else "levels": list(column.levels)}
 
 
 def column_from_json(values: Mapping[str, Any]) -> Column:
@@ -51,11 +52,11 @@ def column_from_json(values: Mapping[str, Any]) -> Column:
 
 def _levels(name: str, kind: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     """The levels; of an ordered column, in an order that somebody gave."""
-    found = values.get(_FOUND, ()) if kind == "category" else ()
+    found = values.get(_FOUND, ()) if KINDS[kind].finds_levels else ()
     levels = values.get("levels", found)
     if isinstance(levels, str) or not isinstance(levels, Sequence):
         raise ConfigError(f"Levels must be a list; those of {name!r} are {levels!r}. Write them so.")
-    if kind != "ordered":
+    if not KINDS[kind].has_order:
         return tuple(map(str, levels))
     if not levels and _FOUND in values:
         raise ConfigError(

@@ -8,27 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import DataError
-from multilayer.table.coders import (
-    FEWEST_ROWS,
-    Category,
-    Coder,
-    Date,
-    Levels,
-    Nothing,
-    Plain,
-    Text,
-    cells_of,
-    coder_from_json,
-    fit_coder,
-    has_knots,
-)
 from multilayer.table.column import AS_WRITTEN
+from multilayer.table.kinds import kind_of
+from multilayer.table.kinds.category import Category
+from multilayer.table.kinds.date import Date
+from multilayer.table.kinds.kind import Coder, Learning
+from multilayer.table.kinds.number import Nothing
 from multilayer.table.schema import Schema
 from multilayer.table.sources.read import Table
 from multilayer.table.target_encoding import TargetStatistics
 from multilayer.table.text import WIDTH
 
 MOST_STATISTICS = 64  # numbers with target statistics: those with the most distinct values
+FEWEST_ROWS = 10  # a number that is the same in all but fewer rows tells too little to be learnt from
+SHARED = ("knots", "places")  # arrays of coders that a model file has one behind the other
 MOST_DIRECTIONS = 192  # that all columns of text share; each has at least 8
 
 Floats = NDArray[np.float64]
@@ -122,12 +115,14 @@ class Encoder:
         """
         if table.n_rows == 0:
             raise DataError("An encoder learns from at least one row; got none.")
-        n_texts = sum(column.kind == "text" for column in schema.columns)
+        n_texts = sum(kind_of(column).is_free_text for column in schema.columns)
         width = min(WIDTH, max(8, MOST_DIRECTIONS // max(1, n_texts)))
         columns = [(column, table[column.name]) for column in schema.columns]
-        coders = [fit_coder(column, values, weight, FEWEST_ROWS, width) for column, values in columns]
-        if all(isinstance(coder, Nothing) for coder in coders):
-            coders = [fit_coder(column, values, weight, 0, width) for column, values in columns]
+        for fewest_rows in (FEWEST_ROWS, 0):
+            learning = Learning(weight, fewest_rows, width)
+            coders = [kind_of(column).fit(column, values, learning) for column, values in columns]
+            if not all(isinstance(coder, Nothing) for coder in coders):
+                break
         return cls(schema, coders)
 
     @classmethod
@@ -144,15 +139,11 @@ class Encoder:
         >>> [feature.name for feature in encoder.num_features], encoder.transform(table).num[2]
         (['age', 'city = Rome'], array([25.,  0.], dtype=float32))
         """
-        return cls(
-            schema,
-            [
-                Levels(column)
-                if column.kind in ("category", "ordered")
-                else Plain(column, float(fills.get(column.name, 0.0)))
-                for column in schema.columns
-            ],
-        )
+        coders = []
+        for column in schema.columns:
+            kind, plan = kind_of(column), {"fill": float(fills.get(column.name, 0.0))}
+            coders.append(kind.coders["levels" if kind.has_levels else "plain"](column, plan, {}))
+        return cls(schema, coders)
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -162,7 +153,7 @@ class Encoder:
     def with_levels(self, levels: Mapping[str, tuple[str, ...]]) -> "Encoder":
         """The same encoder with these levels of categories, by column name, instead of those it saw."""
         coders = [
-            Category(coder.column, levels[coder.column.name])
+            replace(coder, levels=levels[coder.column.name])
             if isinstance(coder, Category) and coder.column.name in levels
             else coder
             for coder in self.coders
@@ -198,7 +189,7 @@ class Encoder:
         num_place = cat_place = 0
         for coder in self.coders:
             coder = _in_zone_of(table, coder)
-            cells = cells_of(coder.column, table[coder.column.name])
+            cells = kind_of(coder.column).cells(coder.column, table[coder.column.name])
             for encoded in coder.encode(cells):
                 width = 1 if encoded.ndim == 1 else encoded.shape[1]
                 num[:, num_place : num_place + width] = encoded.reshape(table.n_rows, width)
@@ -212,18 +203,17 @@ class Encoder:
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """What `from_state` needs: arrays for a tensor file, and the rest as JSON-able values."""
-        numbers = [number for number in map(has_knots, self.coders) if number is not None]
-        arrays = {
-            name: np.concatenate([np.zeros(0), *(getattr(number, name) for number in numbers)])
-            for name in ("knots", "places")
-        }
-        rest: dict[str, Any] = {
-            "schema": self.schema.to_json(),
-            "coders": [coder.to_json() for coder in self.coders],
-        }
-        for i, coder in enumerate(self.coders):
-            if isinstance(coder, Text):
-                arrays |= {f"text.{i}.{name}": array for name, array in coder.vectors.arrays().items()}
+        shared: dict[str, list[NDArray[Any]]] = {name: [np.zeros(0)] for name in SHARED}
+        own: dict[str, NDArray[Any]] = {}
+        plans = [coder.to_json() for coder in self.coders]
+        for i, (coder, plan) in enumerate(zip(self.coders, plans, strict=True)):
+            for name, array in coder.arrays().items():
+                if name in SHARED:
+                    shared[name].append(array)
+                else:
+                    own[f"{plan['coder']}.{i}.{name}"] = array
+        arrays = {name: np.concatenate(parts) for name, parts in shared.items()} | own
+        rest: dict[str, Any] = {"schema": self.schema.to_json(), "coders": plans}
         if self.target_encoding is not None:
             target_arrays, rest["target"] = self.target_encoding.state()
             arrays |= target_arrays
@@ -237,10 +227,10 @@ class Encoder:
         start = 0
         for i, (column, plan) in enumerate(zip(schema.columns, rest["coders"], strict=True)):
             stop = start + plan.get("n_knots", 0)
-            knots, places = (np.array(arrays[name][start:stop], np.float64) for name in ("knots", "places"))
-            prefix = f"text.{i}." if plan["coder"] == "text" else "\0"
-            text = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
-            coders.append(coder_from_json(column, plan, knots, places, text))
+            of_coder = {name: np.array(arrays[name][start:stop], np.float64) for name in SHARED}
+            prefix = f"{plan['coder']}.{i}."
+            of_coder |= {n.removeprefix(prefix): arrays[n] for n in arrays if n.startswith(prefix)}
+            coders.append(kind_of(column).coders[plan["coder"]](column, plan, of_coder))
             start = stop
         target = TargetStatistics.from_state(arrays, rest["target"]) if "target" in rest else None
         return cls(schema, coders, target)

@@ -1,7 +1,6 @@
 """What a column is and what was seen in it: read off its values, or measured for a declared kind."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,28 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, SchemaError
-from multilayer.table.column import AS_WRITTEN, NUMERIC, Column, Infinite, check_kind
-from multilayer.table.convert import (
-    CONVERSIONS,
-    as_levels,
-    distinct_texts,
-    has_lost_digits,
-    is_missing,
-    shortest_text,
-)
-from multilayer.table.dates import days, time_zone
+from multilayer.table.cells import is_missing
+from multilayer.table.column import AS_WRITTEN, Column, Infinite, check_kind
+from multilayer.table.dates import time_zone
+from multilayer.table.kinds import KINDS, kind_of
+from multilayer.table.kinds.ordered import levels_in_order
+from multilayer.table.levels import shortest_text
 from multilayer.table.sources.dtype_hints import Note
 from multilayer.table.sources.names import is_index_name
-from multilayer.table.sources.read import Table, listed, read_table
-from multilayer.table.sources.values import is_mark
-from multilayer.table.text import n_words
+from multilayer.table.sources.read import Table
 from multilayer.table.text_kind import kind_of_texts, with_writing
 
 IDENTIFIER = "an identifier: nearly every row has a value of its own"
 FEWEST_IDENTIFIED = 50  # rows that an identifier is known by
 IDENTIFIED = 0.95  # of them differ
 _ID_NAME = re.compile(r"(^|[\W_])[iI][dD]$|[a-z]I[dD]$")
-MAX_LEVELS = 10_000  # of a category; the rest is pooled as rare
 
 
 def describe(table: Table, name: str, declared: Column | None, infinite: Infinite | None) -> Column | str:
@@ -69,7 +61,7 @@ def describe(table: Table, name: str, declared: Column | None, infinite: Infinit
         if declared is None or column.kind == _inferred(name, values, note).kind:
             raise DataError(str(error)) from None
         raise ConfigError(f"kinds declares column {name!r} as {column.kind}. {error}") from None
-    if column.kind in NUMERIC and column.low is None:
+    if kind_of(column).is_numeric and column.low is None:
         return "no finite value"
     if column.n_unique == 1 and n_missing == 0:
         return "constant"
@@ -79,12 +71,13 @@ def describe(table: Table, name: str, declared: Column | None, infinite: Infinit
 def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     """Why a column that tells rows apart is left out; numbers that may do so stay, and are said to."""
     n_cells = len(values) - column.n_missing
-    whole = column.kind == "number" and column.n_unique == len(values) and _are_whole(values)
+    kind = kind_of(column)
+    whole = kind.may_number_rows and column.n_unique == len(values) and _are_whole(values)
     if is_written_index(column.name, values):
         return "row numbers, as pandas writes its index"
     if n_cells < FEWEST_IDENTIFIED or column.n_missing > len(values) - n_cells * IDENTIFIED:
         return column
-    if column.kind == "category" and column.n_unique >= IDENTIFIED * n_cells:
+    if kind.may_name_rows and column.n_unique >= IDENTIFIED * n_cells:
         return IDENTIFIER
     if not whole:
         return column
@@ -120,130 +113,32 @@ def declare(name: str, kind: Any) -> Column:
         return Column(name, check_kind(name, kind), reason="as declared")
     if isinstance(kind, Mapping) or not isinstance(kind, Sequence | np.ndarray):
         check_kind(name, kind)
-    return Column(name, "ordered", levels=_as_levels(name, list(kind)), reason="as declared")
-
-
-def _as_levels(name: str, values: Sequence[Any]) -> tuple[str, ...]:
-    """Levels as the text that they are in a column."""
-    read = as_levels(Column(name, "ordered"), read_table({"level": values})["level"]) if len(values) else ()
-    texts = tuple(level for level in read if level is not None)
-    if len(texts) < 2 or len(texts) < len(values) or len(set(texts)) < len(texts):
-        raise ConfigError(
-            f"An order needs at least 2 levels, each once and none missing; got {list(values)!r} for column "
-            f"{name!r}. List its levels, lowest first."
-        )
-    return texts
+    return Column(name, "ordered", levels=levels_in_order(name, list(kind)), reason="as declared")
 
 
 def _inferred(name: str, values: NDArray[Any], note: Note | None) -> Column:
     """The column with its kind and what belongs to it; nothing is measured yet."""
     if note is not None and holds(note, values):
-        if note.kind == "ordered":
-            return Column(
-                name, "ordered", levels=_levels_of(name, note), reason="an ordered categorical or enum"
-            )
-        if note.kind == "category":
-            return Column(name, "category", reason="a categorical")
-        return Column(name, note.kind, zone=note.zone)
+        return KINDS[note.kind].of_note(name, note)
     if values.dtype != object:
-        kinds = {"b": "boolean", "M": "date"}
-        return Column(name, check_kind(name, kinds.get(values.dtype.kind, "number")))
+        return Column(name, next(kind.name for kind in KINDS.values() if values.dtype.kind in kind.dtypes))
     return kind_of_texts(name, values).column
-
-
-def _levels_of(name: str, note: Note) -> tuple[str, ...]:
-    """The order that a column's type declares, without levels that stand for a missing value."""
-    return _as_levels(name, [level for level in note.levels if not is_mark(level)])
 
 
 def holds(note: Note, values: NDArray[Any]) -> bool:
     """Whether the values are what the note says: times among other objects were read as text, for one."""
-    if note.kind == "ordered":
-        return len(note.levels) > 1
-    wanted = {"time": "f", "duration": "f", "date": "M"}.get(note.kind)
-    return wanted is None or values.dtype.kind == wanted
+    return KINDS[note.kind].fits_note(note, values)
 
 
 def _completed(column: Column, values: NDArray[Any], note: Note | None) -> Column:
     """A declared column with what its values or its type say beside."""
-    if column.kind == "date":
-        if values.dtype == object:
-            column = with_writing(column, values)
-        if column.zone is None and note is not None:
-            column = replace(column, zone=note.zone)
-    elif column.kind == "number" and values.dtype == object:
-        column = with_writing(column, values)
-    elif column.kind == "ordered" and not column.levels:
-        column = replace(column, levels=_natural_order(column, values, note))
-    return column
-
-
-def _natural_order(column: Column, values: NDArray[Any], note: Note | None) -> tuple[str, ...]:
-    """The order of an ordered category that was declared without its levels."""
-    if note is not None and note.kind == "ordered":
-        return _levels_of(column.name, note)
     if values.dtype == object:
-        raise ConfigError(
-            f"Levels of text have no order of their own; column {column.name!r} was declared as ordered. "
-            f"Give them, lowest first, such as kinds={{{column.name!r}: ['low', 'middle', 'high']}}."
-        )
-    return tuple(shortest_text(value) for value in np.unique(values[~is_missing(values)]))
+        column = with_writing(column, values)
+    return kind_of(column).completed(column, values, note)
 
 
 def _measured(column: Column, values: NDArray[Any]) -> Column:
     """The column with what was seen: range, number of distinct values, levels."""
     if column.zone not in (None, AS_WRITTEN):
         time_zone(str(column.zone))  # known, or an error now
-    if column.kind in ("category", "ordered"):
-        counts = count_levels(as_levels(column, values))
-        if column.kind == "ordered":
-            return _within_order(replace(column, n_unique=len(counts)), values, counts)
-        if has_lost_digits(values):
-            lost = "the last digits of its numbers beyond 2^53 were lost, as they came as floats"
-            column = replace(column, reason="; ".join(filter(None, (column.reason, lost))))
-        return replace(column, n_unique=len(counts), levels=frequent_levels(counts, len(values)))
-    if column.kind == "text":
-        texts = distinct_texts(as_levels(column, values))
-        sizes = [n_words(text) for text in texts]
-        return replace(column, n_unique=len(texts), low=float(min(sizes)), high=float(max(sizes)))
-    # What is declared says nothing of the range yet: infinities stay as they are for now.
-    column = replace(column, low=None, high=None, levels=())
-    numbers = CONVERSIONS[column.kind](column, values)
-    if column.kind == "date":
-        numbers = days(numbers)
-    present = numbers[~np.isnan(numbers)]
-    if column.kind == "boolean":
-        return replace(column, n_unique=len(np.unique(present)))
-    finite = present[np.isfinite(present)]
-    if not len(finite):
-        return column
-    distinct = np.unique(np.clip(present, finite.min(), finite.max()))
-    return replace(column, n_unique=len(distinct), low=float(distinct[0]), high=float(distinct[-1]))
-
-
-def _within_order(column: Column, values: NDArray[Any], counts: Mapping[str, int]) -> Column:
-    strange = [level for level in counts if level not in set(column.levels)]
-    if strange:
-        row = as_levels(column, values).tolist().index(strange[0])
-        raise ConfigError(
-            f"A declared order must name every level; column {column.name!r} holds {strange[0]!r} in row "
-            f"{row + 1}, and the order is {listed(column.levels)}. Add the level, or mend the value."
-        )
-    return column
-
-
-def count_levels(levels: NDArray[np.object_]) -> Counter[str]:
-    """How often each level occurs; missing ones are not counted."""
-    counts = Counter(levels.tolist())
-    counts.pop(None, None)
-    return counts
-
-
-def frequent_levels(counts: Mapping[str, int], n_rows: int) -> tuple[str, ...]:
-    """The levels worth a code of their own: most frequent first, equally frequent ones by name.
-
-    A level must occur twice, and once in 10,000 rows; at most 10,000 are kept.
-    """
-    floor = max(2, n_rows // 10_000)
-    kept = sorted((-count, level) for level, count in counts.items() if count >= floor)
-    return tuple(level for _, level in kept[:MAX_LEVELS])
+    return kind_of(column).measure(column, values)

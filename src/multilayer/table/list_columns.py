@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from multilayer.errors import SchemaError
-from multilayer.table.schema import is_missing
+from multilayer.table.cells import is_missing
 from multilayer.table.sources.read import Table, listed
 from multilayer.table.sources.sparse import SparseColumn
 

@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import DataError
+from multilayer.table.cells import is_missing
 from multilayer.table.column import Column
-from multilayer.table.convert import CONVERSIONS, is_missing
+from multilayer.table.kinds import kind_of
 from multilayer.table.sources.dtype_hints import Note
 from multilayer.table.split import check_complete
 from multilayer.table.text_kind import kind_of_texts, unread_texts, with_writing
-
-_IN_TIME = ("number", "date", "time", "duration")
 
 
 def moments(
@@ -39,7 +38,7 @@ def moments(
         places = np.array([place[text] for text in values.tolist()], dtype=np.int64)
         return places, "in the order of its levels"
     column, odd = _read(name, values, declared)
-    if column.kind not in _IN_TIME or odd:
+    if not kind_of(column).is_in_time or odd:
         text = min(odd, key=values.tolist().index) if odd else values[0]
         raise DataError(
             f"time must be dates, times, durations or numbers in every row, to be sorted by; row "
@@ -48,14 +47,14 @@ def moments(
             f"say how they are written: schema=ml.infer_schema(table).replace({name!r}, kind='date', "
             "date_format='%b-%y')."
         )
-    moment = CONVERSIONS[column.kind](column, values)
+    moment = kind_of(column).read(column, values)
     assert not is_missing(moment).any()
     return moment, f"dates as {column.date_format}" if column.date_format else ""
 
 
 def _read(name: str, values: NDArray[np.object_], declared: Column | None) -> tuple[Column, frozenset[str]]:
     """The kind of the text, and texts that are not of it; signs such as - are none of it, too."""
-    if declared is None or declared.kind not in _IN_TIME:
+    if declared is None or not kind_of(declared).is_in_time:
         found = kind_of_texts(name, values)
         column = found.column
     else:

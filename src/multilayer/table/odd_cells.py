@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.table.column import Column
-from multilayer.table.convert import as_numbers
 from multilayer.table.infer import holds
+from multilayer.table.kinds import kind_of
+from multilayer.table.kinds.number import NUMBER, as_numbers
 from multilayer.table.sources.dtype_hints import Odd
 from multilayer.table.sources.read import Table
 from multilayer.table.sources.sparse import SparseColumn
@@ -39,7 +40,7 @@ def without_odd_cells(table: Table, declared: Mapping[str, Column]) -> Table:
     for name, values in _texts_of(table).items():
         kind, unread = _kind_and_odd(table, name, values, declared.get(name))
         marks = _marks(kind, values)
-        named = unread if kind.kind in ("category", "ordered", "text") else unread | marks
+        named = unread | marks if kind_of(kind).has_numbers else unread
         if (found := Odd.of(values.tolist(), named)) is not None:
             odd[name] = found + odd.get(name)
         columns[name] = without_texts(values, unread | marks)
@@ -70,9 +71,8 @@ def _kind_and_odd(
 
 def _marks(column: Column, values: NDArray[np.object_]) -> frozenset[str]:
     """Signs that stand for a missing value."""
-    if column.kind == "category":
-        return sign_marks(values, column.levels or None)
-    return sign_marks(values, column.levels)
+    is_open = kind_of(column).finds_levels and not column.levels
+    return sign_marks(values, None if is_open else column.levels)
 
 
 def _count(values: NDArray[np.object_], texts: Collection[str]) -> int:
@@ -109,7 +109,7 @@ def as_learnt(table: Table, columns: Collection[Column]) -> tuple[Table, list[st
         elif odd is not None:
             in_words = odd.moved(table.n_before).in_words
             said.append(f"column {column.name!r} was {column.kind} at fit, and {in_words}")
-        marks = sign_marks(values, column.levels if column.kind in ("category", "ordered") else ())
+        marks = sign_marks(values, column.levels if kind_of(column).has_levels else ())
         if unread or marks:
             cleared[column.name] = without_texts(values, unread | marks)
     if not cleared:
@@ -134,7 +134,7 @@ def as_numbers_of_target(values: NDArray[Any]) -> tuple[NDArray[np.float64], Odd
     if values.dtype != object:
         return None
     found = kind_of_texts("target", values)
-    if found.column.kind != "number":
+    if found.column.kind != NUMBER.name:
         return None
     cleared = without_texts(values, found.odd | SIGN_MARKS)
     return as_numbers(found.column, cleared), Odd.of(values.tolist(), found.odd | SIGN_MARKS), found.column

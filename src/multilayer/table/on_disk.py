@@ -14,28 +14,20 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, OutputError, nearest
 from multilayer.output import temporary_folder
-from multilayer.table.column import Infinite
+from multilayer.table.column import Column, Infinite
 from multilayer.table.infer import IDENTIFIED, IDENTIFIER
+from multilayer.table.kinds import kind_of
+from multilayer.table.levels import as_levels, frequent_levels
 from multilayer.table.odd_cells import without_texts
-from multilayer.table.schema import (
-    CONVERSIONS,
-    Column,
-    Kinds,
-    Schema,
-    as_levels,
-    days,
-    declared_schema,
-    frequent_levels,
-    infer_schema,
-)
+from multilayer.table.schema import Kinds, Schema, declared_schema, infer_schema
 from multilayer.table.sources.database import connect, sql_column, sql_text
 from multilayer.table.sources.delimited import Delimited, file_errors, literal_path, opened
 from multilayer.table.sources.dtype_hints import Note, note_of_sql
 from multilayer.table.sources.files import Files
 from multilayer.table.sources.intact import reading
-from multilayer.table.sources.names import column_names
+from multilayer.table.sources.names import column_names, listed
 from multilayer.table.sources.notation import Notation, mark_date, mark_number
-from multilayer.table.sources.read import Table, listed
+from multilayer.table.sources.read import Table
 from multilayer.table.sources.values import MISSING_MARKS, from_numpy, merged
 from multilayer.table.text_kind import SIGN_MARKS, are_few, sign_marks, unread_texts
 
@@ -280,7 +272,7 @@ class StoredTable:
             f"SELECT {c}, count(*) AS n FROM d.rows WHERE {c} IS NOT NULL GROUP BY {c} HAVING n >= {floor} "
             f"ORDER BY n DESC, {c} LIMIT {NEVER_MORE_LEVELS}"
         ).fetchnumpy()
-        levels = as_levels(column, _column(column.name, arrays[c]))
+        levels = as_levels(_column(column.name, arrays[c]))
         counts = Counter(dict(zip(levels.tolist(), arrays["n"].tolist(), strict=True)))
         return n_levels, frequent_levels(counts, self.n_rows)
 
@@ -368,8 +360,9 @@ def _column(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 def _numbers(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
     """The values as the schema's range counts them."""
-    numbers = CONVERSIONS[column.kind](column, values)
-    return days(numbers) if column.kind == "date" else numbers
+    numbers = kind_of(column).numbers
+    assert numbers is not None
+    return numbers(column, values)
 
 
 @contextmanager
@@ -606,8 +599,9 @@ def describe(
     for column in schema.columns:
         if not table.is_text(column.name):
             continue
-        if column.kind in ("category", "ordered", "text"):
-            table.clear(column.name, table.signs(column.name) if column.kind == "category" else frozenset())
+        kind = kind_of(column)
+        if not kind.has_numbers:
+            table.clear(column.name, table.signs(column.name) if kind.finds_levels else frozenset())
             continue
         read = texts[column.name] = table.read_texts(replace(column, low=None, high=None))
         if are_few(read.n_odd, read.n_cells):
@@ -668,15 +662,16 @@ def _counted(table: StoredTable, column: Column, texts: Texts | None) -> Column:
             "Replace infinities by missing values or by a limit, or fit with infinite='clip'."
         )
     column = replace(column, n_missing=facts.n_missing)
-    if column.kind == "category":
+    kind = kind_of(column)
+    if kind.has_order:
+        return _within_order(table, column)
+    if kind.has_levels:
         n_unique, levels = table.levels(column)
         return replace(column, n_unique=n_unique, levels=levels)
-    if column.kind == "ordered":
-        return _within_order(table, column)
     if column.low is None or column.high is None:
         return column
     column = replace(column, n_unique=max(column.n_unique, facts.n_unique))
-    if column.kind == "text":
+    if not kind.has_numbers:
         return column
     if texts is not None:
         return replace(column, low=texts.low, high=texts.high)
@@ -686,7 +681,7 @@ def _counted(table: StoredTable, column: Column, texts: Texts | None) -> Column:
 
 def _within_order(table: StoredTable, column: Column) -> Column:
     """An ordered category, if no row holds a level that its order lacks."""
-    found = as_levels(column, table.distinct(column.name, len(column.levels) + 1)).tolist()
+    found = as_levels(table.distinct(column.name, len(column.levels) + 1)).tolist()
     strange = [level for level in found if level not in column.levels]
     if strange:
         raise ConfigError(

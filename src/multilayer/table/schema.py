@@ -9,49 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from multilayer.errors import ConfigError, DataError, SchemaError, nearest
-from multilayer.table.column import NUMERIC, Column, Infinite, Kind
+from multilayer.table.cells import distinct_texts
+from multilayer.table.column import Column, Infinite, KindName
 from multilayer.table.column_json import column_from_json, column_to_json
-from multilayer.table.convert import (
-    CONVERSIONS,
-    as_booleans,
-    as_dates,
-    as_levels,
-    as_numbers,
-    distinct_texts,
-    has_lost_digits,
-    is_missing,
-    is_wide,
-    level_finder,
-)
-from multilayer.table.dates import Dates, days
-from multilayer.table.infer import count_levels, declare, describe, frequent_levels
-from multilayer.table.odd_cells import as_learnt, without_odd_cells
-from multilayer.table.sources.names import column_name, is_index_name
-from multilayer.table.sources.read import Table, listed, read_table
+from multilayer.table.infer import declare, describe
+from multilayer.table.kinds import KINDS, kind_of
+from multilayer.table.levels import as_levels, has_lost_digits, is_wide, level_finder
+from multilayer.table.odd_cells import without_odd_cells
+from multilayer.table.sources.names import column_name, is_index_name, listed
+from multilayer.table.sources.read import Table, read_table
 
-__all__ = [
-    "CONVERSIONS",
-    "Column",
-    "Dates",
-    "Kind",
-    "Schema",
-    "as_booleans",
-    "as_dates",
-    "as_learnt",
-    "as_levels",
-    "as_numbers",
-    "check",
-    "count_levels",
-    "days",
-    "declare",
-    "declared_schema",
-    "frequent_levels",
-    "infer_schema",
-    "is_missing",
-    "without_odd_cells",
-]
-
-Kinds = Mapping[Any, Any]  # name -> a `Kind`, or the levels of an ordered category, lowest first
+Kinds = Mapping[Any, Any]  # name -> a kind's name, or the levels of an ordered category, lowest first
 
 LEFT_OUT = "left out"
 _MOST_SHOWN = 50  # columns of a printed schema
@@ -104,7 +72,7 @@ class Schema:
         self,
         name: str,
         *,
-        kind: Kind | Sequence[Any] | None = None,
+        kind: KindName | Sequence[Any] | None = None,
         date_format: str | None = None,
         zone: str | None = None,
         infinite: Infinite | None = None,
@@ -134,7 +102,7 @@ class Schema:
         changes: dict[str, Any] = {"date_format": date_format, "zone": zone, "infinite": infinite}
         changes = {key: value for key, value in changes.items() if value is not None}
         for key in changes:
-            wanted = NUMERIC if key == "infinite" else ("date",)
+            wanted = [kind.name for kind in KINDS.values() if key in kind.settings]
             if column.kind not in wanted:
                 raise ConfigError(
                     f"{key} is for columns of kind {' or '.join(wanted)}; {name!r} is {column.kind}. "
@@ -199,7 +167,7 @@ class Schema:
     def __str__(self) -> str:
         rows = [("column", "kind", "missing", "distinct", "range or levels")]
         rows += [
-            (c.name, c.kind, str(c.n_missing), str(c.n_unique), c.values_text)
+            (c.name, c.kind, str(c.n_missing), str(c.n_unique), _values_text(c))
             for c in self.columns[:_MOST_SHOWN]
         ]
         rows += _rest([column.kind for column in self.columns[_MOST_SHOWN:]])
@@ -211,6 +179,11 @@ class Schema:
             f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}  {e}".rstrip()
             for a, b, c, d, e in rows
         )
+
+
+def _values_text(column: Column) -> str:
+    """Its range or its levels, what is set, and why it is of its kind."""
+    return "; ".join(filter(None, (kind_of(column).show(column), column.reason)))
 
 
 def _rest(kinds: Sequence[str]) -> list[tuple[str, str, str, str, str]]:
@@ -342,9 +315,9 @@ def strange_columns(table: Table, schema: Schema) -> list[str]:
     """A sentence on each category that holds hardly a level of the fit, though these were frequent there."""
     said = []
     for column in schema.columns:
-        if column.kind not in ("category", "ordered") or len(column.levels) < FREQUENT * column.n_unique:
+        if not kind_of(column).has_levels or len(column.levels) < FREQUENT * column.n_unique:
             continue
-        levels = as_levels(column, table[column.name])
+        levels = as_levels(table[column.name])
         distinct = distinct_texts(levels)
         known = level_finder(column.levels)
         new = {level: None for level in distinct if known(level) is None}
@@ -381,7 +354,8 @@ def _wrong_values(table: Table, schema: Schema) -> Iterator[str]:
     for column in schema.columns:
         if column.name not in table.columns:
             continue
-        if CONVERSIONS[column.kind] is as_levels:
+        kind = kind_of(column)
+        if not kind.has_numbers:
             if any(map(is_wide, column.levels)) and has_lost_digits(table[column.name]):
                 yield (
                     f"Column {column.name!r} held whole numbers beyond 2^53 at fit and holds floats now, "
@@ -391,6 +365,6 @@ def _wrong_values(table: Table, schema: Schema) -> Iterator[str]:
                 )
         else:
             try:
-                CONVERSIONS[column.kind](column, table[column.name])
+                kind.read(column, table[column.name])
             except SchemaError as error:
                 yield str(error)

@@ -7,8 +7,7 @@ Numbers are float64 from the first step to the last; what the last one gives bec
 """
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -16,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from multilayer.table.cells import Cells
 from multilayer.table.column import AS_WRITTEN
-from multilayer.table.convert import is_missing, level_finder
 from multilayer.table.dates import DATE_PARTS, Dates, days, in_zone
+from multilayer.table.levels import level_finder
 from multilayer.table.text import TextVectors
 
 MISSING, RARE = 0, 1  # category codes; levels follow from 2
@@ -27,51 +27,6 @@ LARGEST, SMALLEST = 1e150, 1e-150  # numbers whose differences and ratios fit in
 LARGEST_SCALED = 1e8  # whose square does not overflow
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """A column, read as its kind: what steps begin with. `of` and `of_texts` make it.
-
-    values:  float64 with NaN; datetime64[us] in UTC with NaT; or distinct texts, None if one is missing
-    missing: where there is no value
-    rows:    of texts, which of `values` each row holds, int64 (n_rows,); None: each row has its own
-    written: of dates, what gives clock and calendar as the text of each shows them; None where none does
-
-    >>> cells = Cells.of_texts(np.array(["b", "a", None, "b"], object))
-    >>> cells.values.tolist(), cells.rows.tolist(), cells.missing.tolist()
-    (['b', 'a', None], [0, 1, 2, 0], [False, False, True])
-    """
-
-    values: NDArray[Any]
-    missing: NDArray[np.bool_]
-    rows: NDArray[np.int64] | None = None
-    written: Callable[[], Dates] | None = None
-
-    @classmethod
-    def of(cls, values: NDArray[Any], written: Callable[[], Dates] | None = None) -> "Cells":
-        """Each row its own."""
-        return cls(values, is_missing(values), None, written)
-
-    @classmethod
-    def of_texts(cls, texts: NDArray[np.object_]) -> "Cells":
-        """Each text once, in the order of the rows."""
-        place, rows = codes_of_texts(texts)
-        values = np.empty(len(place), object)
-        values[:] = list(place)
-        missing = np.zeros(len(place), bool)
-        if None in place:
-            missing[place[None]] = True
-        return cls(values, missing, rows)
-
-
-def codes_of_texts(texts: NDArray[np.object_]) -> tuple[Mapping[str | None, int], NDArray[np.int64]]:
-    """The place of each distinct text in the order of the rows, and each row's (n_rows,)."""
-    place: defaultdict[str | None, int] = defaultdict()
-    place.default_factory = place.__len__  # a text that was not there yet takes the next place
-    rows = np.fromiter(map(place.__getitem__, texts.tolist()), dtype=np.int64, count=len(texts))
-    place.default_factory = None
-    return place, rows
 
 
 class Step(ABC):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.table.steps import Bin, Cells, Chain, Feature, Pick
+from multilayer.table.cells import Cells
+from multilayer.table.steps import Bin, Chain, Feature, Pick
 
 N_BINS = 64  # quantile bins of a number with many values
 MOST_VALUES = 256  # numbers with no more distinct values get a bin for each

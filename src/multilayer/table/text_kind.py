@@ -1,28 +1,18 @@
 """What a column of text is: numbers, dates, times, ..., all but for a few odd cells; or words."""
 
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.table.column import AS_WRITTEN, Column
-from multilayer.table.convert import BOOLEAN_PAIRS, text_parser
-from multilayer.table.dates import (
-    DATE_FORMATS,
-    ISO,
-    date_format,
-    date_parser,
-    has_offset,
-    parse_duration,
-    parse_time,
-)
+from multilayer.table.cells import distinct_texts
+from multilayer.table.column import Column
+from multilayer.table.kinds import KINDS, kind_of
+from multilayer.table.kinds.kind import Candidate
 from multilayer.table.text import why_text
-from multilayer.table.writing import Writing, find_writing
 
 SIGN_MARKS = frozenset(
     ("-", "?", ".", "--", "---", "..", "...", "–", "—")
@@ -30,16 +20,7 @@ SIGN_MARKS = frozenset(
 FEW = 0.05  # of the cells may be odd
 FEWEST_CELLS = 10  # of which one may be odd
 
-_NUMBER_SHAPE = re.compile(
-    r"\s*[+-]?(((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf(inity)?)\s*", re.ASCII | re.IGNORECASE
-)
-_CODE_SHAPE = re.compile(r"[+-]?0\d+", re.ASCII)
-_DATE_SHAPE = re.compile(r"\d{1,4}[-/. ]\w{1,9}[-/. ]\d{1,4}|[^\W\d]{3,9}\.?[- ]\d{1,4}|\d{4}-\d\d|\d{8}T")
 _MANY = 200  # cells that are looked at first
-_SOME = 20
-_MOST_BOOLEANS = 6  # ways of writing two values: yes, Yes, YES, no, No, NO
-
-Reads = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -78,16 +59,17 @@ def kind_of_texts(name: str, values: NDArray[np.object_]) -> TextKind:
         return TextKind(found)
     sample = _sample([text for text in values.tolist() if text is not None and text not in SIGN_MARKS])
     best, n_odd, odd = None, n_cells, frozenset[str]()
-    for column, reads in _candidates(name, sample, texts):
-        unread = frozenset(text for text in texts if not reads(text))
+    for candidate in _candidates(name, sample, texts):
+        unread = frozenset(text for text in texts if not candidate.reads(text))
         n = sum(counts[text] for text in unread)
         if n < n_odd:
-            best, n_odd, odd = column, n, unread
+            best, n_odd, odd = candidate.column, n, unread
     if best is None or 2 * n_odd >= n_cells:
         return TextKind(_words(name, texts, n_cells))
-    codes = best.kind == "number" and any(map(_CODE_SHAPE.fullmatch, odd))
+    codes = kind_of(best).are_codes(tuple(odd))
     if are_few(n_odd, n_cells) and not codes:
-        return TextKind(_with_reason(best, [text for text in texts if text not in odd]), odd)
+        read = [text for text in texts if text not in odd]
+        return TextKind(kind_of(best).in_own_writing(best, read), odd)
     return TextKind(
         _almost(_words(name, texts, n_cells), best, n_odd / n_cells, min(odd, key=texts.index), codes)
     )
@@ -95,17 +77,8 @@ def kind_of_texts(name: str, values: NDArray[np.object_]) -> TextKind:
 
 def _kind_of_all(name: str, texts: Sequence[str]) -> Column | None:
     """The kind that every text is of, if there is one."""
-    if len(texts) <= _MOST_BOOLEANS and {text.strip().lower() for text in texts} in map(set, BOOLEAN_PAIRS):
-        return Column(name, "boolean")
-    if all(map(_NUMBER_SHAPE.fullmatch, texts)):
-        return Column(name, "number")
-    if found := date_format(texts):
-        return Column(name, "date", date_format=found, zone=zone_of_texts(texts, found))
-    if all(parse_time(text) is not None for text in texts):
-        return Column(name, "time")
-    if all(parse_duration(text) is not None for text in texts):
-        return Column(name, "duration")
-    return None
+    found = (kind.of_texts(name, texts) for kind in KINDS.values())
+    return next((column for column in found if column is not None), None)
 
 
 def _words(name: str, texts: Sequence[str], n_cells: int) -> Column:
@@ -118,61 +91,11 @@ def _sample(cells: Sequence[str]) -> list[str]:
     return list(islice(cells, 0, None, max(1, len(cells) // _MANY)))
 
 
-def _candidates(name: str, sample: Sequence[str], texts: Sequence[str]) -> list[tuple[Column, Reads]]:
-    """Kinds that most cells of a sample are of."""
-    found: list[tuple[Column, Reads]] = []
-    if 2 * sum(map(_is_truth, sample)) > len(sample):
-        lower = {text.lower() for text in texts}
-        if any(lower >= set(pair) for pair in BOOLEAN_PAIRS):
-            found.append((Column(name, "boolean"), _is_truth))
-    found.append((Column(name, "number"), lambda text: _NUMBER_SHAPE.fullmatch(text) is not None))
-    for each in _date_formats(sample):
-        column = Column(name, "date", date_format=each, zone=zone_of_texts(sample, each))
-        found.append((column, _reads(date_parser(each, ISO))))
-    found.append((Column(name, "time"), _reads(parse_time)))
-    found.append((Column(name, "duration"), _reads(parse_duration)))
-    if (writing := find_writing(sample)) is not None:
-        found.append((_written(name, writing), _reads(writing.read)))
-    return [(column, reads) for column, reads in found if 2 * sum(map(reads, sample)) > len(sample)]
-
-
-def _is_truth(text: str) -> bool:
-    return any(text.lower() in pair for pair in BOOLEAN_PAIRS)
-
-
-def _reads(parse: Callable[[str], Any]) -> Reads:
-    return lambda text: parse(text) is not None
-
-
-def _date_formats(sample: Sequence[str]) -> list[str]:
-    """Formats of dates that most of a sample are in."""
-    if 2 * sum(_DATE_SHAPE.match(text) is not None for text in sample) <= len(sample):
-        return []
-    step = max(1, len(sample) // _SOME)
-    formats = [each for each in DATE_FORMATS if _share(each, sample[::step]) > 0.5]
-    return [each for each in formats if _share(each, sample) > 0.5]
-
-
-def _share(date_format: str, texts: Sequence[str]) -> float:
-    return sum(map(_reads(date_parser(date_format)), texts)) / len(texts)
-
-
-def _written(name: str, writing: Writing) -> Column:
-    return Column(name, "number", unit=writing.unit, thousands=writing.thousands, decimal=writing.decimal)
-
-
-def _with_reason(column: Column, texts: Sequence[str]) -> Column:
-    """A column of numbers that are not written as everywhere, and how they are, in words."""
-    if column.kind != "number" or all(map(_NUMBER_SHAPE.fullmatch, texts)):
-        return column
-    writing = Writing(column.unit, column.thousands, column.decimal)
-    words = [writing.in_words] if writing.in_words else ["with signs of its own for minus"]
-    n_bare = sum(writing.unit not in text for text in texts)
-    if n_bare:
-        words.append(
-            f"so are cells without a unit, such as {next(t for t in texts if writing.unit not in t)!r}"
-        )
-    return replace(column, reason=", ".join(words))
+def _candidates(name: str, sample: Sequence[str], texts: Sequence[str]) -> list[Candidate]:
+    """Kinds that most cells of a sample are of; those that are written as everywhere first."""
+    found = [each for kind in KINDS.values() for each in kind.candidates(name, sample, texts)]
+    found = [each for each in found if 2 * sum(map(each.reads, sample)) > len(sample)]
+    return sorted(found, key=lambda candidate: not candidate.is_plain)
 
 
 def _almost(words: Column, best: Column, share: float, odd: str, codes: bool) -> Column:
@@ -185,33 +108,24 @@ def _almost(words: Column, best: Column, share: float, odd: str, codes: bool) ->
     return replace(words, reason="; ".join(filter(None, (words.reason, why))))
 
 
-def zone_of_texts(texts: Sequence[str], found: str) -> str | None:
-    """`AS_WRITTEN` for dates in a format that name their distance from UTC."""
-    return AS_WRITTEN if any(has_offset(text, found, ISO) for text in texts[:_MANY]) else None
-
-
 def with_writing(column: Column, values: NDArray[np.object_]) -> Column:
     """A column that was declared as numbers or dates, with the way in which its texts write them."""
-    texts = [text for text in dict.fromkeys(values.tolist()) if text is not None and text not in SIGN_MARKS]
-    if column.kind == "date" and column.date_format is None:
-        found = date_format(texts) or kind_of_texts(column.name, values).column.date_format
-        zone = column.zone or (zone_of_texts(texts, found) if found else None)
-        return replace(column, date_format=found, zone=zone)
-    is_plain = all(map(_NUMBER_SHAPE.fullmatch, texts))
-    if column.kind != "number" or is_plain or Writing(column.unit, column.thousands, column.decimal).in_words:
-        return column
-    writing = find_writing(texts)
-    if writing is None:
-        return column
-    reason = "; ".join(filter(None, (column.reason, writing.in_words)))
-    return replace(_written(column.name, writing), infinite=column.infinite, reason=reason or None)
+    return kind_of(column).written(column, _texts(values), lambda: kind_of_texts(column.name, values).column)
 
 
 def unread_texts(column: Column, values: NDArray[np.object_]) -> frozenset[str]:
     """Texts that are not of the column's kind."""
-    texts = [text for text in dict.fromkeys(values.tolist()) if text is not None and text not in SIGN_MARKS]
-    parse = text_parser(column, texts)
-    return frozenset() if parse is None else frozenset(text for text in texts if parse(text) is None)
+    parser = kind_of(column).parser
+    if parser is None:
+        return frozenset()
+    texts = _texts(values)
+    parse = parser(column, texts)
+    return frozenset(text for text in texts if parse(text) is None)
+
+
+def _texts(values: NDArray[np.object_]) -> list[str]:
+    """Distinct texts without signs."""
+    return [text for text in distinct_texts(values) if text not in SIGN_MARKS]
 
 
 def sign_marks(values: NDArray[np.object_], levels: Collection[str] | None) -> frozenset[str]:
