@@ -416,7 +416,7 @@ def test_what_stood_before_the_header_is_said() -> None:
 def test_a_target_that_is_not_there_in_a_file_without_names_says_how_to_read_it() -> None:
     Path("t.csv").write_text("5.1,3.5,a\n4.9,3.1,b\n")
     message = refused("fit", "t.csv", "--target", "kind")
-    assert "no column 'kind'; its columns: 5.1, 3.5, a." in message and "--no-header" in message
+    assert "no column 'kind'. Its columns: '5.1', '3.5', 'a'." in message and "--no-header" in message
 
 
 def test_a_file_of_another_encoding_without_names() -> None:

@@ -26,8 +26,9 @@ from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
 from multilayer.table.row_weights import check_exposure, check_weights
 from multilayer.table.schema import Schema, check, extra_columns, strange_columns
 from multilayer.table.sketch import Sketch
+from multilayer.table.sources.names import listed
 from multilayer.table.sources.notation import Notation
-from multilayer.table.sources.read import Table, listed, read_source
+from multilayer.table.sources.read import Table, read_source
 from multilayer.tasks.multi_target import per_unit, side_by_side
 from multilayer.tasks.task import Label, Task
 from multilayer.training.history import History

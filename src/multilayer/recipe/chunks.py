@@ -21,8 +21,9 @@ from multilayer.table.encode import Batch, Encoder
 from multilayer.table.kinds import kind_of
 from multilayer.table.on_disk import Aside, Source, StoredTable, describe, is_packed, is_path, store
 from multilayer.table.schema import Kinds, Schema
+from multilayer.table.sources.names import listed
 from multilayer.table.sources.notation import Notation
-from multilayer.table.sources.read import Table, listed
+from multilayer.table.sources.read import Table
 from multilayer.table.split import folds
 from multilayer.tasks.classification import Classification, loss_weight
 from multilayer.tasks.make import guess_kind, make_task

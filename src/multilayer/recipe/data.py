@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError, counted, nearest, warn
+from multilayer.errors import ConfigError, DataError, counted, warn
 from multilayer.recipe.declared import Declared
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import is_missing
@@ -21,7 +21,7 @@ from multilayer.table.odd_cells import as_learnt, as_numbers_of_target, without_
 from multilayer.table.row_weights import check_exposure, check_weights
 from multilayer.table.schema import Schema
 from multilayer.table.sources.dtype_hints import Odd
-from multilayer.table.sources.names import column_name, listed
+from multilayer.table.sources.names import column_name, listed, require_columns
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, read_source, read_table
 from multilayer.table.split import check_complete, folds, group_folds, split
@@ -438,15 +438,8 @@ def _read_validation(data: Data, source: Any) -> Table:
 
 def require(table: Table, names: list[str]) -> None:
     """Refuse a table without one of these columns."""
-    for name in names:
-        if name not in table.names:
-            shown = ", ".join(table.names[:12]) + (", ..." if len(table.names) > 12 else "")
-            said = (remark for remark in table.remarks if "header=" in remark)
-            odd_names = [f" {remark[0].upper()}{remark[1:]}." for remark in said]
-            raise DataError(
-                f"the table has no column {name!r}; its columns: {shown}.{nearest(name, table.names)}"
-                f"{''.join(odd_names)}"
-            )
+    of_header = (remark for remark in table.remarks if "header=" in remark)
+    require_columns(names, table.names, *(f"{remark[0].upper()}{remark[1:]}." for remark in of_header))
 
 
 def _target_names(target: Hashable | Sequence[Hashable]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from multilayer.recipe.trained import Trained
 from multilayer.recipe.wanted import Wanted
 from multilayer.recipe.weight_decay import first_decay, follows_noise
 from multilayer.table.schema import Schema
-from multilayer.table.sources.read import listed
+from multilayer.table.sources.names import listed
 from multilayer.tasks.task import Task
 from multilayer.training.history import History, Stop
 

@@ -54,7 +54,7 @@ class Cells:
     @classmethod
     def of_texts(cls, texts: NDArray[np.object_]) -> "Cells":
         """Each text once, in the order of the rows."""
-        place, rows = codes_of_texts(texts)
+        place, rows = codes_of(texts)
         values = np.empty(len(place), object)
         values[:] = list(place)
         missing = np.zeros(len(place), bool)
@@ -63,10 +63,15 @@ class Cells:
         return cls(values, missing, rows)
 
 
-def codes_of_texts(texts: NDArray[np.object_]) -> tuple[Mapping[str | None, int], NDArray[np.int64]]:
-    """The place of each distinct text in the order of the rows, and each row's (n_rows,)."""
-    place: defaultdict[str | None, int] = defaultdict()
-    place.default_factory = place.__len__  # a text that was not there yet takes the next place
-    rows = np.fromiter(map(place.__getitem__, texts.tolist()), dtype=np.int64, count=len(texts))
+def codes_of(values: NDArray[np.object_]) -> tuple[Mapping[Any, int], NDArray[np.int64]]:
+    """The place of each distinct text (or other object) in the order of the rows, and each row's (n_rows,).
+
+    >>> place, rows = codes_of(np.array(["b", "a", "b"], object))
+    >>> list(place), rows.tolist()
+    (['b', 'a'], [0, 1, 0])
+    """
+    place: defaultdict[Any, int] = defaultdict()
+    place.default_factory = place.__len__  # a value that was not there yet takes the next place
+    rows = np.fromiter(map(place.__getitem__, values.tolist()), dtype=np.int64, count=len(values))
     place.default_factory = None
     return place, rows

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.table.cells import codes_of_texts, is_missing
+from multilayer.table.cells import codes_of, is_missing
 
 MAX_LEVELS = 10_000  # of a category; the rest is pooled as rare
 LARGEST_EXACT = 2.0**53  # beyond it, a float may stand for several whole numbers
@@ -107,7 +107,7 @@ def weighed_levels(
     levels: NDArray[np.object_], weight: NDArray[np.floating[Any]]
 ) -> tuple[Counter[str], int]:
     """How often each level occurs, and the number of rows, in units of the lightest row's weight."""
-    place, codes = codes_of_texts(levels)
+    place, codes = codes_of(levels)
     units = weight.astype(np.float64) / float(weight.min())
     counts = np.bincount(codes, units, len(place)).round().astype(np.int64).tolist()
     counted = {level: count for level, count in zip(place, counts, strict=True) if level is not None}

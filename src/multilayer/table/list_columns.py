@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from multilayer.errors import SchemaError
 from multilayer.table.cells import is_missing
-from multilayer.table.sources.read import Table, listed
+from multilayer.table.sources.names import listed
+from multilayer.table.sources.read import Table
 from multilayer.table.sources.sparse import SparseColumn
 
 _PLACE = re.compile(r"(.*)\[\d+\]", re.DOTALL)

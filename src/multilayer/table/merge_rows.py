@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multilayer.table.cells import codes_of
+
 MANY, MOST_TIMES = 50_000, 4  # counts become so many rows at most, or so many times the distinct ones
 TOO_FEW = 64  # distinct rows, to hold any of them out as a whole
 FEW = 1_000  # rows that fewer distinct ones may be spread to, whose weights are no counts
@@ -294,13 +296,8 @@ def _words(column: NDArray[Any]) -> _Hashes:
 
 
 def _text_words(column: NDArray[np.object_]) -> _Hashes:
-    values = column.tolist()
-    distinct = list(dict.fromkeys(values))
-    digests = np.frombuffer(b"".join(map(_digest, distinct)), np.uint64)
-    if len(distinct) == len(values):
-        return digests
-    place = dict(zip(distinct, range(len(distinct)), strict=True))
-    return digests[np.fromiter(map(place.__getitem__, values), np.int64, count=len(values))]
+    place, rows = codes_of(column)
+    return np.frombuffer(b"".join(map(_digest, place)), np.uint64)[rows]
 
 
 def _digest(text: str | None) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError, OutputError, nearest
+from multilayer.errors import ConfigError, DataError, OutputError
 from multilayer.output import temporary_folder
 from multilayer.table.column import Column, Infinite
 from multilayer.table.infer import IDENTIFIED, IDENTIFIER
@@ -25,7 +25,7 @@ from multilayer.table.sources.delimited import Delimited, file_errors, literal_p
 from multilayer.table.sources.dtype_hints import Note, note_of_sql
 from multilayer.table.sources.files import Files
 from multilayer.table.sources.intact import reading
-from multilayer.table.sources.names import column_names, listed
+from multilayer.table.sources.names import column_names, listed, require_columns
 from multilayer.table.sources.notation import Notation, mark_date, mark_number
 from multilayer.table.sources.read import Table
 from multilayer.table.sources.values import MISSING_MARKS, from_numpy, merged
@@ -393,8 +393,6 @@ def store(
         DataError: it cannot be read as a table, or not in so little memory; a column is absent.
         OutputError: the disk of temporary files has too little room.
     """
-    import duckdb
-
     found = source if isinstance(source, Source) else Source.find(source)
     if found is None:
         raise DataError(
@@ -402,6 +400,29 @@ def store(
             "Pass a path, a pattern or a folder."
         )
     _check_disk(found.disk_bytes)
+    with _database(memory_mb, threads) as (connection, folder):
+        with _errors_of_copying(found, memory_mb):
+            view = _View.of(connection, found)
+            require_columns(
+                [*need, *([aside.column] if aside else []), *([weight] if weight else [])], view.names
+            )
+            found.notation.check_names(view.names)
+            wanted = tuple(name for name in view.names if name not in leave_out)
+            _copy(view, wanted, shuffle_seed, aside, weight)
+            copied = _Copied(
+                wanted,
+                tuple(name for name in view.names if name in leave_out),
+                view.notes(wanted),
+                0 if aside is None else _n_aside(connection, aside),
+            )
+        yield StoredTable(connection, copied, folder)
+
+
+@contextmanager
+def _database(memory_mb: float | int, threads: int) -> Iterator[tuple[Any, Path]]:
+    """A connection to DuckDB with an empty database "d" in a temporary folder, and the folder."""
+    import duckdb
+
     config: dict[str, Any] = {
         "memory_limit": f"{max(FEWEST_MB, int(memory_mb))}MB",
         "threads": str(threads),
@@ -417,21 +438,28 @@ def store(
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"ATTACH {sql_text(f'{folder}/rows.duckdb')} AS d")
         try:
-            with reading(found.files.paths), file_errors(found.files.paths[0], "a table"):
-                try:
-                    copied = _copy(connection, found, leave_out, need, shuffle_seed, aside, weight)
-                except duckdb.OutOfMemoryException:
-                    raise DataError(
-                        f"Shuffling this table takes more than the {memory_mb:.0f} MB that are left for it; "
-                        f"it has {found.n_columns} columns. Give more memory, or leave out columns."
-                    ) from None
-                except RuntimeError as error:
-                    if "INTERRUPT" in str(error).upper():
-                        raise KeyboardInterrupt from None
-                    raise
-            yield StoredTable(connection, copied, folder)
+            yield connection, folder
         finally:
             connection.execute("USE memory; DETACH d")
+
+
+@contextmanager
+def _errors_of_copying(source: Source, memory_mb: float | int) -> Iterator[None]:
+    """Say in words what cannot be read, or not in so little memory; pass Ctrl-C on."""
+    import duckdb
+
+    with reading(source.files.paths), file_errors(source.files.paths[0], "a table"):
+        try:
+            yield
+        except duckdb.OutOfMemoryException:
+            raise DataError(
+                f"Shuffling this table takes more than the {memory_mb:.0f} MB that are left for it; "
+                f"it has {source.n_columns} columns. Give more memory, or leave out columns."
+            ) from None
+        except RuntimeError as error:
+            if "INTERRUPT" in str(error).upper():
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _check_disk(needed: int) -> None:
@@ -453,50 +481,60 @@ class _Copied:
     n_aside: int
 
 
+@dataclass(frozen=True)
+class _View:
+    """A source as DuckDB's view "source".
+
+    names:   of its columns
+    columns: name -> what DuckDB calls it, and its type there
+    """
+
+    connection: Any
+    source: Source
+    names: Sequence[str]
+    columns: Mapping[str, tuple[str, str]]
+
+    @classmethod
+    def of(cls, connection: Any, source: Source) -> "_View":
+        """Make the view."""
+        relation, names = source.relation(connection)
+        relation.create_view("source")
+        types = map(str, relation.types)
+        columns = {name: (own, sql) for name, own, sql in zip(names, relation.columns, types, strict=True)}
+        return cls(connection, source, names, columns)
+
+    def cell(self, name: str) -> str:
+        """SQL of a column as a Table has it."""
+        return _cell(*self.columns[name], name, self.source.notation.marks_in(name))
+
+    def notes(self, names: Collection[str]) -> dict[str, Note]:
+        """What the types of these columns say, and what Parquet files say of them."""
+        notes = {name: note for name in names if (note := note_of_sql(self.columns[name][1])) is not None}
+        if self.source.files.kind == "Parquet":
+            said = self.source.files.parquet_notes(self.connection)
+            notes |= {name: note for name, note in said.items() if name in names}
+        return notes
+
+
 def _copy(
-    connection: Any,
-    source: Source,
-    leave_out: Collection[str],
-    need: Sequence[str],
-    seed: int | None,
-    aside: Aside | None,
-    weight: str | None,
-) -> _Copied:
-    """Make d.rows, its columns c0, c1, ..., in their order."""
-    relation, names = source.relation(connection)
-    relation.create_view("source")
-    types = list(map(str, relation.types))
-    columns = {name: (own, sql) for name, own, sql in zip(names, relation.columns, types, strict=True)}
-    for name in [*need, *([aside.column] if aside else []), *([weight] if weight else [])]:
-        if name not in columns:
-            raise DataError(
-                f"the table has no column {name!r}; its columns: {listed(names)}.{nearest(name, names)}"
-            )
-    wanted = [name for name in names if name not in leave_out]
-    source.notation.check_names(names)
-    cells = {name: _cell(*columns[name], name, source.notation.marks_in(name)) for name in wanted}
-    selected = [f"{cells[name]} AS c{i}" for i, name in enumerate(wanted)]
+    view: _View, names: Sequence[str], seed: int | None, aside: Aside | None, weight: str | None
+) -> None:
+    """Make d.rows of these columns, called c0, c1, ..., in their order."""
+    selected = [f"{view.cell(name)} AS c{i}" for i, name in enumerate(names)]
     order = []
     if aside is not None:
-        cell = _cell(*columns[aside.column], aside.column, source.notation.marks_in(aside.column))
-        weighs = "TRUE" if weight is None else f"{columns[weight][0]} IS DISTINCT FROM 0"
-        selected.append(f"{_is_aside(connection, cell, aside, seed or 0, weighs)} AS aside")
+        weighs = "TRUE" if weight is None else f"{view.columns[weight][0]} IS DISTINCT FROM 0"
+        is_aside = _is_aside(view.connection, view.cell(aside.column), aside, seed or 0, weighs)
+        selected.append(f"{is_aside} AS aside")
         order.append("aside DESC")
     query = f"SELECT {', '.join(selected)} FROM source"
     if seed is not None:
         order.append(f"hash(place, {int(seed)}), place")
         query = f"SELECT *, row_number() OVER () AS place FROM ({query})"
-    kept = ", ".join([f"c{i}" for i in range(len(wanted))] + ["aside"] * (aside is not None))
-    of_weight = f" WHERE c{wanted.index(weight)} IS DISTINCT FROM 0" if weight else ""
+    kept = ", ".join([f"c{i}" for i in range(len(names))] + ["aside"] * (aside is not None))
+    with_weight = f" WHERE c{names.index(weight)} IS DISTINCT FROM 0" if weight else ""
     by = f" ORDER BY {', '.join(order)}" if order else ""
-    connection.execute(f"CREATE TABLE d.rows AS SELECT {kept} FROM ({query}){of_weight}{by}")
-    notes = {name: note for name in wanted if (note := note_of_sql(columns[name][1])) is not None}
-    if source.files.kind == "Parquet":
-        told = source.files.parquet_notes(connection)
-        notes |= {name: note for name, note in told.items() if name in wanted}
-    left_out = tuple(name for name in names if name in leave_out)
-    n_aside = 0 if aside is None else _n_aside(connection, aside)
-    return _Copied(tuple(wanted), left_out, notes, n_aside)
+    view.connection.execute(f"CREATE TABLE d.rows AS SELECT {kept} FROM ({query}){with_weight}{by}")
 
 
 def _n_aside(connection: Any, aside: Aside) -> int:

@@ -16,7 +16,7 @@ from multilayer.table.infer import declare, describe
 from multilayer.table.kinds import KINDS, kind_of
 from multilayer.table.levels import as_levels, has_lost_digits, is_wide, level_finder
 from multilayer.table.odd_cells import without_odd_cells
-from multilayer.table.sources.names import column_name, is_index_name, listed
+from multilayer.table.sources.names import column_name, is_index_name, listed, unknown_column
 from multilayer.table.sources.read import Table, read_table
 
 Kinds = Mapping[Any, Any]  # name -> a kind's name, or the levels of an ordered category, lowest first
@@ -225,10 +225,7 @@ def infer_schema(table: Any, *, kinds: Kinds | None = None, infinite: Infinite =
     kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
     for name in kinds:
         if name not in table.columns:
-            raise ConfigError(
-                f"kinds names the column {name!r}, which the table does not have."
-                f"{nearest(name, table.columns)} Its columns: {listed(table.columns)}."
-            )
+            raise unknown_column("kinds", name, table.columns)
     declared = {name: declare(name, kind) for name, kind in kinds.items()}
     table = without_odd_cells(table, declared)
     found = {name: describe(table, name, declared.get(name), infinite) for name in table.names}

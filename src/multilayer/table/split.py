@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from multilayer.errors import ConfigError, DataError
+from multilayer.table.cells import codes_of
 
 Rows = NDArray[np.int64]
 
@@ -65,14 +66,13 @@ def split(
 
 
 def _codes(name: str, values: ArrayLike, n_rows: int) -> Rows:
-    """Ranks of the distinct values, 0 the smallest: all that a split needs to know."""
+    """Ranks of the distinct values, 0 the smallest (of objects the first): all that a split must know."""
     array = np.asarray(values)
     if array.shape != (n_rows,):
         raise DataError(f"{name} must have one value for each of the {n_rows} rows; got shape {array.shape}.")
     check_complete(name, array)
     if array.dtype == object and name != "time":
-        order: dict[Any, int] = {}  # by first occurrence: groups of mixed types cannot be sorted
-        return np.array([order.setdefault(value, len(order)) for value in array.tolist()], dtype=np.int64)
+        return codes_of(array)[1]  # by first occurrence: groups of mixed types cannot be sorted
     try:
         return np.unique(array, return_inverse=True)[1].astype(np.int64)
     except TypeError:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import SchemaError
-from multilayer.table.cells import Cells, codes_of_texts
+from multilayer.table.cells import Cells, codes_of
 from multilayer.table.column import Column, KindName
 from multilayer.table.levels import as_levels, shortest_text
 from multilayer.table.sources.dtype_hints import Note
@@ -309,7 +309,7 @@ def converted(
     kind_wants: `Kind.wanted`
     missing: (1,) array of what stands for None; it also sets the dtype of the result.
     """
-    place, rows = codes_of_texts(values)
+    place, rows = codes_of(values)
     texts = [text for text in place if text is not None]
     parsed = list(map(parse, texts))
     if None in parsed:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from multilayer.errors import DataError
+from multilayer.errors import ConfigError, DataError, nearest
 
 
 def column_name(name: Any) -> str:
@@ -71,6 +71,24 @@ def listed(names: Collection[str], limit: int = 12) -> str:
     """
     shown = ", ".join(repr(name) for name in list(names)[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def require_columns(wanted: Iterable[str], names: Collection[str], *hints: str) -> None:
+    """DataError if one of the wanted columns is not among these names; hints: what may explain it."""
+    for name in wanted:
+        if name not in names:
+            raise DataError(
+                f"The table has no column {name!r}.{nearest(name, names)} Its columns: {listed(names)}."
+                f"{''.join(f' {hint}' for hint in hints)}"
+            )
+
+
+def unknown_column(setting: str, name: str, names: Collection[str]) -> ConfigError:
+    """The error of a setting for a column that is not among these names."""
+    return ConfigError(
+        f"{setting} names the column {name!r}, which the table does not have."
+        f"{nearest(name, names)} Its columns: {listed(names)}."
+    )
 
 
 def unusable(name: str, what: str) -> DataError:

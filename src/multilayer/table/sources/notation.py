@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, nearest
+from multilayer.errors import ConfigError
 from multilayer.table.sources.dtype_hints import Note
-from multilayer.table.sources.names import column_name, listed
+from multilayer.table.sources.names import column_name, listed, unknown_column
 from multilayer.table.sources.plain_text import check_encoding
 from multilayer.table.sources.sparse import SparseColumn
 from multilayer.table.sources.values import LARGEST_EXACT, Columns, Values
@@ -149,10 +149,7 @@ class Notation:
         """ConfigError if marks are declared for a column that is not among these."""
         for name in self.missing_in:
             if name not in columns:
-                raise ConfigError(
-                    f"missing names the column {name!r}, which the table does not have."
-                    f"{nearest(name, columns)} Its columns: {listed(list(columns))}."
-                )
+                raise unknown_column("missing", name, columns)
 
     def _numbers(self, values: Values, known: bool | None) -> Values:
         """Text as numbers, where all of it is; in a column known to be of numbers, each text that is one."""

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, DataError, nearest
+from multilayer.errors import ConfigError, DataError
 from multilayer.table.sources.database import is_connection, is_relation, of_connection, of_query, of_relation
 from multilayer.table.sources.dtype_hints import Note, Odd
 from multilayer.table.sources.files import Files
 from multilayer.table.sources.frames import is_sparse, of_array, of_frame, of_mapping, of_records, of_sparse
-from multilayer.table.sources.names import listed
+from multilayer.table.sources.names import require_columns
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.sparse import SparseColumn
 from multilayer.table.sources.values import Columns
-
-__all__ = ["Table", "listed", "read_source", "read_table"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +114,7 @@ class Table:
 
     def _require(self, names: Iterable[str]) -> list[str]:
         names = [names] if isinstance(names, str) else list(names)
-        for name in names:
-            if name not in self.columns:
-                raise DataError(
-                    f"The table has no column {name!r}.{nearest(name, self.columns)} "
-                    f"Its columns: {listed(self.columns)}."
-                )
+        require_columns(names, self.columns)
         return names
 
 
