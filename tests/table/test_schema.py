@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 
 from multilayer.errors import ConfigError, DataError, SchemaError
-from multilayer.table.dates import days
 from multilayer.table.encode import Encoder
-from multilayer.table.kinds.boolean import as_booleans
 from multilayer.table.kinds.date import as_dates
-from multilayer.table.kinds.number import as_numbers
-from multilayer.table.levels import as_levels, frequent_levels
 from multilayer.table.schema import Schema, check, infer_schema, strange_columns
 from multilayer.table.sources.read import Table, read_table
 
@@ -97,13 +93,6 @@ def test_columns_know_what_was_seen():
     assert (category.levels, category.n_unique, category.n_missing) == (("c", "a", "b"), 4, 1)
     date = infer(["1970-01-02", "1970-01-11 12:00"])
     assert (date.low, date.high) == (1.0, 10.5)
-
-
-def test_a_level_must_occur_twice_and_once_in_ten_thousand_rows():
-    counts = {"often": 50, "b": 2, "a": 2, "once": 1}
-    assert frequent_levels(counts, 60) == ("often", "a", "b")
-    assert frequent_levels(counts, 400_000) == ("often",)
-    assert len(frequent_levels({str(i): 5 for i in range(10_050)}, 50_250)) == 10_000
 
 
 def test_columns_without_information_are_ignored():
@@ -244,24 +233,6 @@ def test_prediction_tables_may_write_values_in_other_ways(schema):
         schema,
     )
     check(read_table({"age": [None], "city": [None], "sold": [None], "when": [None]}), schema)
-
-
-def test_conversions():
-    column = infer([1, 2])
-    assert as_numbers(column, np.array(["1", None, " 2.5"], dtype=object)).tolist()[::2] == [1.0, 2.5]
-    flags = as_booleans(column, np.array(["Y", "f", "TRUE", "0", "1.0"], dtype=object))
-    assert flags.tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]
-    assert as_levels(np.array([1.0, np.nan, 2.5, 1e300, -0.0])).tolist() == [
-        "1",
-        None,
-        "2.5",
-        "1e+300",
-        "0",
-    ]
-    moments = np.array(["2024-01-02", "NaT", "2024-01-02T03:04"], dtype="datetime64[us]")
-    assert as_levels(moments).tolist() == ["2024-01-02", None, "2024-01-02T03:04:00"]
-    assert days(moments)[0] == 19724
-    assert np.isnan(days(moments)[1])
 
 
 def test_schema_survives_json_and_prints_as_a_table(schema):
