@@ -102,7 +102,9 @@ LAYERS = {
     "training.kernels.update_rules": ["training.kernels.updates", "training.optim"],
     "training.kernels.matmul": ["training.kernels.loop", "training.kernels.vector_math"],
     "training.kernels.predict": ["training.kernels.plan", "training.autograd", "training.kernels.blas"],
+    "training.kernels.loss_rules": ["training.kernels.losses", "training.kernels.plain", "training.losses"],
     "training.kernels.engine": [
+        "training.kernels.loss_rules",
         "training.kernels.predict",
         "training.kernels.update_rules",
         "training.kernels.losses",
