@@ -150,7 +150,7 @@ class KernelEngine:
         self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
         self.seed, self.random = seed, RandomState(seed)
         self.loss = loss if isinstance(loss, Loss) else Loss(loss, y is not None, False)
-        self.sizes = np.zeros(9, np.int64)
+        self.sizes = np.zeros(k.N_SIZES, np.int64)
         self.grad = self.total = floats(0)
         _announce_compilation()
         try:
@@ -324,17 +324,12 @@ class KernelEngine:
     def _arguments(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]
     ) -> dict[str, Any]:
-        self.sizes[:] = (
-            self.cap,
-            self.plan.width,
-            self.plan.v_out,
-            0,
-            self.accumulate,
-            self.seed,
-            self.plan.d_out,
-            self.sizes[7],
+        plan, n_batches = self.plan, self.sizes[k.N_BATCHES]
+        batch_at = 0
+        self.sizes[:] = (  # in the order of k.CAP to k.LOSS_AT
+            self.cap, plan.width, plan.v_out, batch_at, self.accumulate, self.seed, plan.d_out, n_batches,
             self.loss_at,
-        )
+        )  # fmt: skip
         return {
             "order": np.ascontiguousarray(order, np.int64),
             "bounds": np.ascontiguousarray(bounds, np.int64),
@@ -393,7 +388,7 @@ class KernelEngine:
         places = {n: self._outputs_of(n) for n in set(sizes)}
         leaves = {n: torch.zeros_like(outputs).requires_grad_() for n, (outputs, _) in places.items()}
         run = self._runner(args, losses)
-        self.sizes[3] = 0
+        self.sizes[k.BATCH_AT] = 0
         with self.random.in_place() as state, torch.inference_mode(False), torch.enable_grad():
             run(k.FORWARD)
             loss, turn = self.loss, state.turn
@@ -407,7 +402,7 @@ class KernelEngine:
                     check_scalar(value)
                 gradients.copy_(_derivative(value, leaves[n]))
                 losses[step] = value.item()
-                self.sizes[3] = step
+                self.sizes[k.BATCH_AT] = step
                 if turn.n_waiting:  # kernels draw nothing: another thread that waits to draw may do so now
                     with state.set_aside():
                         run(k.BACKWARD)
