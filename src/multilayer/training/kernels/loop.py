@@ -355,8 +355,8 @@ def run(
     TRAIN:    steps over all of bounds, losses filled in.
     PREDICT:  forward of batch sizes[BATCH_AT] of bounds, in evaluation mode.
     FORWARD:  the same in training mode.
-    BACKWARD: from the gradient in D through the update, for batch sizes[BATCH_AT] of bounds; then FORWARD of the
-              next, if there is one.
+    BACKWARD: from the gradient in D through the update, for batch sizes[BATCH_AT] of bounds; then FORWARD of
+              the next, if there is one.
 
     mass:       of each row, what it counts in the mean that the loss is
     sizes:      N_SIZES numbers, at the places above
