@@ -20,7 +20,7 @@ import pyarrow.dataset
 import pytest
 from scipy import sparse
 
-from multilayer import ConfigError, DataError, MLPRegressor, Model, SchemaError, fit
+from multilayer import ConfigError, DataError, MLPRegressor, Model, SchemaError, fit, infer_schema
 from multilayer.model_file import unpack
 from multilayer.table.notation import Notation
 
@@ -633,3 +633,58 @@ class TestFiles:
         with pytest.raises(DataError, match=message) as caught:
             fit(source, target="y")
         assert "\n" not in str(caught.value)
+
+
+def _csv(path: str, lines: list[str]) -> str:
+    Path(path).write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["12E3", "45E1", "7A2"],
+        ["1.10", "1.1", "2.0.1"],
+        ["0x1F", "zz", "1e5"],
+        ["1.50", "x", "2.25"],
+        ["-07", "b"],
+    ],
+)
+def test_what_a_row_is_read_as_does_not_depend_on_the_others_of_its_file(codes: list[str]) -> None:
+    table = _csv("all.csv", ["code,y", *[f"{code},{10 * i}" for i, code in enumerate(codes)] * 30])
+    model = fit(table, target="y", task="regression", members=1, hidden=8, epochs=2)
+    together = model.predict(table)[: len(codes)]
+
+    alone = [model.predict(_csv("one.csv", ["code", code]))[0] for code in codes]
+    assert model.schema["code"].levels and alone == pytest.approx(together, abs=1e-5)
+    assert len(set(together)) == len(codes)
+
+
+def test_labels_are_read_as_at_fit_whatever_rows_there_are() -> None:
+    table = _csv("all.csv", ["x,version", *["1,1.10", "2,1.1", "3,2.0.1"] * 20])
+    model = fit(table, target="version", members=1, hidden=8, epochs=2)
+
+    some = _csv("some.csv", ["x,version", "1,1.10", "1.5,1.10"])
+    assert model.classes is not None
+    wanted = model.predict_proba(some)[:, model.classes.index("1.10")]
+    assert model.evaluate(some)["log_loss"] == pytest.approx(-np.log(wanted).mean())
+
+
+def test_levels_that_were_declared_keep_the_digits_of_a_file() -> None:
+    versions = ["1.10", "1.1", "1.20", "1.2"]
+    table = _csv("versions.csv", ["version,y", *[f"{each},{i}" for i, each in enumerate(versions)] * 20])
+
+    assert set(infer_schema(table, kinds={"version": "category"})["version"].levels) == set(versions)
+    declared = fit(table, target="y", kinds={"version": "category"}, members=1, hidden=8, epochs=1)
+    assert set(declared.schema["version"].levels) == set(versions)
+    held = fit(
+        table, target="y", kinds={"version": "category"}, validation=table, members=1, hidden=8, epochs=1
+    )
+    assert set(held.schema["version"].levels) == set(versions)
+
+
+def test_levels_of_floats_match_those_that_a_file_wrote_with_more_digits() -> None:
+    table = _csv("all.csv", ["size,y", *["1.50,0", "x,10", "2.25,20"] * 30])
+    model = fit(table, target="y", task="regression", members=1, hidden=8, epochs=2)
+
+    assert model.predict({"size": [1.5]})[0] == pytest.approx(model.predict(table)[0])

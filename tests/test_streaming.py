@@ -362,3 +362,26 @@ def test_errors_of_a_table_in_pieces_name_rows_of_the_file(
     ):
         assert pieces is not None
         model.evaluate_pieces(pieces)
+
+
+def test_levels_keep_the_digits_that_a_file_writes(tiny: Path) -> None:
+    rows = [
+        f"{version},{code},{i % 7}" for i in range(500) for version, code in [("1.10", "12E3"), ("1.1", "A7")]
+    ]
+    Path("codes.csv").write_text("\n".join(["version,code,y", *rows]) + "\n")
+    model = streamed("codes.csv", "y", task="regression", kinds={"version": "category"})
+    in_memory = fit(
+        "codes.csv",
+        target="y",
+        task="regression",
+        kinds={"version": "category"},
+        **{**FAST, "memory": 10**15},
+    )
+
+    for column in (model.schema["version"], in_memory.schema["version"]):
+        assert column.levels == ("1.1", "1.10")
+    Path("some.csv").write_text("\n".join(["version,code", *["1.10,12E3"] * 500]) + "\n")
+    with streaming.in_order(model, "some.csv", "800MB") as pieces:
+        assert pieces is not None
+        found = np.concatenate([model.predict(piece) for piece in pieces])
+    assert found == pytest.approx(model.predict("codes.csv")[:1].repeat(500))

@@ -4,7 +4,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -329,7 +329,7 @@ class Model:
             near = nearest(str(extra), _EXTRA)
             raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
         unread = (*self.dropped, *self.schema.ignored)
-        read = read_source(table, self.notation, query=query, unread=unread, numbers=self._numbers)
+        read = read_source(table, self.reading, query=query, unread=unread, numbers=self._numbers)
         return as_at_fit(read, self._known)
 
     def _passed_over(self, read: Table, extra: str) -> Table:
@@ -354,6 +354,16 @@ class Model:
         exposure = () if self.exposure is None else (self.exposure,)
         names = (*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets, *exposure)
         return dict.fromkeys(names)
+
+    @cached_property
+    def reading(self) -> Notation:
+        """How tables to predict are read: in the notation of the fit, columns of text as they are written.
+
+        What a row becomes must not depend on the others of its file: 12E3 is text beside A7, and alone, too.
+        """
+        labels = self.targets if any(isinstance(label, str) for label in self.task.classes) else ()
+        texts = (column.name for column in self.schema.columns if column.is_as_written)
+        return replace(self.notation, texts=frozenset((*texts, *labels)))
 
     @cached_property
     def _numbers(self) -> frozenset[str]:

@@ -221,7 +221,7 @@ def fit(
     groups, time = (None if name is None else column_name(name) for name in (groups, time))
     declared = Declared.of(kinds, schema, infinite)
     aims: dict[str, Any] = {"objective": objective, "quantiles": quantiles, "threshold": threshold}
-    if budget := streaming.budget_for(table, memory, notation, query):
+    if budget := streaming.budget_for(table, memory, replace(notation, texts=declared.as_written), query):
         asked = Asked.of(
             target, y, drop, groups, time, sample_weight, validation, exposure, network, notation, declared,
             drop_missing_target,

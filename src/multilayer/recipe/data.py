@@ -83,6 +83,11 @@ class Declared:
         return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind not in NUMERIC}
 
     @property
+    def as_written(self) -> frozenset[str]:
+        """Columns whose cells are to stay as a text file writes them."""
+        return frozenset(name for name, column in self.columns.items() if column.is_as_written)
+
+    @property
     def levels(self) -> set[str]:
         """Columns that were declared to hold levels, or true and false."""
         columns = () if self.schema is None else self.schema.columns
@@ -171,7 +176,8 @@ class Data:
         roles = (groups, weight_column, exposure_column)
         names = _target_names(target)
         unread = {*dropped, *declared.left_out} - {*names, *roles, time}
-        table = read_source(source, notation, query=query, unread=unread, others=declared.not_numbers)
+        reading = replace(notation, texts=declared.as_written)
+        table = read_source(source, reading, query=query, unread=unread, others=declared.not_numbers)
         not_features = [*dropped, *(name for name in roles if name is not None)]
         require(table, [*not_features, *([time] if time is not None else []), *names])
         for name in names:
@@ -238,7 +244,7 @@ class Data:
                 f"rows "
                 "out: drop_missing_target=True (--drop-missing-target)."
             )
-        for name, y in data._by_target.items():
+        for name, y in data.by_target.items():
             _refuse_a_class_a_row(name, y)
         odd = tuple(f"of the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
         data = replace(data, remarks=(*data.remarks, *odd))
@@ -246,7 +252,7 @@ class Data:
 
     def _with_numbers_read(self, task: str | None) -> "Data":
         """Targets of text that is numbers as numbers, NaN where it is odd."""
-        read = {name: _read_target(y, task, beside=self.beside) for name, y in self._by_target.items()}
+        read = {name: _read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
         columns = {name: one.values for name, one in read.items()}
         odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
         said = tuple(f"the target {name!r} is {one.said}" for name, one in read.items() if one.said)
@@ -259,13 +265,14 @@ class Data:
         )
 
     @property
-    def _by_target(self) -> dict[str, NDArray[Any]]:
+    def by_target(self) -> dict[str, NDArray[Any]]:
+        """The values of each target."""
         y: NDArray[Any] = self.y
         return {name: y[name] if y.dtype.names else y for name in self.targets}
 
     def without_missing_targets(self) -> "Data":
         """Only rows that have every target."""
-        missing = np.any([is_missing(y) for y in self._by_target.values()], axis=0)
+        missing = np.any([is_missing(y) for y in self.by_target.values()], axis=0)
         if not missing.any():
             return self
         n = int(missing.sum())
@@ -497,7 +504,11 @@ def _read_validation(data: Data, source: Any) -> Table:
     """A table to validate on, in the notation of the training rows."""
     declared = data.declared
     unread = {*data.dropped, *declared.left_out} - {data.weight_column}
-    table = read_source(source, data.notation, unread=unread, others=declared.not_numbers)
+    columns = data.features.columns.items()
+    texts = {name for name, each in columns if isinstance(each, np.ndarray) and each.dtype == object}
+    texts |= {name for name, y in data.by_target.items() if y.dtype == object}
+    reading = replace(data.notation, texts=declared.as_written | texts)
+    table = read_source(source, reading, unread=unread, others=declared.not_numbers)
     return as_at_fit(table, [*data.features.names, *data.dropped, *data.targets])
 
 

@@ -144,14 +144,14 @@ class Files:
             read = [of_spreadsheet(path, has_names=notation.header) for path in self.paths]
             notes += [remark for _, remarks in read for remark in remarks]
             return _concatenated([columns for columns, _ in read], self.paths), notes
-        tables = [self._one(path, notation, unread) for path in self.paths]
-        if len(tables) > 1 and self.kind == "text":
-            mixed = _mixed_columns(tables)
-            tables = [self._one(path, notation, unread, mixed) for path in self.paths] if mixed else tables
+        tables = [self._one(path, notation, unread, notation.texts) for path in self.paths]
+        if len(tables) > 1 and self.kind == "text" and (mixed := _mixed_columns(tables)):
+            as_text = {*mixed, *notation.texts}
+            tables = [self._one(path, notation, unread, as_text) for path in self.paths]
         return _concatenated(tables, self.paths), notes
 
     def _one(
-        self, path: Path, notation: Notation, unread: Collection[str], as_text: Collection[str] = ()
+        self, path: Path, notation: Notation, unread: Collection[str], as_text: Collection[str]
     ) -> Columns:
         if self.kind == "Arrow":
             return of_frame(_arrow_table(path), unread)[0]

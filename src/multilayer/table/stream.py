@@ -112,10 +112,11 @@ class Source:
                     f"{str(other.path)!r} has others than {str(first.path)!r}. Make them alike."
                 )
         if any(replace(other, path=first.path) != first for other in others):
-            return _by_name(connection, [first, *others]), list(first.names)
+            files = [first, *others]
+            return _by_name(connection, files, self.notation.texts), list(first.names)
         text = replace(first, more=self.files.paths[1:])
         with text.errors():
-            return text.relation(connection), list(text.names)
+            return text.relation(connection, self.notation.texts), list(text.names)
 
     @property
     def disk_bytes(self) -> int:
@@ -123,13 +124,14 @@ class Source:
         return COPY_FACTOR * max(self.n_bytes, 8 * self.n_rows * self.n_columns)
 
 
-def _by_name(connection: Any, files: Sequence[Delimited]) -> Any:
+def _by_name(connection: Any, files: Sequence[Delimited], texts: Collection[str]) -> Any:
     """Files one below the other, the columns of each in the order of the first: their headers may differ."""
     found = []
     for file in files:
         with file.errors():
             found.append(dict(zip(file.names, map(str, file.relation(connection).types), strict=True)))
     as_text = {name for types in found for name, sql_type in types.items() if sql_type == "VARCHAR"}
+    as_text.update(texts)
     together = None
     for file in files:
         with file.errors():
