@@ -688,3 +688,38 @@ def test_levels_of_floats_match_those_that_a_file_wrote_with_more_digits() -> No
     model = fit(table, target="y", task="regression", members=1, hidden=8, epochs=2)
 
     assert model.predict({"size": [1.5]})[0] == pytest.approx(model.predict(table)[0])
+
+
+@pytest.mark.parametrize("head", ["size;rent", "size;rent;share"])
+def test_points_between_thousands_are_read_as_such_in_files_and_frames(head: str) -> None:
+    sizes = range(500, 2500, 10)
+    written = [f"{size:,}".replace(",", ".") for size in sizes]
+    lines = [";".join([text, text, "0,5"][: head.count(";") + 1]) for text in written]
+    table = _csv("rents.csv", [head, *lines])
+    model = fit(table, target="rent", members=2, hidden=16, epochs=3)
+
+    assert (model.schema["size"].low, model.schema["size"].high) == (500, 2490)
+    assert infer_schema({"size": written})["size"].high == 2490
+    assert model.score["rmse"] > 10  # of rents, not of thousandths
+    alone = _csv("one.csv", ["size", "1.500"])
+    assert (
+        model.predict(alone)[0] == model.predict({"size": ["1.500"]})[0] == model.predict({"size": [1500]})[0]
+    )
+
+
+def test_an_odd_cell_does_not_turn_thousands_into_decimals() -> None:
+    written = [f"{size:,}".replace(",", ".") for size in range(500, 2500, 10)]
+    table = _csv("sizes.csv", ["size;y", *[f"{text};{i}" for i, text in enumerate([*written, "x"])]])
+
+    assert (
+        infer_schema(table)["size"].high == 2490
+        and infer_schema({"size": [*written, "x"]})["size"].high == 2490
+    )
+
+
+def test_codes_such_as_0x1f_are_levels_in_a_file_as_in_a_frame() -> None:
+    codes = ["0x10", "0b11", "16"] * 20
+    table = _csv("codes.csv", ["code,y", *[f"{code},{i}" for i, code in enumerate(codes)]])
+
+    for source in (table, {"code": codes, "y": list(range(60))}):
+        assert infer_schema(source)["code"].levels == ("0b11", "0x10", "16")

@@ -53,7 +53,7 @@ def find_header(text: str, delimiters: str, *, has_names: bool) -> Header:
     while start < len(lines) - 1 and _is_before(lines, start, delimiters):
         left_out.append(lines[start])
         start = _after_blank(lines, start + 1)
-    rest = text[_start_of_line(text, start) :]
+    rest = text[start_of_line(text, start) :]
     cut = {each: _fields(rest, each) for each in delimiters}
     delimiter = max(cut, key=lambda key: len(cut[key]))
     fields = tuple(cut[delimiter])
@@ -71,7 +71,7 @@ def _fields(text: str, delimiter: str) -> list[str]:
         return [line]
 
 
-def _start_of_line(text: str, n_before: int) -> int:
+def start_of_line(text: str, n_before: int) -> int:
     """Where a line begins in the text."""
     ends = (found.end() for found in _LINE_END.finditer(text))
     return next(islice(ends, n_before - 1, None)) if n_before else 0
