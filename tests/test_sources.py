@@ -20,7 +20,16 @@ import pyarrow.dataset
 import pytest
 from scipy import sparse
 
-from multilayer import ConfigError, DataError, MLPRegressor, Model, SchemaError, fit, infer_schema
+from multilayer import (
+    ConfigError,
+    DataError,
+    MLPRegressor,
+    Model,
+    SchemaError,
+    TableWarning,
+    fit,
+    infer_schema,
+)
 from multilayer.model_file import unpack
 from multilayer.table.notation import Notation
 
@@ -723,3 +732,35 @@ def test_codes_such_as_0x1f_are_levels_in_a_file_as_in_a_frame() -> None:
 
     for source in (table, {"code": codes, "y": list(range(60))}):
         assert infer_schema(source)["code"].levels == ("0b11", "0x10", "16")
+
+
+def _misaligned() -> tuple[pd.DataFrame, pd.Series]:
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 40)}, index=range(100, 140))
+    return frame, (2 * frame["x"]).sort_index(ascending=False)
+
+
+def test_values_in_another_order_than_the_index_of_their_table_are_told() -> None:
+    frame, y = _misaligned()
+    rows = frame.assign(y=2 * frame["x"])
+    fast: dict[str, Any] = {"epochs": 1, "members": 1, "hidden": 4}
+    with pytest.warns(TableWarning, match=", and y has the index of the table in another order"):
+        fit(frame, y=y, **fast)
+    with pytest.warns(TableWarning, match=", and sample_weight has the index of the table"):
+        fit(rows, target="y", sample_weight=y + 1, **fast)
+    with pytest.warns(TableWarning, match=", and the y of validation has the index"):
+        model = fit(frame, y=y.to_numpy(), validation=(frame, y), **fast)
+    model = fit(rows, target="y", **fast)
+    with pytest.warns(TableWarning, match=", and sample_weight has the index of the table"):
+        model.evaluate(
+            pd.DataFrame({"x": [0.11, 0.12], "y": [1, 2]}), sample_weight=pd.Series([1, 2], [1, 0])
+        )
+    with pytest.warns(TableWarning, match=", and the column 'y' has the index of another column"):
+        fit({"x": frame["x"], "y": y}, target="y", **fast)
+    with pytest.warns(TableWarning, match=", and y has the index of X"):
+        MLPRegressor(max_iter=1).fit(frame, y)
+
+
+def test_an_index_that_says_nothing_of_order_is_not_told() -> None:
+    frame, y = _misaligned()
+    for same in (y.loc[frame.index], y.to_numpy(), y.to_list(), y.reset_index(drop=True)):
+        fit(frame, y=same, epochs=1, members=1, hidden=4)

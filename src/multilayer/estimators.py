@@ -41,6 +41,7 @@ from multilayer.estimator_settings import check_settings, recipe_settings, textb
 from multilayer.model import Model
 from multilayer.recipe import fit as fit_recipe
 from multilayer.table.encode import Encoder
+from multilayer.table.frames import tell_other_order
 from multilayer.table.names import column_names
 from multilayer.table.odd_cells import as_learnt
 from multilayer.table.read import Table, read_table
@@ -472,6 +473,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPClassifier":
         """Fit on a table and its labels; a weight of 2 counts twice in the loss, a weight of 0 not at all."""
         check_settings(self.get_params(deep=False), type(self).__name__)
+        tell_other_order(X, {"y": y, "sample_weight": sample_weight}, "X")
         labels = self._labels(y)
         if reason := self._textbook_reason(X):
             self._fit_classes(X, labels, sample_weight, reason)
@@ -503,6 +505,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):
             ConfigError: the estimator stops early.
         """
         check_settings(self.get_params(deep=False), type(self).__name__)
+        tell_other_order(X, {"y": y, "sample_weight": sample_weight}, "X")
         self._leave_recipe()
         if "classes_" not in vars(self):
             if classes is None:
@@ -727,6 +730,7 @@ class MLPRegressor(RegressorMixin, _Estimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
         """Fit on a table and its target; a weight of 2 counts twice in the loss, a weight of 0 not at all."""
         check_settings(self.get_params(deep=False), type(self).__name__)
+        tell_other_order(X, {"y": y, "sample_weight": sample_weight}, "X")
         target = self._target(y)
         if reason := self._textbook_reason(X):
             self._fit_numbers(X, target, sample_weight, reason)
@@ -744,6 +748,7 @@ class MLPRegressor(RegressorMixin, _Estimator):
             ConfigError: the estimator stops early.
         """
         check_settings(self.get_params(deep=False), type(self).__name__)
+        tell_other_order(X, {"y": y, "sample_weight": sample_weight}, "X")
         self._leave_recipe()
         reason = why_textbook(self.get_params(deep=False)) or "partial_fit"
         self._fit_numbers(X, self._target(y), sample_weight, reason, one_epoch=True)

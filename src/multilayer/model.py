@@ -33,6 +33,7 @@ from multilayer.output import write_atomically
 from multilayer.table.coders import CLIP
 from multilayer.table.column import NUMERIC
 from multilayer.table.encode import Batch, Encoder
+from multilayer.table.frames import tell_other_order
 from multilayer.table.nested import as_at_fit
 from multilayer.table.notation import Notation
 from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
@@ -205,6 +206,7 @@ class Model:
             SchemaError: the target column is absent; otherwise as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
+        tell_other_order(table, {"sample_weight": sample_weight})
         raw = self._raw(table, query, extra)
         self._require_targets(raw)
         read = self._passed_over(raw, extra)

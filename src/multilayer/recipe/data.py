@@ -13,6 +13,7 @@ from multilayer.errors import ConfigError, DataError, nearest, warn
 from multilayer.model import check_exposure, check_weights, per_unit
 from multilayer.table.column import NUMERIC, Column, Infinite
 from multilayer.table.convert import has_lost_digits
+from multilayer.table.frames import tell_other_order
 from multilayer.table.infer import is_written_index
 from multilayer.table.moments import moments
 from multilayer.table.names import column_name, listed
@@ -176,6 +177,7 @@ class Data:
         roles = (groups, weight_column, exposure_column)
         names = _target_names(target)
         unread = {*dropped, *declared.left_out} - {*names, *roles, time}
+        tell_other_order(source, {"y": y, "sample_weight": sample_weight, "exposure": exposure})
         reading = replace(notation, texts=declared.as_written)
         table = read_source(source, reading, query=query, unread=unread, others=declared.not_numbers)
         not_features = [*dropped, *(name for name in roles if name is not None)]
@@ -476,6 +478,7 @@ def _given_validation(data: Data, validation: Any) -> Data:
     names = data.targets
     weight = None
     if data.beside and isinstance(validation, tuple):
+        tell_other_order(validation[0], {"the y of validation": validation[1]})
         table = _read_validation(data, validation[0])
         targets = list(_columns_of(validation[1], table.n_rows).values())
         if len(targets) != len(names):
