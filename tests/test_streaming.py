@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -385,3 +386,22 @@ def test_levels_keep_the_digits_that_a_file_writes(tiny: Path) -> None:
         assert pieces is not None
         found = np.concatenate([model.predict(piece) for piece in pieces])
     assert found == pytest.approx(model.predict("codes.csv")[:1].repeat(500))
+
+
+@pytest.mark.parametrize("way", ["{:.2f} %", "{:,.2f}", "{:.2f}"], ids=["unit", "thousands", "an odd cell"])
+def test_a_target_of_numbers_in_text_is_refused_and_no_class_for_each(tiny: Path, way: str) -> None:
+    y = [way.format(1_000 + i % 700 / 7) for i in range(2_000)]
+    y[5] = "?" if way == "{:.2f}" else y[5]
+    pd.DataFrame({"x": range(2_000), "y": y}).to_csv("t.csv", index=False)
+    with pytest.raises(DataError, match=r"must be numbers without units.*leave memory= out"):
+        fit("t.csv", target="y", **FAST)
+    labels = pd.DataFrame({"x": range(2_000), "y": [f"word {i}" for i in range(2_000)]})
+    labels.to_csv("t.csv", index=False)
+    with pytest.raises(DataError, match="nearly each has a label of its own"):
+        fit("t.csv", target="y", **FAST)
+
+
+def test_an_index_that_pandas_wrote_is_called_so_as_in_memory(tiny: Path) -> None:
+    pd.DataFrame({"x": [1.0, 2.0] * 1_000, "y": [3.0, 4.5, 7.0, 1.0] * 500}).to_csv("t.csv")
+    model = streamed("t.csv", "y")
+    assert model.schema.ignored == {"Unnamed: 0": "row numbers, as pandas writes its index"}

@@ -247,14 +247,14 @@ class Data:
                 "out: drop_missing_target=True (--drop-missing-target)."
             )
         for name, y in data.by_target.items():
-            _refuse_a_class_a_row(name, y)
+            refuse_a_class_a_row(name, y)
         odd = tuple(f"of the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
         data = replace(data, remarks=(*data.remarks, *odd))
         return data.without_missing_targets() if drop_missing else data
 
     def _with_numbers_read(self, task: str | None) -> "Data":
         """Targets of text that is numbers as numbers, NaN where it is odd."""
-        read = {name: _read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
+        read = {name: read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
         columns = {name: one.values for name, one in read.items()}
         odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
         said = tuple(f"the target {name!r} is {one.said}" for name, one in read.items() if one.said)
@@ -334,7 +334,7 @@ class _TargetRead:
     said: str = ""
 
 
-def _read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
+def read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
     """Text as numbers, if it is, and these are a regression's."""
     found = as_numbers_of_target(y) if task in (None, "regression") else None
     if found is not None:
@@ -349,7 +349,7 @@ def _read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetR
     return _TargetRead(y if beside else without_signs(y))
 
 
-def _refuse_a_class_a_row(name: str, y: NDArray[Any]) -> None:
+def refuse_a_class_a_row(name: str, y: NDArray[Any]) -> None:
     """DataError for a target of text of which nearly every row is a class of its own."""
     labels = Counter(y.tolist()) if y.dtype == object else Counter()
     labels.pop(None, None)

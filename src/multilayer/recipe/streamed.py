@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multilayer import streaming
-from multilayer.errors import ConfigError
+from multilayer.errors import ConfigError, DataError
 from multilayer.model import Model, marks, network_inputs
 from multilayer.recipe.choice import choose
 from multilayer.recipe.config import (
@@ -21,10 +22,20 @@ from multilayer.recipe.config import (
     with_network,
     with_settings,
 )
-from multilayer.recipe.data import TARGET_FOLDS, Data, Declared, Parts, Rows, weight_of
+from multilayer.recipe.data import (
+    TARGET_FOLDS,
+    Data,
+    Declared,
+    Parts,
+    Rows,
+    read_target,
+    refuse_a_class_a_row,
+    weight_of,
+)
 from multilayer.recipe.design import monotone_directions, network_config
 from multilayer.recipe.members import train_members
 from multilayer.recipe.summary import fit_times, summarise, time_sentences
+from multilayer.table.convert import distinct_texts
 from multilayer.table.names import column_name
 from multilayer.table.notation import Notation
 from multilayer.table.read import Table
@@ -159,6 +170,7 @@ def fit_streamed(
     """
     roles, guessed = asked.roles, asked.kind is None and not any(_aims_at_numbers(asked))
     with streaming.opened(budget, roles, seed) as stream:
+        _refuse_text_of_numbers(roles.target, stream.sample[roles.target], asked)
         task, distinct = stream.task(asked.kind, **asked.aims)
         check_settings(task, asked.class_weight, has_exposure=False)
         schema = stream.schema()
@@ -229,6 +241,18 @@ def fit_streamed(
     budget_s = None if time_budget is None else float(time_budget)
     model.summary["decisions"] += time_sentences(started, budget_s)
     return model
+
+
+def _refuse_text_of_numbers(name: str, y: NDArray[Any], asked: Asked) -> None:
+    """DataError for a target of text that would be numbers in memory, or of which each row is a class."""
+    task = "regression" if any(_aims_at_numbers(asked)) else asked.kind
+    if y.dtype == object and read_target(y, task, beside=False).values.dtype != object:
+        raise DataError(
+            f"The target of a table that is streamed must be numbers without units, separators or odd cells; "
+            f"{name!r} holds text such as {distinct_texts(y)[0]!r}. Write it as numbers, leave memory= out "
+            "and give the table room, or say task='multiclass' if they are labels."
+        )
+    refuse_a_class_a_row(name, y)
 
 
 def _aims_at_numbers(asked: Asked) -> list[bool]:

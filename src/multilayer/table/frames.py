@@ -44,8 +44,8 @@ def tell_other_order(table: Any, beside: Mapping[str, Any], what: str = "the tab
             continue
         warn(
             f"Rows go together by their places, not by index, and {name} has the index of {what} in another "
-            "order. Bring them into one order, as y.loc[table.index] does, or pass .to_numpy() if their places "
-            "are right."
+            "order. Bring them into one order, as y.loc[table.index] does, or pass .to_numpy() if their "
+            "places are right."
         )
 
 

@@ -29,6 +29,7 @@ from multilayer.table.text_kind import kind_of_texts, with_writing
 from multilayer.table.values import is_mark
 
 IDENTIFIER = "an identifier: nearly every row has a value of its own"
+ROW_NUMBERS = "row numbers, as pandas writes its index"
 FEWEST_IDENTIFIED = 50  # rows that an identifier is known by
 IDENTIFIED = 0.95  # of them differ
 _WHOLE = re.compile(r"-?\d{1,400}", re.ASCII)
@@ -83,7 +84,7 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     n_cells = len(values) - column.n_missing
     whole = column.kind == "number" and column.n_unique == len(values) and _are_whole(values)
     if is_written_index(column.name, values):
-        return "row numbers, as pandas writes its index"
+        return ROW_NUMBERS
     if n_cells < FEWEST_IDENTIFIED or column.n_missing > len(values) - n_cells * IDENTIFIED:
         return column
     if column.kind == "category" and column.n_unique >= IDENTIFIED * n_cells:

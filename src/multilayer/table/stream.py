@@ -18,7 +18,7 @@ from multilayer.table.column import Infinite
 from multilayer.table.database import connect, sql_column, sql_text
 from multilayer.table.delimited import Delimited, file_errors, literal_path, opened
 from multilayer.table.files import Files
-from multilayer.table.infer import IDENTIFIED, IDENTIFIER
+from multilayer.table.infer import IDENTIFIED, IDENTIFIER, ROW_NUMBERS
 from multilayer.table.intact import reading
 from multilayer.table.names import column_names
 from multilayer.table.notation import Notation, mark_date, mark_number
@@ -634,7 +634,8 @@ def describe(
     for name, reason in schema.ignored.items():
         facts = table.facts(name)
         is_so = facts.n_missing == table.n_rows or (facts.low == facts.high and facts.n_missing == 0)
-        ignored[name] = reason if is_so or reason == IDENTIFIER else f"{reason} in nearly all rows"
+        is_so = is_so or reason in (IDENTIFIER, ROW_NUMBERS)
+        ignored[name] = reason if is_so else f"{reason} in nearly all rows"
     columns = (_counted(table, column, texts.get(column.name)) for column in schema.columns)
     return Schema(tuple(columns), ignored)
 
