@@ -33,7 +33,9 @@ from multilayer.estimator_input import (
     is_sparse,
     medians,
     plain_encoder,
+    refuse_masked,
     tell_new_levels,
+    unmasked,
     without_odd_cells,
 )
 from multilayer.estimator_models import constant_model, missing_attribute, recipe_attribute, textbook_model
@@ -112,6 +114,7 @@ class _Estimator(BaseEstimator, ABC):
 
     def _check_table(self, X: Any, *, reset: bool) -> Table:
         """X as a Table named like the one at fit, or x0, x1, ... when that had no names."""
+        X = unmasked(X)
         if is_frame(X):
             table = read_table(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
@@ -127,6 +130,7 @@ class _Estimator(BaseEstimator, ABC):
 
     def _checked_y(self, y: Any, **rules: Any) -> NDArray[Any]:
         """The target as scikit-learn checks it, which takes X for nameless and forgets its names."""
+        refuse_masked(y)
         names = vars(self).get("feature_names_in_")
         checked: NDArray[Any] = validate_data(self, X="no_validation", y=y, **rules)
         if names is not None:
@@ -139,6 +143,7 @@ class _Estimator(BaseEstimator, ABC):
 
     def _plain_rows(self, X: Any, *, reset: bool, learns: bool = False) -> Any:
         """X as the textbook's network reads it: a matrix of floats, sparse if X is."""
+        X = unmasked(X)
         if reset:
             self._encoder: Encoder | None = None
             if not holds_numbers(X) or getattr(self, "kinds", None):
@@ -611,8 +616,9 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         probs = np.asarray(self.model_.predict_proba(self._check_table(X, reset=False)), dtype=np.float64)
         if self._has_several_labels:
             return probs
-        column = {label: i for i, label in enumerate(self.model_.task.classes)}
-        return probs[:, [column[label] for label in self.classes_.tolist()]]
+        labels = self.classes_.tolist()
+        place = same_labels(labels, self.model_.task.classes)  # which may hold them as text
+        return probs[:, np.array([place[label] for label in labels], np.int64)]
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Natural logarithm of `predict_proba`; -inf where that is 0."""

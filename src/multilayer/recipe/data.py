@@ -570,6 +570,7 @@ def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
 def _in_own_type(y: Any, column: NDArray[np.generic]) -> NDArray[np.generic]:
     """The column that a table makes of y; numbers in an array, and text, as they came: labels go back so."""
     is_number = isinstance(y, np.ndarray) and (y.dtype.kind in "iu" or y.dtype in (np.float32, np.float64))
+    is_number = is_number and column.dtype != object and not np.ma.is_masked(y)
     if is_number or column.dtype != object:
         return y if is_number else column
     given = [y_ if isinstance(y_, str) and y_.strip() else read for y_, read in zip(y, column, strict=True)]

@@ -1,5 +1,6 @@
 """The values of one column, in whatever they come (lists, arrays, Series), as the arrays of a `Table`."""
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -75,10 +76,10 @@ def from_any(name: str, values: Any) -> Columns:
         return from_numpy(name, values)
     if type(values) in (list, tuple):  # before anything is imported that a single row does not need
         return from_objects(name, list(values))
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping | set | frozenset) or not isinstance(values, Iterable):
         raise DataError(
             f"Column {name!r} must be a list, an array or a Series with one value for each row; "
-            f"got {values!r}. For a table of one row, wrap each value in a list."
+            f"got {reprlib.repr(values)}. For a table of one row, wrap each value in a list."
         )
     import narwhals as nw
 
