@@ -86,3 +86,16 @@ def test_other_points_are_decimal_signs(texts: list[str]) -> None:
     assert not have_points_of_thousands(texts)
     values = np.array([*texts] * 10, dtype=object)
     assert infer_schema({"n": values})["n"].thousands == ""
+
+
+def test_a_number_without_its_multiple_is_another_number() -> None:
+    assert find_writing(["3k", "4k"]) == Writing("k") and find_writing(["3", "4k", "5k"]) is None
+    assert Writing("k").read("3k") == 3 and Writing("k").read("3") is None
+    assert Writing("kg").read("3") == 3
+
+
+def test_a_column_left_out_says_what_its_numbers_lack() -> None:
+    reason = infer_schema(
+        {"x": [0.0, 1.0] * 30, "n": [f"{i}k" if i % 3 == 0 else str(i) for i in range(60)]}
+    ).ignored["n"]
+    assert reason.startswith("an identifier") and "numbers but for 33% of its cells, such as '0k'" in reason

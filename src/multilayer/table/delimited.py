@@ -152,7 +152,7 @@ class Delimited:
         whole_lines = text[: text.rfind("\n")] if len(text) >= HEAD_LETTERS else text
         rows = StringIO(whole_lines[start_of_line(text, self.n_skipped + self.has_names) :], newline="")
         likely = list(places)
-        for fields in _readable(csv.reader(rows, delimiter=self.delimiter)):
+        for fields in _readable(csv.reader(rows, delimiter=self.delimiter, skipinitialspace=True)):
             if len(fields) == len(self.names):
                 likely = [i for i in likely if _MAY_HAVE_POINTS.fullmatch(fields[i].strip())]
             if not likely:
@@ -202,7 +202,7 @@ class Delimited:
         """Find the line that has too many or too few fields; only called when reading has failed."""
         for path in (self.path, *self.more):
             with opened(self._readable if path == self.path else path, errors="replace") as file:
-                reader = csv.reader(file, delimiter=self.delimiter)
+                reader = csv.reader(file, delimiter=self.delimiter, skipinitialspace=True)
                 for fields in _readable(reader):
                     if fields and len(fields) != len(self.names) and reader.line_num > self.n_skipped:
                         raise DataError(

@@ -63,7 +63,7 @@ def find_header(text: str, delimiters: str, *, has_names: bool) -> Header:
 def _fields(text: str, delimiter: str) -> list[str]:
     """The first line, cut by a delimiter."""
     try:
-        return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter), [])
+        return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:  # a field is longer than Python's reader takes: that is no header of this delimiter
         line = text.split("\n", 1)[0]
         if delimiter in line:
@@ -113,7 +113,7 @@ def _is_sentence(line: str, delimiters: str) -> bool:
 def _cut(lines: list[str], delimiter: str) -> list[list[str]]:
     """Fields of each line."""
     try:
-        return [fields for fields in csv.reader(lines, delimiter=delimiter) if fields]
+        return [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
     except csv.Error:  # a field of more letters than Python takes
         return []
 

@@ -88,7 +88,7 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     if n_cells < FEWEST_IDENTIFIED or column.n_missing > len(values) - n_cells * IDENTIFIED:
         return column
     if column.kind == "category" and column.n_unique >= IDENTIFIED * n_cells:
-        return IDENTIFIER
+        return "; ".join(filter(None, (IDENTIFIER, column.reason)))  # it may be numbers of two units
     if not whole:
         return column
     consecutive = column.low is not None and column.high == column.low + len(values) - 1

@@ -624,7 +624,8 @@ def describe(
             strange[column.name] = (
                 f"{column.kind}s but for {read.n_odd:,} of its cells, such as {min(read.odd)!r}"
             )
-    levels = [name for name, why in schema.ignored.items() if why == IDENTIFIER and _repeats(table, name)]
+    told_apart = [name for name, why in schema.ignored.items() if why.startswith(IDENTIFIER)]
+    levels = [name for name in told_apart if _repeats(table, name)]
     strange |= dict.fromkeys(levels, "")
     if strange:
         categories = {**(kinds or {}), **dict.fromkeys(strange, "category")}
@@ -634,7 +635,7 @@ def describe(
     for name, reason in schema.ignored.items():
         facts = table.facts(name)
         is_so = facts.n_missing == table.n_rows or (facts.low == facts.high and facts.n_missing == 0)
-        is_so = is_so or reason in (IDENTIFIER, ROW_NUMBERS)
+        is_so = is_so or reason.startswith((IDENTIFIER, ROW_NUMBERS))
         ignored[name] = reason if is_so else f"{reason} in nearly all rows"
     columns = (_counted(table, column, texts.get(column.name)) for column in schema.columns)
     return Schema(tuple(columns), ignored)

@@ -24,6 +24,7 @@ COMMON_MARKS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")  # of whi
 MISSING_MARKS = (
     *COMMON_MARKS,
     *("n/a", "<NA>", "#N/A N/A", "#NA", "-NaN", "-nan", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    *("\\N", "(null)", "<NULL>"),  # of databases
     *("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!"),  # of spreadsheets
     *("0000-00-00", "0000-00-00 00:00:00"),  # of MySQL
 )

@@ -13,6 +13,9 @@ _THOUSANDS = (",", ".", " ", "'", "’")
 _BODY = r"\d[\d.,'’ ]*(?:[eE][+-]?\d+)?|[.,]\d+(?:[eE][+-]?\d+)?"
 _UNIT_BEFORE = rf"(?:US|A|C|HK|NZ|R)?[{_CURRENCIES}]|(?:{_CODES})\.?(?=[\s\d+-])"
 _UNIT_BEHIND = rf"[{_CURRENCIES}%‰]|°[CF]?|[^\W\d_°][^\s\d,;:()]{{0,11}}(?: [^\W\d_]{{1,8}})?[²³]?"
+_MULTIPLES = frozenset(
+    ("k", "K", "m", "M", "b", "B", "bn", "Bn", "mn", "Mn", "T", "million", "thousand", "Mio", "Mrd")
+)
 _MONTHS = "jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec"
 _NO_UNIT = re.compile(rf"(st|nd|rd|th|({_MONTHS})[a-z]*)\.?", re.IGNORECASE)
 _SHAPE = re.compile(
@@ -47,6 +50,8 @@ class Writing:
         found = _parts(text)
         if found is None or found.unit not in ("", self.unit):
             return None
+        if self.unit in _MULTIPLES and not found.unit:  # of 3k, 3 is a thousandth
+            return None
         number = _plain(found.body, self.thousands, self.decimal)
         return None if number is None else -float(number) if found.is_negative else float(number)
 
@@ -80,6 +85,8 @@ def find_writing(texts: Sequence[str]) -> Writing | None:
     units = Counter(part.unit for part in parts)
     unit = next((unit for unit, count in units.most_common() if unit and 2 * count >= len(parts)), "")
     if unit and units[unit] + units[""] < 0.9 * len(parts):
+        return None
+    if unit in _MULTIPLES and units[""]:  # 3k beside 3 is 3,000
         return None
     bodies = [part.body for part in parts if part.unit in ("", unit)]
     ways = [Writing(unit, thousands, decimal) for thousands, decimal in _separators(bodies)]
