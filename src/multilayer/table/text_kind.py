@@ -18,6 +18,7 @@ from multilayer.table.dates import (
     date_format,
     date_parser,
     has_offset,
+    other_format,
     parse_duration,
     parse_time,
 )
@@ -100,7 +101,7 @@ def _kind_of_all(name: str, texts: Sequence[str]) -> Column | None:
     if all(map(_NUMBER_SHAPE.fullmatch, texts)):
         return _numbers(name, texts)
     if found := date_format(texts):
-        return Column(name, "date", date_format=found, zone=zone_of_texts(texts, found))
+        return _date(Column(name, "date", zone=zone_of_texts(texts, found)), texts, found)
     if all(parse_time(text) is not None for text in texts):
         return Column(name, "time")
     if all(parse_duration(text) is not None for text in texts):
@@ -114,6 +115,18 @@ def _numbers(name: str, texts: Sequence[str]) -> Column:
         return Column(name, "number")
     column = _written(name, Writing("", ".", ","))
     return replace(column, reason="thousands are separated by '.', as all points stand before three digits")
+
+
+def _date(column: Column, texts: Sequence[str], found: str) -> Column:
+    """Dates in a format; where another one fits as well, the reason says so."""
+    said = column.reason
+    if (other := other_format(texts, found)) is not None:
+        doubt = (
+            f"dates read as {found}, though {other} fits as well: if they are that, schema.replace("
+            f"{column.name!r}, date_format={other!r}) says so"
+        )
+        said = "; ".join(filter(None, (said, doubt)))
+    return replace(column, date_format=found, reason=said)
 
 
 def _words(name: str, texts: Sequence[str], n_cells: int) -> Column:
@@ -213,7 +226,8 @@ def with_writing(column: Column, values: NDArray[np.object_]) -> Column:
     if column.kind == "date" and column.date_format is None:
         found = date_format(texts) or kind_of_texts(column.name, values).column.date_format
         zone = column.zone or (zone_of_texts(texts, found) if found else None)
-        return replace(column, date_format=found, zone=zone)
+        column = replace(column, zone=zone)
+        return replace(column, date_format=None) if found is None else _date(column, texts, found)
     is_plain = all(map(_NUMBER_SHAPE.fullmatch, texts)) and not have_points_of_thousands(texts)
     if column.kind != "number" or is_plain or _writing_of(column).in_words:
         return column
