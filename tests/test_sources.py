@@ -29,6 +29,7 @@ from multilayer import (
     TableWarning,
     fit,
     infer_schema,
+    read_table,
 )
 from multilayer.model_file import unpack
 from multilayer.table.notation import Notation
@@ -764,3 +765,13 @@ def test_an_index_that_says_nothing_of_order_is_not_told() -> None:
     frame, y = _misaligned()
     for same in (y.loc[frame.index], y.to_numpy(), y.to_list(), y.reset_index(drop=True)):
         fit(frame, y=same, epochs=1, members=1, hidden=4)
+
+
+def test_json_as_pandas_writes_it_by_default_is_columns() -> None:
+    frame = pd.DataFrame({"x": [1.5, None, 3.0], "city": ["Oslo", "Rome", None]}, index=[4, 7, 2])
+    frame.to_json("frame.json")
+    table = read_table("frame.json")
+    assert table.names == ("x", "city") and table["city"].tolist() == ["Oslo", "Rome", None]
+
+    Path("row.json").write_text('{"size": {"x": 1}, "place": {"x": 2}}')
+    assert read_table("row.json").names == ("size.x", "place.x")
