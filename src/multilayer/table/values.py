@@ -204,6 +204,11 @@ def from_objects(name: str, values: list[Any]) -> Columns:
     if not types <= {str, int, bool, type(None)}:
         values = [None if _is_missing(value) else value for value in values]
         types = set(map(type, values))
+    if np.ndarray in types and any(
+        isinstance(v, np.ndarray) and not v.ndim for v in values
+    ):  # one value each
+        values = [value[()] if isinstance(value, np.ndarray) else value for value in values]
+        return from_objects(name, values)
     if any(map(_is_level, types)):
         values = [_level_text(value) if _is_level(type(value)) else value for value in values]
         return from_objects(name, values).noted(name, Note("category"))
