@@ -775,3 +775,24 @@ def test_json_as_pandas_writes_it_by_default_is_columns() -> None:
 
     Path("row.json").write_text('{"size": {"x": 1}, "place": {"x": 2}}')
     assert read_table("row.json").names == ("size.x", "place.x")
+
+
+def test_a_kind_of_the_target_is_refused_and_never_passed_over(tmp_path: Path) -> None:
+    table = {"x": [0.0, 1.0, 2.0, 3.5] * 20, "y": [1.0, 2.0, 4.5, 7.0] * 20}
+    fast: dict[str, Any] = {"epochs": 1, "members": 1, "hidden": 4}
+    with pytest.raises(ConfigError, match=r"the target 'y' was declared as 'category'.*task='multiclass'"):
+        fit(table, target="y", kinds={"y": "category"}, **fast)
+    edited = infer_schema(table).replace("y", kind="category")
+    with pytest.raises(ConfigError, match="the target 'y' was declared as 'category'"):
+        fit(table, target="y", schema=edited, **fast)
+    assert fit(table, target="y", schema=edited, task="multiclass", **fast).task.kind == "multiclass"
+    assert fit(table, target="y", schema=infer_schema(table), **fast).task.kind == "regression"
+    words = table | {"y": ["a", "b", "c", "d"] * 20}
+    assert fit(words, target="y", schema=infer_schema(words), **fast).task.kind == "multiclass"
+
+
+def test_names_that_are_numbers_twice_are_said_to_be_no_header() -> None:
+    with pytest.raises(DataError, match=r"header=False \(--no-header\)"):
+        read_table(_csv("numbers.csv", ["0,1.5,0", "1,2.5,3"]))
+    with pytest.raises(DataError, match="each.$"):
+        read_table(_csv("names.csv", ["a,b,a", "1,2.5,3"]))

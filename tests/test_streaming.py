@@ -405,3 +405,10 @@ def test_an_index_that_pandas_wrote_is_called_so_as_in_memory(tiny: Path) -> Non
     pd.DataFrame({"x": [1.0, 2.0] * 1_000, "y": [3.0, 4.5, 7.0, 1.0] * 500}).to_csv("t.csv")
     model = streamed("t.csv", "y")
     assert model.schema.ignored == {"Unnamed: 0": "row numbers, as pandas writes its index"}
+
+
+def test_a_kind_of_the_target_is_refused(tiny: Path, flats: str) -> None:
+    with pytest.raises(ConfigError, match="the target 'price' was declared as 'category'"):
+        fit(flats, target="price", kinds={"price": "category"}, **FAST)
+    with pytest.raises(ConfigError, match="the target 'price' was declared as 'category'"):
+        fit(flats, target="price", schema=infer_schema(flats).replace("price", kind="category"), **FAST)

@@ -243,6 +243,8 @@ def fit(
         given, data, lambda of: make_task(of.y, task, **aims, weight=of.weight), declared.schema_of
     )
     guessed = task is None and objective is None and quantiles is None
+    if guessed and not data.beside:
+        declared.check_targets(data.targets, task_.kind)
     check_settings(task_, class_weight, exposure is not None)
     directions = monotone_directions(monotone or {}, data, schema, task_)
     del given  # a table from a file need not be in memory twice

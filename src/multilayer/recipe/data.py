@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, nearest, warn
 from multilayer.model import check_exposure, check_weights, per_unit
-from multilayer.table.column import NUMERIC, Column, Infinite
+from multilayer.table.column import NUMERIC, OF_TEXT, Column, Infinite
 from multilayer.table.convert import has_lost_digits
 from multilayer.table.frames import tell_other_order
 from multilayer.table.infer import is_written_index
@@ -70,6 +70,25 @@ class Declared:
         if self.schema is not None:
             return {column.name: column for column in self.schema.columns}
         return {name: declare(name, kind) for name, kind in self.kinds.items()}
+
+    def check_targets(self, names: Iterable[str], task: str | None = None) -> None:
+        """Refuse kinds of a target, which its task says, and a schema that makes a category of numbers.
+
+        task: that was guessed; None before, or where it was asked for
+
+        Raises:
+            ConfigError: a target's kind was declared, and is not what is learnt.
+        """
+        for name in names:
+            column = None if self.schema is None else self.columns.get(name)
+            is_number = task == "regression" and column is not None and column.kind in (*OF_TEXT, "boolean")
+            if (self.schema is None and name in self.kinds) or is_number:
+                what = self.kinds.get(name) if column is None else column.kind
+                raise ConfigError(
+                    f"Kinds are of columns to learn from, and the target {name!r} was declared as {what!r}. "
+                    "Say what it is by its task: task='multiclass' or 'binary' of classes, 'regression' of "
+                    "numbers (--task)."
+                )
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -176,6 +195,7 @@ class Data:
         exposure_column = column_name(exposure) if isinstance(exposure, str) else None
         roles = (groups, weight_column, exposure_column)
         names = _target_names(target)
+        declared.check_targets(names)
         unread = {*dropped, *declared.left_out} - {*names, *roles, time}
         tell_other_order(source, {"y": y, "sample_weight": sample_weight, "exposure": exposure})
         reading = replace(notation, texts=declared.as_written)

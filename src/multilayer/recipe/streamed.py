@@ -101,6 +101,7 @@ class Asked:
         dropped = [column_name(name) for name in ([drop] if isinstance(drop, str) else drop)]
         weight = None if sample_weight is None else column_name(sample_weight)
         target, not_features = column_name(target), [*dropped, *filter(None, (groups, weight))]
+        declared.check_targets([target])
         if target in not_features:
             raise ConfigError(f"the target {target!r} cannot be dropped, or be groups or weights.")
         share = None if validation is None else float(validation)
@@ -172,6 +173,8 @@ def fit_streamed(
     with streaming.opened(budget, roles, seed) as stream:
         _refuse_text_of_numbers(roles.target, stream.sample[roles.target], asked)
         task, distinct = stream.task(asked.kind, **asked.aims)
+        if guessed:
+            asked.declared.check_targets([roles.target], task.kind)
         check_settings(task, asked.class_weight, has_exposure=False)
         schema = stream.schema()
         features = Table({name: stream.sample[name] for name in stream.features})
