@@ -794,5 +794,17 @@ def test_a_kind_of_the_target_is_refused_and_never_passed_over(tmp_path: Path) -
 def test_names_that_are_numbers_twice_are_said_to_be_no_header() -> None:
     with pytest.raises(DataError, match=r"header=False \(--no-header\)"):
         read_table(_csv("numbers.csv", ["0,1.5,0", "1,2.5,3"]))
-    with pytest.raises(DataError, match="each.$"):
+    with pytest.raises(DataError, match=r"each\.$"):
         read_table(_csv("names.csv", ["a,b,a", "1,2.5,3"]))
+
+
+def test_points_between_thousands_are_told_where_there_were_none_at_fit() -> None:
+    table = {"size": list(range(500, 2500, 10)), "y": [3.0 * size for size in range(500, 2500, 10)]}
+    model = fit(table, target="y", members=1, hidden=8, epochs=2)
+    sizes = _csv("sizes.csv", ["size;z", "900;1", "1.100;2", "1.250;3"])
+    with pytest.warns(
+        TableWarning, match=r"'size' has points between thousands, as in '1.100', unlike at fit"
+    ):
+        found = model.predict(sizes, extra="ignore")
+    assert found == pytest.approx(model.predict({"size": [900, 1100, 1250]}))
+    assert model.predict({"size": ["1.100", "2.5"]}) == pytest.approx(model.predict({"size": [1.1, 2.5]}))
