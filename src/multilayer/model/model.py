@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
 from multilayer.table.row_weights import check_exposure, check_weights
 from multilayer.table.schema import Schema, check, extra_columns, strange_columns
 from multilayer.table.sketch import Sketch
+from multilayer.table.sources.frames import tell_other_order
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, listed, read_source
 from multilayer.tasks.multi_target import per_unit, side_by_side
@@ -191,6 +192,7 @@ class Model:
             SchemaError: the target column is absent; otherwise as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
+        tell_other_order(table, {"sample_weight": sample_weight})
         raw = self._raw(table, query, extra)
         self._require_targets(raw)
         read = self._passed_over(raw, extra)
@@ -315,7 +317,7 @@ class Model:
             near = nearest(str(extra), _EXTRA)
             raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
         unread = (*self.dropped, *self.schema.ignored)
-        read = read_source(table, self.notation, query=query, unread=unread, numbers=self._numbers)
+        read = read_source(table, self.reading, query=query, unread=unread, numbers=self._numbers)
         return as_at_fit(read, self._known)
 
     def _passed_over(self, read: Table, extra: str) -> Table:
@@ -340,6 +342,16 @@ class Model:
         exposure = () if self.exposure is None else (self.exposure,)
         names = (*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets, *exposure)
         return dict.fromkeys(names)
+
+    @cached_property
+    def reading(self) -> Notation:
+        """How tables to predict are read: in the notation of the fit, columns of text as they are written.
+
+        What a row becomes must not depend on the others of its file: 12E3 is text beside A7, and alone, too.
+        """
+        labels = self.targets if any(isinstance(label, str) for label in self.task.classes) else ()
+        texts = (column.name for column in self.schema.columns if column.is_as_written)
+        return replace(self.notation, texts=frozenset((*texts, *labels)))
 
     @cached_property
     def _numbers(self) -> frozenset[str]:

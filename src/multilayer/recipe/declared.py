@@ -1,12 +1,12 @@
 """What the user said of columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from multilayer.errors import ConfigError, nearest
-from multilayer.table.column import NUMERIC, Column, Infinite
+from multilayer.table.column import NUMERIC, OF_TEXT, Column, Infinite
 from multilayer.table.schema import Kinds, Schema, declare, declared_schema, infer_schema
 from multilayer.table.sources.names import column_name
 from multilayer.table.sources.read import Table
@@ -44,6 +44,25 @@ class Declared:
             return {column.name: column for column in self.schema.columns}
         return {name: declare(name, kind) for name, kind in self.kinds.items()}
 
+    def check_targets(self, names: Iterable[str], task: str | None = None) -> None:
+        """Refuse kinds of a target, which its task says, and a schema that makes a category of numbers.
+
+        task: that was guessed; None before, or where it was asked for
+
+        Raises:
+            ConfigError: a target's kind was declared, and is not what is learnt.
+        """
+        for name in names:
+            column = None if self.schema is None else self.columns.get(name)
+            is_number = task == "regression" and column is not None and column.kind in (*OF_TEXT, "boolean")
+            if (self.schema is None and name in self.kinds) or is_number:
+                what = self.kinds.get(name) if column is None else column.kind
+                raise ConfigError(
+                    f"Kinds are of columns to learn from, and the target {name!r} was declared as {what!r}. "
+                    "Say what it is by its task: task='multiclass' or 'binary' of classes, 'regression' of "
+                    "numbers (--task)."
+                )
+
     @property
     def left_out(self) -> tuple[str, ...]:
         """Columns that the schema ignores."""
@@ -55,6 +74,11 @@ class Declared:
         columns = () if self.schema is None else self.schema.columns
         kinds = {**self.kinds, **{column.name: column.kind for column in columns}}
         return {name for name, kind in kinds.items() if not isinstance(kind, str) or kind not in NUMERIC}
+
+    @property
+    def as_written(self) -> frozenset[str]:
+        """Columns whose cells are to stay as a text file writes them."""
+        return frozenset(name for name, column in self.columns.items() if column.is_as_written)
 
     @property
     def levels(self) -> set[str]:

@@ -11,6 +11,7 @@ Kind = Literal["number", "boolean", "category", "ordered", "date", "time", "dura
 Infinite = Literal["error", "clip"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
+OF_TEXT = ("category", "ordered", "text")  # kinds whose values are text
 NUMERIC = ("number", "duration")  # kinds that may hold infinities
 AS_WRITTEN = "as written"  # the zone of date texts that each give an offset of their own
 DAY_S = 86_400
@@ -49,6 +50,16 @@ class Column:
     unit: str = ""
     thousands: str = ""
     decimal: str = "."
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether cells of text files are to stay as they are written: levels, text, numbers with a unit.
+
+        >>> Column("version", "category").is_as_written, Column("n", "number").is_as_written
+        (True, False)
+        """
+        plain = not self.unit and not self.thousands and self.decimal == "."
+        return self.kind in OF_TEXT or (self.kind == "number" and not plain)
 
     @property
     def values_text(self) -> str:

@@ -25,7 +25,7 @@ from multilayer.table.writing import Writing
 Parse = Callable[[str], float | datetime | None]
 
 BOOLEAN_PAIRS = (("false", "true"), ("f", "t"), ("no", "yes"), ("n", "y"))
-_WHOLE_FLOAT = re.compile(r"-?(0|[1-9]\d*)\.0+", re.ASCII)
+_POINTED = re.compile(r"-?(0|[1-9]\d*)\.\d+", re.ASCII)
 _ZERO_AND_ONE = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 _TRUTH = _ZERO_AND_ONE | {text: float(i) for pair in BOOLEAN_PAIRS for i, text in enumerate(pair)}
 _WANTED = {
@@ -203,14 +203,14 @@ def level_finder(levels: Sequence[str]) -> Callable[[str], str | None]:
 
 
 def value_text(text: str) -> str:
-    """One text for texts of the same truth value or whole number.
+    """One text for texts of the same truth value or decimal number.
 
-    >>> value_text("TRUE"), value_text("3.0"), value_text("1e3"), value_text("007")
-    ('true', '3', '1e3', '007')
+    >>> value_text("TRUE"), value_text("3.0"), value_text("1.50"), value_text("1e3"), value_text("007")
+    ('true', '3', '1.5', '1e3', '007')
     """
     if text.lower() in ("true", "false"):
         return text.lower()
-    return text.partition(".")[0] if _WHOLE_FLOAT.fullmatch(text) else text
+    return text.rstrip("0").rstrip(".") if _POINTED.fullmatch(text) else text
 
 
 CONVERSIONS: dict[str, Callable[[Column, NDArray[Any]], NDArray[Any]]] = {

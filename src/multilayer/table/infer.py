@@ -17,6 +17,7 @@ from multilayer.table.convert import (
     distinct_texts,
     has_lost_digits,
     is_missing,
+    is_wide,
     shortest_text,
 )
 from multilayer.table.dates import days, time_zone
@@ -28,8 +29,10 @@ from multilayer.table.text import n_words
 from multilayer.table.text_kind import kind_of_texts, with_writing
 
 IDENTIFIER = "an identifier: nearly every row has a value of its own"
+ROW_NUMBERS = "row numbers, as pandas writes its index"
 FEWEST_IDENTIFIED = 50  # rows that an identifier is known by
 IDENTIFIED = 0.95  # of them differ
+_WHOLE = re.compile(r"-?\d{1,400}", re.ASCII)
 _ID_NAME = re.compile(r"(^|[\W_])[iI][dD]$|[a-z]I[dD]$")
 MAX_LEVELS = 10_000  # of a category; the rest is pooled as rare
 
@@ -81,11 +84,11 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     n_cells = len(values) - column.n_missing
     whole = column.kind == "number" and column.n_unique == len(values) and _are_whole(values)
     if is_written_index(column.name, values):
-        return "row numbers, as pandas writes its index"
+        return ROW_NUMBERS
     if n_cells < FEWEST_IDENTIFIED or column.n_missing > len(values) - n_cells * IDENTIFIED:
         return column
     if column.kind == "category" and column.n_unique >= IDENTIFIED * n_cells:
-        return IDENTIFIER
+        return "; ".join(filter(None, (IDENTIFIER, column.reason)))  # it may be numbers of two units
     if not whole:
         return column
     consecutive = column.low is not None and column.high == column.low + len(values) - 1
@@ -147,13 +150,34 @@ def _inferred(name: str, values: NDArray[Any], note: Note | None) -> Column:
         return Column(name, note.kind, zone=note.zone)
     if values.dtype != object:
         kinds = {"b": "boolean", "M": "date"}
-        return Column(name, check_kind(name, kinds.get(values.dtype.kind, "number")))
-    return kind_of_texts(name, values).column
+        column = Column(name, check_kind(name, kinds.get(values.dtype.kind, "number")))
+    else:
+        column = kind_of_texts(name, values).column
+    if column.kind == "number" and floats_merge(values):
+        return Column(name, "category", reason="whole numbers beyond 2^53, which as floats would be the same")
+    return column
 
 
 def _levels_of(name: str, note: Note) -> tuple[str, ...]:
     """The order that a column's type declares, without levels that stand for a missing value."""
     return _as_levels(name, [level for level in note.levels if not is_mark(level)])
+
+
+def floats_merge(values: NDArray[Any]) -> bool:
+    """Whether whole numbers are so large that many of them would be the same as floats.
+
+    >>> floats_merge(np.array([2**60, 2**60 + 1])), floats_merge(np.array([2**60, 2**61, 3]))
+    (True, False)
+    """
+    if values.dtype.kind == "i":
+        distinct: list[int] = np.unique(values).tolist() if np.abs(values).max() > 2**53 else []
+    elif values.dtype == object:
+        texts = distinct_texts(values)
+        wide = any(map(is_wide, texts)) and all(map(_WHOLE.fullmatch, texts))
+        distinct = list(map(int, texts)) if wide else []
+    else:
+        return False
+    return len(set(map(float, distinct))) < IDENTIFIED * len(set(distinct))
 
 
 def holds(note: Note, values: NDArray[Any]) -> bool:

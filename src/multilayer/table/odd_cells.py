@@ -22,6 +22,7 @@ from multilayer.table.text_kind import (
     unread_texts,
     with_writing,
 )
+from multilayer.table.writing import have_points_of_thousands
 
 
 def without_odd_cells(table: Table, declared: Mapping[str, Column]) -> Table:
@@ -102,6 +103,15 @@ def as_learnt(table: Table, columns: Collection[Column]) -> tuple[Table, list[st
         values = texts.get(column.name)
         if values is None:
             continue
+        if (
+            column.kind == "number"
+            and not column.is_as_written
+            and (found := _with_points(values)) is not None
+        ):
+            values = cleared[column.name] = found[0]
+            said.append(
+                f"column {column.name!r} has points between thousands, as in {found[1]!r}, unlike at fit"
+            )
         unread = unread_texts(column, values)
         odd = Odd.of(values.tolist(), unread)
         if odd is not None and (odd.n > max(1, int(FEW * len(values))) or 2 * odd.n >= _n_cells(values)):
@@ -115,6 +125,16 @@ def as_learnt(table: Table, columns: Collection[Column]) -> tuple[Table, list[st
     if not cleared:
         return table, said
     return replace(table, columns={**table.columns, **cleared}), said
+
+
+def _with_points(values: NDArray[np.object_]) -> tuple[NDArray[np.object_], str] | None:
+    """Text of numbers without the points between their thousands, and the first such; None without these."""
+    texts = [text for text in dict.fromkeys(values.tolist()) if text is not None and text not in SIGN_MARKS]
+    if not have_points_of_thousands(texts):
+        return None
+    plain: NDArray[np.object_] = np.empty(len(values), dtype=object)
+    plain[:] = [None if text is None else text.replace(".", "") for text in values.tolist()]
+    return plain, next(text for text in texts if "." in text)
 
 
 def without_signs(values: NDArray[Any]) -> NDArray[Any]:

@@ -18,11 +18,12 @@ from multilayer.table.dates import (
     date_format,
     date_parser,
     has_offset,
+    other_format,
     parse_duration,
     parse_time,
 )
 from multilayer.table.text import why_text
-from multilayer.table.writing import Writing, find_writing
+from multilayer.table.writing import Writing, find_writing, have_points_of_thousands
 
 SIGN_MARKS = frozenset(
     ("-", "?", ".", "--", "---", "..", "...", "–", "—")
@@ -98,14 +99,34 @@ def _kind_of_all(name: str, texts: Sequence[str]) -> Column | None:
     if len(texts) <= _MOST_BOOLEANS and {text.strip().lower() for text in texts} in map(set, BOOLEAN_PAIRS):
         return Column(name, "boolean")
     if all(map(_NUMBER_SHAPE.fullmatch, texts)):
-        return Column(name, "number")
+        return _numbers(name, texts)
     if found := date_format(texts):
-        return Column(name, "date", date_format=found, zone=zone_of_texts(texts, found))
+        return _date(Column(name, "date", zone=zone_of_texts(texts, found)), texts, found)
     if all(parse_time(text) is not None for text in texts):
         return Column(name, "time")
     if all(parse_duration(text) is not None for text in texts):
         return Column(name, "duration")
     return None
+
+
+def _numbers(name: str, texts: Sequence[str]) -> Column:
+    """Numbers as everywhere, or with points between thousands."""
+    if not have_points_of_thousands(texts):
+        return Column(name, "number")
+    column = _written(name, Writing("", ".", ","))
+    return replace(column, reason="thousands are separated by '.', as all points stand before three digits")
+
+
+def _date(column: Column, texts: Sequence[str], found: str) -> Column:
+    """Dates in a format; where another one fits as well, the reason says so."""
+    said = column.reason
+    if (other := other_format(texts, found)) is not None:
+        doubt = (
+            f"dates read as {found}, though {other} fits as well: if they are that, schema.replace("
+            f"{column.name!r}, date_format={other!r}) says so"
+        )
+        said = "; ".join(filter(None, (said, doubt)))
+    return replace(column, date_format=found, reason=said)
 
 
 def _words(name: str, texts: Sequence[str], n_cells: int) -> Column:
@@ -125,7 +146,8 @@ def _candidates(name: str, sample: Sequence[str], texts: Sequence[str]) -> list[
         lower = {text.lower() for text in texts}
         if any(lower >= set(pair) for pair in BOOLEAN_PAIRS):
             found.append((Column(name, "boolean"), _is_truth))
-    found.append((Column(name, "number"), lambda text: _NUMBER_SHAPE.fullmatch(text) is not None))
+    plain = _numbers(name, [text for text in texts if _NUMBER_SHAPE.fullmatch(text)])
+    found.append((plain, _reads(_writing_of(plain).read) if plain.thousands else _is_number))
     for each in _date_formats(sample):
         column = Column(name, "date", date_format=each, zone=zone_of_texts(sample, each))
         found.append((column, _reads(date_parser(each, ISO))))
@@ -134,6 +156,10 @@ def _candidates(name: str, sample: Sequence[str], texts: Sequence[str]) -> list[
     if (writing := find_writing(sample)) is not None:
         found.append((_written(name, writing), _reads(writing.read)))
     return [(column, reads) for column, reads in found if 2 * sum(map(reads, sample)) > len(sample)]
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER_SHAPE.fullmatch(text) is not None
 
 
 def _is_truth(text: str) -> bool:
@@ -157,6 +183,10 @@ def _share(date_format: str, texts: Sequence[str]) -> float:
     return sum(map(_reads(date_parser(date_format)), texts)) / len(texts)
 
 
+def _writing_of(column: Column) -> Writing:
+    return Writing(column.unit, column.thousands, column.decimal)
+
+
 def _written(name: str, writing: Writing) -> Column:
     return Column(name, "number", unit=writing.unit, thousands=writing.thousands, decimal=writing.decimal)
 
@@ -165,7 +195,7 @@ def _with_reason(column: Column, texts: Sequence[str]) -> Column:
     """A column of numbers that are not written as everywhere, and how they are, in words."""
     if column.kind != "number" or all(map(_NUMBER_SHAPE.fullmatch, texts)):
         return column
-    writing = Writing(column.unit, column.thousands, column.decimal)
+    writing = _writing_of(column)
     words = [writing.in_words] if writing.in_words else ["with signs of its own for minus"]
     n_bare = sum(writing.unit not in text for text in texts)
     if n_bare:
@@ -196,9 +226,10 @@ def with_writing(column: Column, values: NDArray[np.object_]) -> Column:
     if column.kind == "date" and column.date_format is None:
         found = date_format(texts) or kind_of_texts(column.name, values).column.date_format
         zone = column.zone or (zone_of_texts(texts, found) if found else None)
-        return replace(column, date_format=found, zone=zone)
-    is_plain = all(map(_NUMBER_SHAPE.fullmatch, texts))
-    if column.kind != "number" or is_plain or Writing(column.unit, column.thousands, column.decimal).in_words:
+        column = replace(column, zone=zone)
+        return replace(column, date_format=None) if found is None else _date(column, texts, found)
+    is_plain = all(map(_NUMBER_SHAPE.fullmatch, texts)) and not have_points_of_thousands(texts)
+    if column.kind != "number" or is_plain or _writing_of(column).in_words:
         return column
     writing = find_writing(texts)
     if writing is None:
