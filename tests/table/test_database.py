@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -161,3 +163,12 @@ def test_a_query_that_names_its_files_writes_none(query: str) -> None:
 
     assert os.listdir() == ["t.csv"]
     assert read_table(None, query="PIVOT 't.csv' ON a USING sum(y)").names == ("1", "2")
+
+
+def test_no_bar_is_drawn_on_standard_output() -> None:
+    asked = "print({}.execute(\"SELECT current_setting('enable_progress_bar')\").fetchone())"
+    ours = "from multilayer.table.database import connect; " + asked.format("connect()")
+    theirs = "import duckdb; " + asked.format("duckdb.connect()")
+    said = [subprocess.check_output([sys.executable, "-c", code], text=True) for code in (ours, theirs)]
+
+    assert said == ["(False,)\n", "(True,)\n"]  # the latter, or the test tells nothing

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from multilayer.errors import DataError
+from multilayer.signals import held_back
 from multilayer.table.names import column_names, listed, unusable
 from multilayer.table.notes import note_of_sql
 from multilayer.table.sparse import SparseColumn
@@ -29,7 +30,8 @@ def connect(path: str | Path = ":memory:") -> Any:
     In a database file, which may be a stranger's, views and macros would read other files with our rights:
     there nothing but the file itself is read.
     """
-    import duckdb
+    with held_back():
+        import duckdb
 
     config: dict[str, Any] = {
         "autoinstall_known_extensions": False,  # both would reach for the network
@@ -40,8 +42,12 @@ def connect(path: str | Path = ":memory:") -> Any:
     }
     is_file = str(path) != ":memory:"
     if is_file:
-        config |= {"enable_external_access": False, "lock_configuration": True}
-    return duckdb.connect(str(path), read_only=is_file, config=config)
+        config["enable_external_access"] = False
+    connection = duckdb.connect(str(path), read_only=is_file, config=config)
+    connection.execute("SET enable_progress_bar = false")  # DuckDB draws it on standard output
+    if is_file:
+        connection.execute("SET lock_configuration = true")
+    return connection
 
 
 def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> Columns:
@@ -64,7 +70,8 @@ def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> 
 
 def _opened(path: Path) -> tuple[Any, list[str]]:
     """A connection to a database file, and the names of its tables."""
-    import duckdb
+    with held_back():
+        import duckdb
 
     with path.open("rb") as file:
         is_sqlite = file.read(15) == b"SQLite format 3"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, OutputError, nearest
 from multilayer.output import temporary_folder
+from multilayer.signals import held_back
 from multilayer.table.column import Infinite
 from multilayer.table.database import connect, sql_column, sql_text
 from multilayer.table.delimited import Delimited, file_errors, literal_path, opened
@@ -400,7 +401,8 @@ def store(
         DataError: it cannot be read as a table, or not in so little memory; a column is absent.
         OutputError: the disk of temporary files has too little room.
     """
-    import duckdb
+    with held_back():
+        import duckdb
 
     found = source if isinstance(source, Source) else Source.find(source)
     if found is None:
