@@ -27,7 +27,7 @@ LAYERS = {
     "table.values": ["table.names", "table.notes", "table.sparse"],
     "table.notation": ["table.plain_text", "table.values"],
     "table.frames": ["table.values"],
-    "table.database": ["signals", "table.values"],
+    "table.database": ["signals", "table.intact", "table.values"],
     "table.header": [],
     "table.plain_text": ["output", "table.intact"],
     "table.delimited": ["table.database", "table.header", "table.intact", "table.plain_text"],

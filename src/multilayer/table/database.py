@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from multilayer.errors import DataError
 from multilayer.signals import held_back
+from multilayer.table.intact import memory
 from multilayer.table.names import column_names, listed, unusable
 from multilayer.table.notes import note_of_sql
 from multilayer.table.sparse import SparseColumn
@@ -17,6 +19,8 @@ from multilayer.table.values import Columns, from_numpy, from_objects, merged
 DATABASE_EXTENSIONS = (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
 _READING = ("select", "with", "from", "values", "table", "pivot", "unpivot", "show", "describe", "explain")
 _UNSAFE_FUNCTIONS = ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer")
+MOST_BYTES = 1 << 26  # of one value of a SQLite file: a view of a few letters may ask for a billion
+_ROWS_AT_ONCE = 10_000
 _HARMLESS_PRAGMAS = ("data_version", "table_info", "table_xinfo", "table_list")  # of full-text and listings
 _INTEGERS = [f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")]
 _AS_THEY_ARE = {*_INTEGERS, "BOOLEAN", "DOUBLE", "VARCHAR"}
@@ -94,6 +98,7 @@ def _sqlite(path: Path) -> sqlite3.Connection:
     for setting in ("query_only = on", "trusted_schema = off", "mmap_size = 0", "cell_size_check = on"):
         connection.execute(f"PRAGMA {setting}")
     connection.set_authorizer(_only_reading)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
     return connection
 
 
@@ -143,13 +148,32 @@ def _fetched(connection: Any, query: str) -> tuple[Any, list[Any]]:
     try:
         with _query_only(connection):
             cursor.execute(query)
-            return cursor.description, cursor.fetchall() if cursor.description else []
+            return cursor.description, _all_rows(cursor, query) if cursor.description else []
+    except (DataError, MemoryError):
+        raise
     except Exception as error:
         if str(error) in ("not authorized", "attempt to write a readonly database"):
             raise _no_rows(query) from None
         raise DataError(f"The query {_short(query)} failed: {error}. Mend the query.") from error
     finally:
         cursor.close()
+
+
+def _all_rows(cursor: Any, query: str) -> list[Any]:
+    """The rows of a query, as long as they fit into memory: a view may have rows without end."""
+    rows: list[Any] = []
+    n_bytes = 0
+    while batch := cursor.fetchmany(_ROWS_AT_ONCE):
+        rows += batch
+        sample = batch[::16]
+        n_sample = sum(sys.getsizeof(row) + sum(map(sys.getsizeof, row)) for row in sample)
+        n_bytes += n_sample * len(batch) // len(sample)
+        if 2 * n_bytes > memory():  # they are taken apart into columns, too
+            raise DataError(
+                f"A table must fit into memory; the query {_short(query)} has given {len(rows):,} rows, "
+                "which hardly do, and goes on. Add a LIMIT, or write them to Parquet and stream (memory=)."
+            )
+    return rows
 
 
 @contextmanager

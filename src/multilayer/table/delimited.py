@@ -17,6 +17,8 @@ from multilayer.table.names import column_names
 from multilayer.table.plain_text import UTF8, Copy, encoding_of, has_mixed_line_ends
 from multilayer.table.values import COMMON_MARKS, Columns
 
+MOST_LETTERS = 2_000_000  # of one line, as DuckDB has it
+_HEAD = 1 << 20  # letters that are looked at for the header
 MOST_REASON = 200  # letters of what DuckDB says
 COMPRESSIONS = ("", ".gz", ".zst")
 CSV_EXTENSIONS = tuple(
@@ -146,7 +148,7 @@ class Delimited:
         """Find the line that has too many or too few fields; only called when reading has failed."""
         for path in (self.path, *self.more):
             with opened(self._readable if path == self.path else path, errors="replace") as file:
-                reader = csv.reader(file, delimiter=self.delimiter)
+                reader = csv.reader(_lines(file), delimiter=self.delimiter)
                 for fields in _readable(reader):
                     if fields and len(fields) != len(self.names) and reader.line_num > self.n_skipped:
                         raise DataError(
@@ -155,6 +157,12 @@ class Delimited:
                             f"{len(self.names)}, separated by {self.delimiter!r}. Mend that line: a field "
                             "that contains the separator must stand in double quotes."
                         )
+
+
+def _lines(file: TextIOWrapper) -> Iterator[str]:
+    """Lines up to the first that is too long: some packed kilobytes may unpack to gigabytes of one."""
+    while (line := file.readline(MOST_LETTERS)) and len(line) < MOST_LETTERS:
+        yield line
 
 
 def _readable(reader: Any) -> Iterator[list[str]]:
@@ -182,14 +190,24 @@ def _read_header(path: Path, shown: Path, *, has_names: bool) -> Header:
 
 
 def head_of(path: Path) -> str:
-    """The first million letters of a text file in UTF-8.
+    """The first million letters of a text file in UTF-8, and the rest of the line that they end in.
 
     Raises:
-        DataError: it is of another encoding, or cannot be decompressed.
+        DataError: it is of another encoding, cannot be decompressed, or has a line without an end.
     """
     try:
         with opened(path) as file:
-            return file.read(1 << 20)
+            text = file.read(_HEAD)
+            if len(text) < _HEAD:
+                return text
+            begun = len(text) - 1 - max(text.rfind("\n"), text.rfind("\r"))
+            rest = file.readline(MOST_LETTERS - begun)
+            if begun + len(rest) == MOST_LETTERS:
+                raise DataError(
+                    f"A line of a table must be shorter than {MOST_LETTERS:,} letters; {str(path)!r} has a "
+                    "longer one. Check that it is a table of text, and that every quote has an end."
+                )
+            return text + rest
     except (UnicodeDecodeError, OSError, EOFError) as error:
         raise DataError(not_text(path, error)) from None
 
