@@ -499,7 +499,19 @@ class Model:
         need(np.isfinite(np.broadcast_to(model._constant, example.shape)).all(), "its baseline is no number")
         if may_overflow(of_networks):
             model._check_answers()
+        model._warm_up()
         return model
+
+    def _warm_up(self) -> None:
+        """Predict a row without values, and with a word where text is read.
+
+        Whatever a prediction loads or makes once, such as SciPy for text, is there before the first request.
+        Who predicts stays to be settled.
+        """
+        row = {column.name: ["a" if column.kind == "text" else None] for column in self.schema.columns}
+        x = self._inputs(self._raw(row, None, "ignore"))
+        with np.errstate(all="ignore"):
+            Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
 
     def _check_answers(self) -> None:
         """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
