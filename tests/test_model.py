@@ -70,6 +70,12 @@ def without(table: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: values for name, values in table.items() if name not in names}
 
 
+@pytest.fixture(autouse=True)
+def _by_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models of this file predict by PyTorch, whichever test has loaded kernels before: equal means bits."""
+    monkeypatch.setattr("multilayer.training.predictor._are_loaded", lambda: False)
+
+
 @pytest.fixture(scope="module")
 def binary() -> Model:
     y = np.array(LABELS["text"], dtype=object)[codes(2)]
