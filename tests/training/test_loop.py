@@ -1413,7 +1413,6 @@ def test_trains_within_a_block_without_gradients(context):
         ({"device": "cuda:99"}, "device must be one that PyTorch can use here"),
         ({"device": "meta"}, "device must be one that PyTorch can use here"),
         ({"device": "hpu"}, "device must be one that PyTorch can use here"),
-        ({"device": b"cpu"}, "device must be one that PyTorch can use here"),
         ({"threads": 10**6}, "threads must be at most 1,024; got 1000000"),
         ({"device": "nowhere"}, "device must be one that PyTorch can use here, such as 'cpu'; got 'nowhere'"),
         ({"threads": 0}, "threads must be a whole number of at least 1"),
