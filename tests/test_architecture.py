@@ -27,7 +27,7 @@ LAYERS = {
     "table.sources.values": ["table.sources.names", "table.sources.dtype_hints", "table.sources.sparse"],
     "table.sources.notation": ["table.sources.plain_text", "table.sources.values"],
     "table.sources.frames": ["table.sources.values"],
-    "table.sources.database": ["table.sources.values"],
+    "table.sources.database": ["signals", "table.sources.intact", "table.sources.values"],
     "table.sources.header": [],
     "table.sources.plain_text": ["output", "table.sources.intact"],
     "table.sources.delimited": [
@@ -66,7 +66,7 @@ LAYERS = {
     "table.moments": ["table.split", "table.text_kind", "table.sources.dtype_hints"],
     "table.merge_rows": [],
     "table.sketch": ["table.merge_rows"],
-    "table.on_disk": ["output", "table.sources.read", "table.schema"],
+    "table.on_disk": ["output", "signals", "table.sources.read", "table.schema"],
     "nn.blocks": [],
     "nn.embeddings": ["nn.blocks"],
     "nn.monotone": ["nn.blocks"],

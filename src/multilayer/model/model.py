@@ -442,12 +442,24 @@ class Model:
             states = [net.state_dict() for net in model.networks]
             if may_overflow([{name: value.numpy() for name, value in state.items()} for state in states]):
                 model._check_answers()
+            model._warm_up()
         except Exception as error:  # made to harm, a file may break anything that reads it
             raise ModelFileError(
                 f"{name} has an intact checksum, but its parts do not make a model ({error}). "
                 "Save the model again."
             ) from error
         return model
+
+    def _warm_up(self) -> None:
+        """Predict a row without values, and with a word where text is read.
+
+        Whatever a prediction loads or makes once, such as SciPy for text, is there before the first request.
+        Who predicts stays to be settled.
+        """
+        row = {column.name: ["a" if column.kind == "text" else None] for column in self.schema.columns}
+        x = self._inputs(self._raw(row, None, "ignore"))
+        with np.errstate(all="ignore"):
+            Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
 
     def _check_answers(self) -> None:
         """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""

@@ -74,7 +74,8 @@ def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
     drop = f", dropout {config.dropout}" if config.dropout else ""
     optimizer = NETWORKS[config.network].optimizer_in_words(plan.network)
     last_decay = [first_decay(config, plan.task), *histories[0].weight_decay][-1]
-    decay = f"{last_decay:.2g}{' (the noisier the classes, the more)' if follows_noise(config, plan.task) else ''}"
+    more = " (the noisier the classes, the more)" if follows_noise(config, plan.task) else ""
+    decay = f"{last_decay:.2g}{more}"
     return (
         f"networks: {len(histories)}{left_out}{name} of {' x '.join(map(str, config.hidden))}, "
         f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, weight decay {decay}; "

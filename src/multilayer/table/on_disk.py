@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, OutputError, nearest
 from multilayer.output import temporary_folder
+from multilayer.signals import held_back
 from multilayer.table.column import Infinite
 from multilayer.table.infer import IDENTIFIED, IDENTIFIER, ROW_NUMBERS
 from multilayer.table.odd_cells import without_texts
@@ -402,7 +403,8 @@ def store(
         DataError: it cannot be read as a table, or not in so little memory; a column is absent.
         OutputError: the disk of temporary files has too little room.
     """
-    import duckdb
+    with held_back():
+        import duckdb
 
     found = source if isinstance(source, Source) else Source.find(source)
     if found is None:

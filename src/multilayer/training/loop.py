@@ -41,6 +41,7 @@ logger = logging.getLogger("multilayer")
 __all__ = ["Callback", "Progress", "train", "train_pack"]
 
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+MOST_THREADS = 1_024  # for one product: of some ten thousand OpenMP ends the process
 FEW_STEPS = 1_000  # with fewer, loading the kernels (some 0.2 s) would cost more than they save
 FEW_STEPS_OF_MUON = 200  # each of which takes PyTorch some 5 ms
 LOAD_BUDGET_S, COMPILE_BUDGET_S = 0.2, 60.0  # with less time, kernels are not loaded, or not compiled first
@@ -248,7 +249,7 @@ def train_pack(
         raise ConfigError("a pack needs at least one network; got none.")
     check_whole("min_epochs", min_epochs)
     check_whole("n_threads", n_threads)
-    check_whole("threads", threads)
+    check_whole("threads", threads, most=MOST_THREADS)
     callbacks = _as_callbacks(callbacks)
     metrics = _as_metrics(metrics)
     _check_apart(nets)
@@ -393,8 +394,10 @@ def _check_net(net: Any) -> None:
 
 def _move(net: nn.Module, device: Any) -> None:
     try:
+        if not isinstance(device, str | int | torch.device) or torch.device(device).type == "meta":
+            raise TypeError("nothing is computed there")
         net.to(device)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError) as error:
         raise ConfigError(
             f"device must be one that PyTorch can use here, such as 'cpu'; got {device!r}: {error}"
         ) from error

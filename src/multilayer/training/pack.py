@@ -132,11 +132,13 @@ class RunLength:
         return self.steps or self.epochs * self.steps_per_epoch
 
 
-def check_whole(name: str, value: Any, least: int = 1) -> None:
-    """Refuse a setting that is given and is no whole number of at least so much."""
+def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> None:
+    """Refuse a setting that is given and is no whole number of at least so much, and at most."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if value is not None and (not is_whole or value < least):
         raise ConfigError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+    if value is not None and most is not None and value > most:
+        raise ConfigError(f"{name} must be at most {most:,}; got {value!r}. Leave it out, or pass fewer.")
 
 
 def check_positive(name: str, value: Any) -> None:

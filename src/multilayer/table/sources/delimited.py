@@ -25,6 +25,7 @@ _HAS_POINTS = (  # what `have_points_of_thousands`, which is asked later, can be
     r"AND bool_or(regexp_full_match({c}, '.*\.\d\d0'))"
 )
 HEAD_LETTERS = 1 << 20
+MOST_LETTERS = 2_000_000  # of one line, as DuckDB has it
 MOST_REASON = 200  # letters of what DuckDB says
 COMPRESSIONS = ("", ".gz", ".zst")
 CSV_EXTENSIONS = tuple(
@@ -202,7 +203,7 @@ class Delimited:
         """Find the line that has too many or too few fields; only called when reading has failed."""
         for path in (self.path, *self.more):
             with opened(self._readable if path == self.path else path, errors="replace") as file:
-                reader = csv.reader(file, delimiter=self.delimiter, skipinitialspace=True)
+                reader = csv.reader(_lines(file), delimiter=self.delimiter, skipinitialspace=True)
                 for fields in _readable(reader):
                     if fields and len(fields) != len(self.names) and reader.line_num > self.n_skipped:
                         raise DataError(
@@ -220,6 +221,12 @@ def _where(texts: Any, places: Sequence[int], condition: str) -> list[int]:
     tests = ", ".join(condition.format(c=f"trim(c{place})") for place in places)
     (found,) = texts.aggregate(tests).fetchall()
     return [place for place, is_so in zip(places, found, strict=True) if is_so]
+
+
+def _lines(file: TextIOWrapper) -> Iterator[str]:
+    """Lines up to the first that is too long: some packed kilobytes may unpack to gigabytes of one."""
+    while (line := file.readline(MOST_LETTERS)) and len(line) < MOST_LETTERS:
+        yield line
 
 
 def _readable(reader: Any) -> Iterator[list[str]]:
@@ -247,14 +254,24 @@ def _read_header(path: Path, shown: Path, *, has_names: bool) -> Header:
 
 
 def head_of(path: Path) -> str:
-    """The first million letters of a text file in UTF-8.
+    """The first million letters of a text file in UTF-8, and the rest of the line that they end in.
 
     Raises:
-        DataError: it is of another encoding, or cannot be decompressed.
+        DataError: it is of another encoding, cannot be decompressed, or has a line without an end.
     """
     try:
         with opened(path) as file:
-            return file.read(HEAD_LETTERS)
+            text = file.read(HEAD_LETTERS)
+            if len(text) < HEAD_LETTERS:
+                return text
+            begun = len(text) - 1 - max(text.rfind("\n"), text.rfind("\r"))
+            rest = file.readline(MOST_LETTERS - begun)
+            if begun + len(rest) == MOST_LETTERS:
+                raise DataError(
+                    f"A line of a table must be shorter than {MOST_LETTERS:,} letters; {str(path)!r} has a "
+                    "longer one. Check that it is a table of text, and that every quote has an end."
+                )
+            return text + rest
     except (UnicodeDecodeError, OSError, EOFError) as error:
         raise DataError(not_text(path, error)) from None
 

@@ -34,7 +34,7 @@ from multilayer.table.sources.frames import of_frame, of_mapping, of_records
 from multilayer.table.sources.intact import check_plain, memory, reading
 from multilayer.table.sources.names import column_name, listed
 from multilayer.table.sources.notation import Notation
-from multilayer.table.sources.paths import refuse_absent, refuse_url
+from multilayer.table.sources.paths import path_of, refuse_absent, refuse_url
 from multilayer.table.sources.plain_text import Copy, unzipped
 from multilayer.table.sources.spreadsheet import SPREADSHEET_EXTENSIONS, of_spreadsheet
 from multilayer.table.sources.values import Columns
@@ -83,9 +83,9 @@ class Files:
         """
         refuse_url(source)
         if not isinstance(source, str | Path):
-            paths = [Path(name).expanduser() for name in source]
+            paths = [path_of(name) for name in source]
             return cls(tuple(paths), _one_kind(paths, "the list"))
-        path = Path(source).expanduser()
+        path = path_of(source)
         if path.is_dir():
             paths = _below(path)
             return cls(tuple(paths), _one_kind(paths, f"the folder {str(path)!r}"), path)

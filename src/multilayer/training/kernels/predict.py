@@ -1,7 +1,6 @@
 """A network's outputs from the compiled kernels: to judge an epoch by, and for a model to predict with."""
 
 import math
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,13 @@ from numpy.typing import NDArray
 
 from multilayer.errors import DataError
 from multilayer.training.autograd import denormals_flushed
+from multilayer.training.forked import Lock
 from multilayer.training.kernels import loop as k
 from multilayer.training.kernels.blas import product_for, product_threads
 from multilayer.training.kernels.plan import Plan
 
 CHUNK_FLOATS = 1 << 20  # values of one forward pass: 4 MB, half of a common last-level cache
-_COMPILING = threading.Lock()
+_COMPILING = Lock()
 
 
 class Located:
