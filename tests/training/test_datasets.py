@@ -180,3 +180,15 @@ def test_refuses_batches_of_unequal_shape():
     ragged = DataLoader([(torch.zeros(2), Y[0]), (torch.zeros(3), Y[0])], 1)
     with pytest.raises(DataError, match="tensors of one shape a row; their inputs do not"):
         Passes(ragged, None, True, 0)()
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        while True:
+            yield from zip(X, Y, strict=True)
+
+
+def test_a_stream_without_an_end_gives_as_many_batches_as_there_are_steps():
+    net = ml.mlp(3, [4], 1)
+    history = ml.train(net, DataLoader(Endless(), batch_size=4), loss="mse", steps=7)
+    assert len(history.step_loss) == 7 and history.stopped == "all epochs done"

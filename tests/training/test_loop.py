@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler
 from torch.testing import assert_close
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import multilayer as ml
 from multilayer.errors import ConfigError, DataError
@@ -1595,3 +1596,104 @@ def test_weights_of_a_binary_loss_weigh_as_pytorch_broadcasts_them():
             train(net, x, y, loss=loss, epochs=3, batch_size=3, engine=engine, optimizer=OPTIMIZERS["sgd"])
             trained.append(net.weight.detach())
         torch.testing.assert_close(*trained)
+
+
+class Masked(nn.Module):
+    """Its last column never counts: a frozen parameter says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores, self.out = nn.Linear(3, 3), nn.Linear(3, 1)
+        self.mask = nn.Parameter(torch.tensor([0.0, 0.0, -math.inf]), requires_grad=False)
+
+    def forward(self, x):
+        return self.out(torch.softmax(self.scores(x) + self.mask, dim=1))
+
+
+def test_a_frozen_parameter_may_hold_infinities():
+    _, x, y = problem()
+    net = Masked()
+    before = weights_of(net)
+    history = train(net, x, y, loss="mse", epochs=3)
+    assert history.stopped == "all epochs done"
+    moved = (weights_of(net) != before) & weights_of(net).isfinite()
+    assert moved.any() and torch.equal(net.mask, torch.tensor([0.0, 0.0, -math.inf]))
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+def test_a_trained_parameter_that_leaves_the_finite_ends_the_run(engine):
+    net, x, y = problem()
+
+    def spoil(progress):
+        with torch.no_grad():
+            net[0].weight[0, 0] = math.nan
+
+    history = train(net, x, y, loss="mse", epochs=3, engine=engine, callbacks=spoil)
+    assert history.epochs == 2 and history.stopped.startswith("diverged")
+
+
+@pytest.mark.parametrize("name", ["x", "y", "dataset", "subset"])
+def test_rows_that_are_to_train_are_refused(name):
+    net, x, y = problem()
+    codes = nn.Parameter(y.clone() if name == "y" else x.clone())
+    rows = {
+        "x": (codes, y),
+        "y": (x, codes),
+        "dataset": (TensorDataset(codes, y),),
+        "subset": (DataLoader(Subset(TensorDataset(codes, y), range(9))),),
+    }[name]
+    sgd = torch.optim.SGD([*net.parameters(), codes], lr=0.1)
+    with pytest.raises(ConfigError, match="is data, and does not train; the optimizer holds it"):
+        train(net, *rows, loss="mse", optimizer=sgd, epochs=1)
+
+
+def test_rows_that_want_a_gradient_that_nobody_asks_for_are_rows():
+    net, x, y = problem()
+    assert train(net, x.requires_grad_(), y, loss="mse", epochs=1).epochs == 1
+    assert x.grad is None
+
+
+def test_parameters_that_no_gradient_reaches_are_told_once(caplog):
+    net, x, y = problem()
+    other, scale = nn.Linear(2, 2), nn.Parameter(torch.ones(()))
+    sgd = torch.optim.SGD([*net.parameters(), *other.parameters(), scale], lr=0.1)
+    with caplog.at_level(logging.WARNING, "multilayer"):
+        train(net, x, y, loss=lambda out, y: (out * scale - y).square().mean(), optimizer=sgd, epochs=3)
+    told = [record.getMessage() for record in caplog.records if "the network's, and the first loss" in record.getMessage()]
+    assert len(told) == 1 and "(2 in all)" in told[0]
+    assert scale.item() != 1
+
+
+def test_a_plateau_of_a_score_that_is_to_rise_is_refused():
+    net, x, y = problem()
+    plateau = partial(lr_scheduler.ReduceLROnPlateau, mode="max")
+    with pytest.raises(ConfigError, match="validation loss, which is to fall"):
+        train(net, x, y, loss="mse", validation=0.2, schedule=plateau, epochs=2)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+def test_a_subclass_of_cross_entropy_accumulates_by_its_own_mean(engine):
+    class Focal(nn.CrossEntropyLoss):
+        def forward(self, out, y):
+            ce = nn.functional.cross_entropy(out, y, weight=self.weight, reduction="none")
+            return ((1 - (-ce).exp()) ** 2 * ce).mean()
+
+    x, y = torch.randn(64, 3), torch.randint(0, 3, (64,))
+    weights = []
+    for batches in (1, 4):
+        torch.manual_seed(0)
+        net = mlp(3, [6], 3)
+        train(
+            net,
+            x,
+            y,
+            loss=Focal(torch.tensor([0.1, 1.0, 3.0])),
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.5),
+            batch_size=32 // batches,
+            accumulate=batches,
+            shuffle=False,
+            epochs=3,
+            engine=engine,
+        )
+        weights.append(weights_of(net))
+    assert_close(*weights, atol=1e-6, rtol=0)

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from multilayer.training.arrays import Inputs, Target, batches_of, call, each, n
 from multilayer.training.forked import check_threads
 from multilayer.training.losses import Loss
 from multilayer.training.random_state import RandomState
+
+logger = logging.getLogger("multilayer")
 
 
 class AutogradEngine:
@@ -63,6 +66,7 @@ class AutogradEngine:
         self.threads = threads
         self.random = RandomState(seed, parts_of(x)[0].device, of_all=not is_torchs(net, loss.module))
         self.needs_closure = needs_closure(optimizer)
+        self.has_told_of_others = False  # that the optimiser holds, and that get no gradient
         if self.needs_closure and accumulate == "forever":
             raise ConfigError(
                 f"accumulate='forever' never clears gradients; {type(optimizer).__name__} computes them "
@@ -148,8 +152,8 @@ class AutogradEngine:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every parameter is; running statistics do not count."""
-        return all(bool(torch.isfinite(p).all()) for p in self.net.parameters())
+        """Whether every parameter that trains is; running statistics, or a frozen mask, do not count."""
+        return all(bool(torch.isfinite(p).all()) for p in self.net.parameters() if p.requires_grad)
 
     def close(self) -> None:
         """Nothing to give back: module and optimiser own their numbers all the time."""
@@ -169,6 +173,8 @@ class AutogradEngine:
 
         if not self.needs_closure:
             closure()  # before the factor is on: the loss may set the rate itself
+        if not self.has_told_of_others:
+            self._tell_of_others()
         with self._rates(lr_factor):
             if self.needs_closure:
                 self.optimizer.step(closure)  # type: ignore[arg-type]
@@ -178,6 +184,22 @@ class AutogradEngine:
         if self.accumulate != "forever":
             clear_gradients(self.optimizer)
         return first
+
+    def _tell_of_others(self) -> None:
+        """Warn, once, of parameters that are not the network's and that no gradient reaches: they stay."""
+        if self.needs_closure:
+            return  # gradients come within its step
+        self.has_told_of_others = True
+        own = {id(p) for p in self.net.parameters()}
+        held = (p for group in self.optimizer.param_groups for p in group["params"])
+        n_idle = sum(id(p) not in own and p.requires_grad and p.grad is None for p in held)
+        if n_idle:
+            logger.warning(
+                "The optimizer holds parameters that are not the network's, and the first loss does not "
+                "reach them (%d in all): without a gradient they stay as they are. Put what is to train into the "
+                "network.",
+                n_idle,
+            )
 
     def _gradients(self, parts: Sequence[tuple[Any, ...]]) -> list[Tensor]:
         losses = []

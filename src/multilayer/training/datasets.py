@@ -6,6 +6,7 @@ A loader's batches are trained as they come: its order, sizes, collation and aug
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,7 @@ class Passes:
         data: a DataLoader, or a Dataset to make one of.
         batch_size, shuffle: for a Dataset.
         seed: of all passes.
+        longest: batches of one pass at most, for datasets that never end.
 
     Raises:
         ConfigError: batch_size with a loader, which has its own.
@@ -93,7 +95,9 @@ class Passes:
     array([0, 2, 4, 5])
     """
 
-    def __init__(self, data: Any, batch_size: int | None, shuffle: bool, seed: int) -> None:
+    def __init__(
+        self, data: Any, batch_size: int | None, shuffle: bool, seed: int, longest: int | None = None
+    ) -> None:
         if isinstance(data, DataLoader):
             if batch_size is not None:
                 raise ConfigError("a DataLoader makes its own batches; got batch_size as well. Leave it out.")
@@ -101,7 +105,7 @@ class Passes:
         else:
             draws = shuffle and not isinstance(data, torch.utils.data.IterableDataset)
             self.loader = DataLoader(data, batch_size or 256, shuffle=draws)
-        self.random = RandomState(seed)
+        self.random, self.longest = RandomState(seed), longest
 
     def __call__(self) -> DatasetRows:
         """The next pass.
@@ -110,7 +114,7 @@ class Passes:
             DataError: no batch, batches that are not (inputs, target), or that do not fit together.
         """
         with self.random.in_place():
-            batches = [_inputs_and_target(batch) for batch in self.loader]
+            batches = [_inputs_and_target(batch) for batch in islice(self.loader, self.longest)]
         if not batches:
             raise DataError("a DataLoader must give at least one batch; it gave none.")
         inputs, targets = zip(*batches, strict=True)

@@ -278,7 +278,7 @@ class KernelEngine:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every parameter is; running statistics do not count."""
+        """Whether every parameter that trains is; running statistics do not count."""
         with np.errstate(over="ignore", invalid="ignore"):  # of a sum of squares: then each is looked at
             return all(
                 np.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())
@@ -302,7 +302,7 @@ class KernelEngine:
             self.total = floats(plan.flat_size if self.accumulate != 1 else 1)
         self.plan: Plan = plan
         self.located = Located(plan, self.threads)
-        self.parameters = [slot.tensor.detach().numpy().ravel() for slot in plan.slots if slot.is_parameter]
+        self.parameters = [slot.tensor.detach().numpy().ravel() for slot in plan.slots if slot.trainable]
         self.trained = _Trained.read(self.optimizer, plan, self.threads)
 
     def _read_loss(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.training.autograd import AutogradEngine
@@ -264,7 +265,7 @@ def train_pack(
         if seed >= 2**63:
             raise ConfigError(f"seed must be below 2**63; got {seed}.")
     passes: Passes | None = None
-    bounds = None
+    bounds, given = None, x
     if is_dataset(x):
         if y is not None or sample_weight is not None or more_rows is not None:
             raise ConfigError(
@@ -274,7 +275,7 @@ def train_pack(
             )
         found = as_arrays(x)
         if found is None:
-            passes = Passes(x, batch_size, shuffle, seeds[0])
+            passes = Passes(x, batch_size, shuffle, seeds[0], steps)
             found = passes()
         elif found.batch_size is not None and batch_size is not None:
             raise ConfigError("a DataLoader makes its own batches; got batch_size as well. Leave it out.")
@@ -320,6 +321,7 @@ def train_pack(
             bounds=data.bounds,
         )
         made = make_optimizer(one, net, may_be_given_more=bool(callbacks))
+        _check_data(made, x=given, y=y, sample_weight=sample_weight)
         scheduled = ask(scheduled)
         stepped = make_stepped(scheduled, made, schedule_every)
         made_schedule = make_schedule(scheduled if stepped is None else None)
@@ -374,6 +376,22 @@ def _check_apart(nets: Sequence[nn.Module]) -> None:
             "networks of a pack must have parameters of their own; two of them share some. Copy one of them: "
             "copy.deepcopy(net)."
         )
+
+
+def _check_data(optimizer: torch.optim.Optimizer, **given: Any) -> None:
+    """Refuse rows that the optimiser holds: they are copied, batch by batch, and would stay as they are."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, values in given.items():
+        while isinstance(values, DataLoader | Subset):
+            values = values.dataset
+        if isinstance(values, TensorDataset):
+            values = values.tensors
+        parts = values.values() if isinstance(values, dict) else values
+        if any(id(part) in held for part in (parts if isinstance(values, tuple | dict) else (values,))):
+            raise ConfigError(
+                f"{name} is data, and does not train; the optimizer holds it. Make it a parameter of the "
+                "network, such as an nn.Embedding that looks up a row's own numbers."
+            )
 
 
 def _check_net(net: Any) -> None:
@@ -442,6 +460,11 @@ def _check_schedule(
             "ReduceLROnPlateau goes by the validation loss of each epoch; pass validation, and leave "
             "schedule_every "
             "at None or 'epoch'."
+        )
+    if stepped.wants_loss and getattr(stepped.scheduler, "mode", "min") != "min":
+        raise ConfigError(
+            "ReduceLROnPlateau goes by the validation loss, which is to fall; it was made with mode='max'. "
+            "Make it with mode='min', or step it by a score of your own in a callback."
         )
     total = getattr(stepped.scheduler, "total_steps", None)
     updates = length.n_steps if accumulate == "forever" else math.ceil(length.n_steps / accumulate)
