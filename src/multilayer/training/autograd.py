@@ -196,8 +196,8 @@ class AutogradEngine:
         if n_idle:
             logger.warning(
                 "The optimizer holds parameters that are not the network's, and the first loss does not "
-                "reach them (%d in all): without a gradient they stay as they are. Put what is to train into the "
-                "network.",
+                "reach them (%d in all): without a gradient they stay as they are. Put what is to train into "
+                "the network.",
                 n_idle,
             )
 

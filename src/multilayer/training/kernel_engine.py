@@ -187,8 +187,7 @@ class KernelEngine:
         except UnknownToKernels as reason:
             return str(reason)
         self._adopt(plan)
-        self.x = as_rows(self.rows[0], plan)  # which may have been changed in place
-        self._read_loss()
+        self.use(*self.rows)  # which may have been changed in place
         return None
 
     def read_optimizer(self) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -275,14 +276,15 @@ def train_pack(
             )
         found = as_arrays(x)
         if found is None:
-            passes = Passes(x, batch_size, shuffle, seeds[0], steps)
+            passes = Passes(x, batch_size, shuffle, seeds[0], steps, nets[0])
             found = passes()
         elif found.batch_size is not None and batch_size is not None:
             raise ConfigError("a DataLoader makes its own batches; got batch_size as well. Leave it out.")
         x, y, bounds = found.x, found.y, found.bounds
         batch_size = batch_size if found.batch_size is None else found.batch_size
         shuffle = shuffle if found.shuffle is None else found.shuffle
-    data = Rows.make(nets[0], x, y, sample_weight, loss, bounds)
+    again = None if given is x or passes is not None else partial(_of_dataset, given)
+    data = Rows.make(nets[0], x, y, sample_weight, loss, bounds, again)
     for net in nets[1:]:
         data.check(net)
     data, held_out = hold_out(data, nets[0], validation, seeds[0])
@@ -361,7 +363,13 @@ def train_pack(
     logger.info("Training %d networks, %d at a time, in about %.0f MB.", len(nets), n_threads, megabytes)
     try:
         return run_pack(
-            members, clock, callbacks, n_threads=n_threads, next_rows=next_rows, min_epochs=min_epochs
+            members,
+            clock,
+            callbacks,
+            n_threads=n_threads,
+            next_rows=next_rows,
+            min_epochs=min_epochs,
+            rows=[data] if next_rows is None else [],
         )
     finally:
         for member in members:
@@ -474,6 +482,21 @@ def _check_schedule(
             f"{type(stepped.scheduler).__name__} was made for {total} steps; this run takes {asked}. "
             f"Make it with total_steps={asked}."
         )
+
+
+def _of_dataset(data: Any) -> tuple[Any, Any, None]:
+    """x, y and no weights of a dataset or loader that is plain arrays, as it is now.
+
+    Raises:
+        DataError: it is something else now.
+    """
+    found = as_arrays(data)
+    if found is None:
+        raise DataError(
+            "a callback made a dataset of plain arrays into something else. Make it so before the run, or "
+            "pass a DataLoader with a dataset of your own."
+        )
+    return found.x, found.y, None
 
 
 def _passes_maker(passes: Passes, net: nn.Module, first: Rows) -> NextRows:
