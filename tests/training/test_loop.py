@@ -1759,3 +1759,35 @@ def test_held_out_rows_and_weights_that_a_callback_changes_count_from_then_on(en
     assert abs(held_out[0] - held_out[1]) > 1e-3
     history = train(net, shared.copy_(x), y, **{**options, "loss": "mse", "validation": 0.5})
     assert abs(history.val_loss[0] - history.val_loss[1]) > 1e-3
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+@pytest.mark.parametrize("schedule", ["cosine", lambda progress: 1 - progress / 2])
+def test_accumulated_batches_have_the_rate_of_the_large_batch(schedule, engine):
+    _, x, y = problem(72)
+    weights = []
+    for batches in (1, 4):
+        torch.manual_seed(0)
+        net = mlp(3, [6], 1)
+        train(
+            net,
+            x,
+            y,
+            loss="mse",
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.2),
+            schedule=schedule,
+            batch_size=32 // batches,
+            accumulate=batches,
+            shuffle=False,
+            epochs=3,
+            engine=engine,
+        )
+        weights.append(weights_of(net))
+    assert_close(*weights, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+def test_a_complex_loss_is_refused(engine):
+    net, x, y = problem()
+    with pytest.raises(DataError, match="must give a real number for a batch; got a complex one"):
+        train(net, x, y, loss=lambda out, y: torch.fft.fft((out - y).flatten()).sum(), engine=engine)

@@ -278,6 +278,8 @@ def check_scalar(value: Any) -> Tensor:
         raise DataError(
             f"a loss must give one number for a batch; got shape {tuple(value.shape)}. Take its mean."
         )
+    if value.is_complex():
+        raise DataError("a loss must give a real number for a batch; got a complex one. Take its abs().")
     return value
 
 
@@ -346,6 +348,15 @@ def copy_of(x: Inputs) -> Inputs:
 
 
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # of a network that cannot take its input
+
+
+def unfit(x: Inputs, problem: Exception) -> DataError:
+    """The error of rows that a network refuses, in words."""
+    shapes = ", ".join(str(tuple(part.shape[1:])) for part in parts_of(x))
+    return DataError(
+        f"x must fit the network; it cannot take rows of shape {shapes}: {problem}. "
+        "multilayer.trace(net, x) names the layer."
+    )
 
 
 def first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Inputs, Tensor]:

@@ -434,7 +434,7 @@ def _derivative(value: Tensor, leaf: Tensor) -> Tensor:
     if not value.requires_grad:
         raise DataError(NO_GRADIENT)
     engine: Any = torch.autograd.Variable._execution_engine
-    one = _ONE if value.dtype == _ONE.dtype else torch.ones_like(value)
+    one = _ONE if value.dtype == _ONE.dtype else torch.ones_like(check_scalar(value))
     (derivative,) = engine.run_backward((value,), (one,), False, False, (leaf,), False, accumulate_grad=False)
     return derivative
 

@@ -9,7 +9,15 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.training.arrays import Inputs, as_inputs, call, n_rows_of, taken
-from multilayer.training.autograd import REFUSALS, copy_of, evaluating, first_that_fits, is_torchs, mixes_rows
+from multilayer.training.autograd import (
+    REFUSALS,
+    copy_of,
+    evaluating,
+    first_that_fits,
+    is_torchs,
+    mixes_rows,
+    unfit,
+)
 from multilayer.training.datasets import as_arrays, inputs_of, is_dataset
 from multilayer.training.pack import check_whole
 from multilayer.training.random_state import RandomState
@@ -45,7 +53,7 @@ def predict(net: nn.Module, x: Any, *, batch_size: int = 8192) -> Any:
     device = next(net.parameters(), torch.zeros(0)).device
     state = RandomState(0, device, of_all=not is_torchs(net) or is_dataset(x))
     with state.in_place(), evaluating(net), torch.no_grad():
-        outputs = [_checked(call(net, batch), batch) for batch in _batches(net, x, batch_size)]
+        outputs = [_checked(_called(net, batch), batch) for batch in _batches(net, x, batch_size)]
     if not outputs:
         raise DataError("predict needs at least one row; got none.")
     return _joined(outputs)
@@ -87,6 +95,15 @@ def _fitting(net: nn.Module, candidates: Sequence[Inputs]) -> Inputs:
         return first_that_fits(net, candidates)[0]
     except REFUSALS:
         return candidates[0]  # the network says what it cannot take
+
+
+def _called(net: nn.Module, batch: Inputs) -> Any:
+    try:
+        return call(net, batch)
+    except DataError:
+        raise
+    except REFUSALS as problem:
+        raise unfit(batch, problem) from problem
 
 
 def _checked(output: Any, batch: Inputs) -> Any:

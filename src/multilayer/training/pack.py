@@ -306,6 +306,7 @@ class Member:
         share: of the whole run's progress that this epoch is worth
         """
         n_steps, done, start = len(bounds) - 1, 0, self.progress
+        k = 1 if self.engine.accumulate == "forever" else int(self.engine.accumulate)
         losses: list[float] = []
         lr = self.lr
         is_first = not self.history.step_loss  # however small the budget, something is learnt
@@ -315,7 +316,8 @@ class Member:
             piece = min(n_steps - done, max(1, int(piece_s / self.step_s)) if self.step_s else 8)
             piece = piece if by_step is None else 1
             piece = _whole_updates(piece, n_steps - done, self.engine.accumulate)
-            at = start + share * np.arange(done, done + piece) / n_steps
+            updates = np.arange(done, done + piece) // k  # whose batches have the rate of the large one
+            at = start + share * updates / math.ceil(n_steps / k)
             factors = self._factors(at)
             begun = time.perf_counter()
             losses += self.engine.run_epoch(order, bounds[done : done + piece + 1], factors).tolist()

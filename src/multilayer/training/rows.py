@@ -22,7 +22,7 @@ from multilayer.training.arrays import (
     parts_of,
     taken,
 )
-from multilayer.training.autograd import REFUSALS, first_that_fits
+from multilayer.training.autograd import REFUSALS, first_that_fits, unfit
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.losses import (
     Loss,
@@ -185,11 +185,7 @@ def _first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Inpu
     except DataError:
         raise
     except REFUSALS as problem:
-        shapes = ", ".join(str(tuple(part.shape[1:])) for part in parts_of(candidates[0]))
-        raise DataError(
-            f"x must fit the network; it cannot take rows of shape {shapes}: {problem}. "
-            "multilayer.trace(net, x) names the layer."
-        ) from problem
+        raise unfit(candidates[0], problem) from problem
 
 
 def _weights(weight: Any, x: Inputs, dtype: torch.dtype) -> Tensor:
