@@ -1791,3 +1791,58 @@ def test_a_complex_loss_is_refused(engine):
     net, x, y = problem()
     with pytest.raises(DataError, match="must give a real number for a batch; got a complex one"):
         train(net, x, y, loss=lambda out, y: torch.fft.fft((out - y).flatten()).sum(), engine=engine)
+
+
+class Weighted(nn.Module):
+    """A loss that learns its own weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, out, y):
+        return (out - y).square().mean() * (-self.log_scale).exp() + self.log_scale
+
+
+@pytest.mark.parametrize(("holds", "frozen", "is_told"), [(0, 0, True), (1, 0, False), (0, 1, False)])
+def test_parameters_of_a_loss_that_nobody_trains_are_told(holds, frozen, is_told, caplog):
+    net, x, y = problem()
+    loss = Weighted().requires_grad_(not frozen)
+    sgd = torch.optim.SGD([*net.parameters(), *(loss.parameters() if holds else ())], lr=0.1)
+    with caplog.at_level(logging.WARNING, "multilayer"):
+        train(net, x, y, loss=loss, optimizer=sgd, epochs=2)
+    assert ("does not hold, which stay as they are: log_scale" in caplog.text) == is_told
+    assert (loss.log_scale.item() != 0) == bool(holds)
+
+
+class Force(nn.Module):
+    """The gradient of an energy, which a network gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.energy = mlp(3, [6], 1, activation="tanh")
+
+    def forward(self, x):
+        x = x.requires_grad_()
+        (force,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=True)
+        return force
+
+
+def test_a_network_that_differentiates_within_its_forward_pass_trains():
+    _, x, _ = problem()
+    net = Force()
+    by_hand = copy.deepcopy(net)
+    sgd = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for _ in range(3):
+        sgd.zero_grad()
+        (by_hand(x.clone()) - 2 * x).square().mean().backward()
+        sgd.step()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    options = {"loss": "mse", "optimizer": optimizer, "epochs": 3, "shuffle": False}
+    history = train(net, x, 2 * x, validation=(x, 2 * x), **options)
+    assert_same_state(net, by_hand.state_dict())
+    assert_close(history.val_loss[-1], (net(x.clone()) - 2 * x).square().mean().item())
+    with torch.inference_mode():
+        outputs = ml.predict(net, x, batch_size=4)
+    assert not outputs.requires_grad and not x.requires_grad
+    assert_close(outputs, net(x.clone()).detach())

@@ -302,8 +302,32 @@ ONE_ROW = (
 )
 
 
+def call_without_graph(net: nn.Module, x: Inputs) -> Any:
+    """What a network makes of a copy of its inputs, without what autograd keeps for the way back.
+
+    A network that differentiates within its forward pass (a force from an energy, the terms of a differential
+    equation) gets its graph all the same.
+    """
+    try:
+        with torch.no_grad():
+            return call(net, copy_of(x))
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+    with torch.inference_mode(False), torch.enable_grad():
+        return _detached(call(net, copy_of(x)))
+
+
+def _detached(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.detach()
+    if isinstance(output, dict):
+        return {key: _detached(part) for key, part in output.items()}
+    return tuple(map(_detached, output)) if isinstance(output, tuple | list) else output
+
+
 def _output(net: nn.Module, x: Inputs) -> Tensor:
-    out = call(net, x)
+    out = call_without_graph(net, x)
     if not isinstance(out, Tensor):
         raise DataError(
             f"a network must give one tensor, with a row for each row of x; got {type(out).__name__}. "
@@ -325,9 +349,9 @@ def forward_in_chunks(net: nn.Module, x: Inputs, chunk: int | None = None) -> Te
     n_rows = n_rows_of(x)
     with evaluating(net):
         if n_rows <= size or mixes_rows(net):
-            return _output(net, copy_of(x))
+            return _output(net, x)
         starts = range(0, n_rows, size)
-        return torch.cat([_output(net, copy_of(taken(x, slice(start, start + size)))) for start in starts])
+        return torch.cat([_output(net, taken(x, slice(start, start + size))) for start in starts])
 
 
 def mixes_rows(net: nn.Module) -> bool:

@@ -83,7 +83,8 @@ def train(
     epoch in which it happened. Nothing global changes: neither the generators of PyTorch, NumPy and Python,
     nor PyTorch's threads. Every module trains in the mode that it is in, and is in that mode afterwards: a
     BatchNorm in `eval()` keeps its statistics, and dropout in `eval()` drops nothing. What a callback changes
-    between epochs (learning rate, frozen parameters, modes, groups of the optimiser) counts from then on.
+    between epochs (learning rate, frozen parameters, modes, groups of the optimiser, numbers in the arrays
+    that are trained on) counts from then on.
 
     Args:
         net: the module; its parameters and buffers are trained in place, in the memory that they have.
@@ -324,6 +325,7 @@ def train_pack(
         )
         made = make_optimizer(one, net, may_be_given_more=bool(callbacks))
         _check_data(made, x=given, y=y, sample_weight=sample_weight)
+        _tell_of_idle_loss(data.loss.module, made, net)
         scheduled = ask(scheduled)
         stepped = make_stepped(scheduled, made, schedule_every)
         made_schedule = make_schedule(scheduled if stepped is None else None)
@@ -400,6 +402,22 @@ def _check_data(optimizer: torch.optim.Optimizer, **given: Any) -> None:
                 f"{name} is data, and does not train; the optimizer holds it. Make it a parameter of the "
                 "network, such as an nn.Embedding that looks up a row's own numbers."
             )
+
+
+def _tell_of_idle_loss(loss: nn.Module | None, optimizer: torch.optim.Optimizer, net: nn.Module) -> None:
+    """Warn of what a loss has to train, and nobody trains."""
+    if loss is None or not any(p.requires_grad for p in loss.parameters()):
+        return
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    known = held | {id(p) for p in net.parameters()}
+    idle = [name for name, p in loss.named_parameters() if p.requires_grad and id(p) not in known]
+    if idle:
+        logger.warning(
+            "The loss has parameters that the optimizer does not hold, which stay as they are: %s. To train "
+            "them, make the optimizer of [*net.parameters(), *loss.parameters()]; else freeze them: "
+            "loss.requires_grad_(False).",
+            ", ".join(idle[:3]) + (f" and {len(idle) - 3} more" if len(idle) > 3 else ""),
+        )
 
 
 def _check_net(net: Any) -> None:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.arrays import Inputs, as_inputs, call, n_rows_of, taken
+from multilayer.training.arrays import Inputs, as_inputs, n_rows_of, taken
 from multilayer.training.autograd import (
     REFUSALS,
-    copy_of,
+    call_without_graph,
     evaluating,
     first_that_fits,
     is_torchs,
@@ -71,7 +71,7 @@ def _batches(net: nn.Module, x: Any, batch_size: int) -> Iterator[Inputs]:
     rows = _fitting(net, candidates) if len(candidates) > 1 else candidates[0]
     size = max(1, n_rows_of(rows)) if mixes_rows(net) else batch_size
     for start in range(0, n_rows_of(rows), size):
-        yield copy_of(taken(rows, slice(start, start + size)))
+        yield taken(rows, slice(start, start + size))
 
 
 def _of_loader(net: nn.Module, data: Any, batch_size: int) -> Iterator[Inputs]:
@@ -99,7 +99,7 @@ def _fitting(net: nn.Module, candidates: Sequence[Inputs]) -> Inputs:
 
 def _called(net: nn.Module, batch: Inputs) -> Any:
     try:
-        return call(net, batch)
+        return call_without_graph(net, batch)
     except DataError:
         raise
     except REFUSALS as problem:
