@@ -770,7 +770,7 @@ def _status() -> int:
 
 def _leave_at_once(status: Any) -> None:
     """Do not wait for what is still being compiled when the command was stopped."""
-    compiler = sys.modules.get("multilayer.training.kernels.loop.compiler")
+    compiler = sys.modules.get("multilayer.training.kernels.compiler")
     if compiler is not None and compiler.is_compiling():
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):

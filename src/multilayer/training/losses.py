@@ -290,7 +290,7 @@ class Loss:
         Of classes with weights, a row counts as its class weighs, and an ignored one nothing.
         """
         module, counts = self.module, weight
-        if isinstance(module, CLASSES) and _are_codes(target):
+        if isinstance(module, CLASSES) and _takes_their_mean(module) and _are_codes(target):
             of_class = _class_weight(module, target)
             counts = of_class if weight is None else weight * of_class
         return counts
@@ -459,6 +459,11 @@ def _unaccepted(loss: Any, n_given: int) -> str:
     )
 
 
+def _takes_their_mean(module: nn.Module) -> bool:
+    """Whether a loss of classes takes PyTorch's mean; a subclass may take another one, such as over rows."""
+    return type(module).forward in {kind.forward for kind in CLASSES}
+
+
 def _are_codes(target: Target) -> TypeGuard[Tensor]:
     """Whether a target holds class codes, one a row."""
     return isinstance(target, Tensor) and target.ndim == 1 and not target.is_floating_point()
@@ -489,7 +494,7 @@ def as_loss_target(loss: Loss, y: Any, dtype: torch.dtype) -> Any:
         return each(lambda part: part.to(dtype) if part.is_floating_point() else part, y)
     module = loss.module
     if isinstance(module, CLASSES):
-        return _class_target(y, dtype)
+        return _class_target(y, dtype, int(module.ignore_index))  # type: ignore[arg-type]
     if isinstance(module, BINARY):
         y = y.to(dtype)
         if len(y) and (y.min() < 0 or y.max() > 1):
@@ -505,8 +510,13 @@ def as_loss_target(loss: Loss, y: Any, dtype: torch.dtype) -> Any:
     return y.long() if y.dtype != torch.bool else y
 
 
-def _class_target(y: Tensor, dtype: torch.dtype) -> Tensor:
+def _class_target(y: Tensor, dtype: torch.dtype, ignored: int) -> Tensor:
     if y.is_floating_point() and y.ndim > 1:
+        if ignored >= 0:
+            raise DataError(
+                f"class probabilities know no class to ignore; got ignore_index={ignored}. Leave it out, or "
+                "pass class codes."
+            )
         return y.to(dtype)  # class probabilities
     if y.is_floating_point():
         raise DataError(

@@ -187,8 +187,7 @@ class KernelEngine:
         except UnknownToKernels as reason:
             return str(reason)
         self._adopt(plan)
-        self.x = as_rows(self.rows[0], plan)  # which may have been changed in place
-        self._read_loss()
+        self.use(*self.rows)  # which may have been changed in place
         return None
 
     def read_optimizer(self) -> str | None:
@@ -278,7 +277,7 @@ class KernelEngine:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every parameter is; running statistics do not count."""
+        """Whether every parameter that trains is; running statistics do not count."""
         with np.errstate(over="ignore", invalid="ignore"):  # of a sum of squares: then each is looked at
             return all(
                 np.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())
@@ -302,7 +301,7 @@ class KernelEngine:
             self.total = floats(plan.flat_size if self.accumulate != 1 else 1)
         self.plan: Plan = plan
         self.located = Located(plan, self.threads)
-        self.parameters = [slot.tensor.detach().numpy().ravel() for slot in plan.slots if slot.is_parameter]
+        self.parameters = [slot.tensor.detach().numpy().ravel() for slot in plan.slots if slot.trainable]
         self.trained = _Trained.read(self.optimizer, plan, self.threads)
 
     def _read_loss(self) -> None:
@@ -430,7 +429,7 @@ def _derivative(value: Tensor, leaf: Tensor) -> Tensor:
     if not value.requires_grad:
         raise DataError(NO_GRADIENT)
     engine: Any = torch.autograd.Variable._execution_engine
-    one = _ONE if value.dtype == _ONE.dtype else torch.ones_like(value)
+    one = _ONE if value.dtype == _ONE.dtype else torch.ones_like(check_scalar(value))
     (derivative,) = engine.run_backward((value,), (one,), False, False, (leaf,), False, accumulate_grad=False)
     return derivative
 
