@@ -27,7 +27,7 @@ LAYERS = {
     "table.sources.values": ["table.sources.names", "table.sources.dtype_hints", "table.sources.sparse"],
     "table.sources.notation": ["table.sources.plain_text", "table.sources.values"],
     "table.sources.frames": ["table.sources.values"],
-    "table.sources.database": ["table.sources.values"],
+    "table.sources.database": ["signals", "table.sources.intact", "table.sources.values"],
     "table.sources.header": [],
     "table.sources.plain_text": ["output", "table.sources.intact"],
     "table.sources.delimited": [
@@ -77,7 +77,7 @@ LAYERS = {
     "table.moments": ["table.split", "table.text_kind"],
     "table.merge_rows": ["table.cells"],
     "table.sketch": ["table.merge_rows"],
-    "table.on_disk": ["output", "table.sources.read", "table.schema"],
+    "table.on_disk": ["output", "signals", "table.sources.read", "table.schema"],
     "nn.blocks": [],
     "nn.embeddings": ["nn.blocks"],
     "nn.monotone": ["nn.blocks"],
@@ -113,7 +113,9 @@ LAYERS = {
     "training.kernels.update_rules": ["training.kernels.updates", "training.optim"],
     "training.kernels.matmul": ["training.kernels.loop", "training.kernels.vector_math"],
     "training.kernels.predict": ["training.kernels.plan", "training.autograd", "training.kernels.blas"],
+    "training.kernels.loss_rules": ["training.kernels.losses", "training.kernels.plain", "training.losses"],
     "training.kernels.engine": [
+        "training.kernels.loss_rules",
         "training.kernels.predict",
         "training.kernels.update_rules",
         "training.kernels.losses",

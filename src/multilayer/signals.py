@@ -46,6 +46,7 @@ def held_back() -> Iterator[None]:
 
 def hear_endings(came: list[int]) -> None:
     """Have SIGTERM and SIGHUP raise `Ended`, unless they are ignored, as by nohup; for the main thread.
+    Ctrl-C raises KeyboardInterrupt, as it does in Python.
 
     came: gets the numbers of those that come
     """
@@ -58,3 +59,5 @@ def hear_endings(came: list[int]) -> None:
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -175,6 +175,74 @@ def test_a_signal_ends_a_command_in_order(name: str, code: str, arguments: Seque
     assert sorted(os.listdir()) == before
 
 
+EARLY = """
+    import typer.main
+    find = typer.main.get_command
+    def early(app):
+        os.kill(os.getpid(), signal.{name})
+        return find(app)
+    typer.main.get_command = early
+"""
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_before_any_command_ends_the_process_as_signals_do(name: str) -> None:
+    done = driven(EARLY.format(name=name), *FIT)
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.Signals[name], "", "")
+
+
+IN_AN_IMPORT = """
+    import builtins
+    load = builtins.__import__
+    def interrupted(name, *more):
+        if name == "torch" and "torch" not in sys.modules:
+            os.kill(os.getpid(), signal.{name})
+            loaded = load(name, *more)
+            assert loaded.nn.Linear  # as a whole: half of it may end the process, or swallow the signal
+            return loaded
+        return load(name, *more)
+    builtins.__import__ = interrupted
+"""
+COMMANDS = [
+    FIT,
+    ("predict", "m.mlp", "t.csv"),
+    ("evaluate", "m.mlp", "t.csv"),
+    ("inspect", "m.mlp"),
+    ("warmup",),
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
+def test_a_signal_while_pytorch_is_loaded_is_heard_when_it_is_whole(arguments: Sequence[str]) -> None:
+    code = (
+        IN_AN_IMPORT.format(name="SIGTERM")
+        + """
+    import atexit
+    atexit.register(lambda: print("whole" if hasattr(sys.modules["torch"], "nn") else "half"))
+    """
+    )
+    done = driven(code, *arguments)
+
+    assert (done.returncode, done.stdout, done.stderr) == (143, "whole\n", "stopped by SIGTERM.\n")
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_that_a_library_makes_another_error_of_is_a_signal(name: str) -> None:
+    code = """
+        import multilayer.recipe
+        def fit(*arguments, **settings):
+            try:
+                os.kill(os.getpid(), signal.{name})
+            except KeyboardInterrupt as error:  # as Python itself does in __set_name__
+                raise RuntimeError("Error calling __set_name__") from error
+        multilayer.recipe.fit = fit
+    """
+    done = driven(code.format(name=name), *FIT)
+
+    assert (done.returncode, done.stderr) == (128 + signal.Signals[name], f"stopped by {SIGNALS[name]}.\n")
+
+
 def test_a_second_signal_does_not_break_off_the_cleaning_up() -> None:
     code = (
         WHILE_WRITING
@@ -279,3 +347,37 @@ def test_every_broken_input_is_one_line() -> None:
             Path(name).unlink()
     with pytest.raises(DataError, match="There is no file"):
         read_table("pipe.csv")
+
+
+def test_a_closed_standard_input_is_one_line() -> None:
+    done = multilayer("schema", "-", preexec_fn=lambda: os.close(0), stdout=subprocess.DEVNULL)
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "standard input must be open" in done.stderr
+
+
+TOO_LONG = "a" * 300 + ".csv"
+NO_NAMES = {
+    "table": ("schema", TOO_LONG),
+    "nothing": ("predict", "m.mlp", ""),
+    "model": ("inspect", TOO_LONG),
+    "output": ("predict", "m.mlp", "t.csv", "--out", TOO_LONG),
+}
+
+
+@pytest.mark.parametrize("arguments", NO_NAMES.values(), ids=NO_NAMES)
+def test_a_name_that_no_file_can_have_is_one_line_about_it(arguments: Sequence[str]) -> None:
+    done = multilayer(*arguments, stdout=subprocess.DEVNULL)
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "standard output" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_of_a_help_text_that_has_had_enough() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = multilayer("fit", "--help", stdout=write)
+    os.close(write)
+
+    assert (done.returncode, done.stderr) == (141, "")

@@ -70,6 +70,12 @@ def without(table: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: values for name, values in table.items() if name not in names}
 
 
+@pytest.fixture(autouse=True)
+def _by_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models of this file predict by PyTorch, whichever test has loaded kernels before: equal means bits."""
+    monkeypatch.setattr("multilayer.model.predictor._are_loaded", lambda: False)
+
+
 @pytest.fixture(scope="module")
 def binary() -> Model:
     y = np.array(LABELS["text"], dtype=object)[codes(2)]
@@ -653,3 +659,30 @@ class TestBytes:
 
         with pytest.raises(ModelFileError, match=r"cannot be read as a model|checksum"):
             Model.from_bytes(data)
+
+
+FIRST_REQUEST = """
+import sys
+from multilayer import Model
+
+model = Model.load("m.mlp")
+loaded = set(sys.modules)
+model.predict({"note": ["a quiet street"], "day": ["2024-05-01"], "size": [3.0]})
+print(sorted(set(sys.modules) - loaded))
+"""
+
+
+def test_the_first_request_loads_nothing() -> None:
+    n = 90
+    table = {
+        "note": [f"a {'quiet' if i % 2 else 'busy'} street number {i} of the town" for i in range(n)],
+        "day": [f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(n)],
+        "size": [float(i) for i in range(n)],
+        "y": [float(i % 2) + i / n for i in range(n)],
+    }
+    model = fit(table, target="y", kinds={"note": "text"}, **FAST)
+    assert [column.kind for column in model.schema.columns] == ["text", "date", "number"]
+    model.save("m.mlp")
+    done = subprocess.run([sys.executable, "-c", FIRST_REQUEST], capture_output=True, text=True)
+
+    assert done.stdout == "[]\n", done.stderr

@@ -42,7 +42,7 @@ WRONG: dict[str, list[Any]] = {
     "quality": [None, "Best", 1, ["best"]],
     "network": [None, "tabnet", 1, ["mlp"], np.array(["mlp", "tabm"])],
     "activation": ["relu6", 1, [], torch.nn.ReLU()],
-    "device": ["gpu", "", "cuda:77", 1.5, [], True, object()],
+    "device": ["gpu", "", "meta", "hpu", "cuda:77", 1.5, [], True, object()],
     "callbacks": [1, "abc", print, [1], [None], {"a": print}],
     "quantiles": ["half", [0.5, "a"], [[0.5]], 1.5, 0, [0.9, 0.1], [None], [float("nan")], object()],
     "kinds": ["category", 1, ["x"], {"x": 1}, {"x": ["p", ["q"]]}, {"x": None}, {"x": "numer"}],

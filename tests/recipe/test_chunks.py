@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -363,3 +364,52 @@ def test_errors_of_a_table_in_pieces_name_rows_of_the_file(
     ):
         assert pieces is not None
         model.evaluate_pieces(pieces)
+
+
+def test_levels_keep_the_digits_that_a_file_writes(tiny: Path) -> None:
+    rows = [
+        f"{version},{code},{i % 7}" for i in range(500) for version, code in [("1.10", "12E3"), ("1.1", "A7")]
+    ]
+    Path("codes.csv").write_text("\n".join(["version,code,y", *rows]) + "\n")
+    model = streamed("codes.csv", "y", task="regression", kinds={"version": "category"})
+    in_memory = fit(
+        "codes.csv",
+        target="y",
+        task="regression",
+        kinds={"version": "category"},
+        **{**FAST, "memory": 10**15},
+    )
+
+    for column in (model.schema["version"], in_memory.schema["version"]):
+        assert column.levels == ("1.1", "1.10")
+    Path("some.csv").write_text("\n".join(["version,code", *["1.10,12E3"] * 500]) + "\n")
+    with streaming.in_order(model, "some.csv", "800MB") as pieces:
+        assert pieces is not None
+        found = np.concatenate([model.predict(piece) for piece in pieces])
+    assert found == pytest.approx(model.predict("codes.csv")[:1].repeat(500))
+
+
+@pytest.mark.parametrize("way", ["{:.2f} %", "{:,.2f}", "{:.2f}"], ids=["unit", "thousands", "an odd cell"])
+def test_a_target_of_numbers_in_text_is_refused_and_no_class_for_each(tiny: Path, way: str) -> None:
+    y = [way.format(1_000 + i % 700 / 7) for i in range(2_000)]
+    y[5] = "?" if way == "{:.2f}" else y[5]
+    pd.DataFrame({"x": range(2_000), "y": y}).to_csv("t.csv", index=False)
+    with pytest.raises(DataError, match=r"must be numbers without units.*leave memory= out"):
+        fit("t.csv", target="y", **FAST)
+    labels = pd.DataFrame({"x": range(2_000), "y": [f"word {i}" for i in range(2_000)]})
+    labels.to_csv("t.csv", index=False)
+    with pytest.raises(DataError, match="nearly each has a label of its own"):
+        fit("t.csv", target="y", **FAST)
+
+
+def test_an_index_that_pandas_wrote_is_called_so_as_in_memory(tiny: Path) -> None:
+    pd.DataFrame({"x": [1.0, 2.0] * 1_000, "y": [3.0, 4.5, 7.0, 1.0] * 500}).to_csv("t.csv")
+    model = streamed("t.csv", "y")
+    assert model.schema.ignored == {"Unnamed: 0": "row numbers, as pandas writes its index"}
+
+
+def test_a_kind_of_the_target_is_refused(tiny: Path, flats: str) -> None:
+    with pytest.raises(ConfigError, match="the target 'price' was declared as 'category'"):
+        fit(flats, target="price", kinds={"price": "category"}, **FAST)
+    with pytest.raises(ConfigError, match="the target 'price' was declared as 'category'"):
+        fit(flats, target="price", schema=infer_schema(flats).replace("price", kind="category"), **FAST)

@@ -957,7 +957,7 @@ class TestTraining:
         model = fit(table("sold"), target="sold", **FAST)
         model.save(tmp_path / "m.mlp")
 
-        assert "target statistics of" in model.summary["decisions"][2]
+        assert "are also encoded by how often" in model.summary["decisions"][2]
         again = Model.load(tmp_path / "m.mlp")
         assert np.array_equal(again.predict_proba(features()), model.predict_proba(features()))
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
 
 from multilayer import DataError, MLPClassifier, MLPRegressor, fit
 from multilayer.tasks.classification import encode_labels, same_labels
@@ -113,3 +115,48 @@ def test_partial_fit_learns_text(make: Any) -> None:
     assert net.score(text, Y) > 0.9
     with pytest.warns(UserWarning, match=r"'c' holds new ones now, in 2 rows \(first: 'z'\)"):
         net.partial_fit(pd.DataFrame({"c": ["x", "z", "z"], "n": [1.0, 2.0, 3.0]}), [0, 1, 1])
+
+
+def test_a_set_has_no_rows_in_an_order() -> None:
+    x = list(range(40))
+    for table, y in [({"x": x}, set(x)), ({"x": frozenset(x)}, x)]:
+        with pytest.raises(DataError, match="must be a list, an array or a Series"):
+            fit(table, y=y, **FAST)
+
+
+def test_masked_places_of_targets_and_weights_are_missing() -> None:
+    x = np.arange(40.0)
+    masked = np.ma.masked_array(x, mask=x == 3)
+    with pytest.raises(DataError, match=r"every row needs a target; 1 of 40 have none \(first: row 4\)"):
+        fit({"x": x}, y=masked, **FAST)
+    with pytest.raises(DataError, match="sample_weight must be 40 finite numbers"):
+        fit({"x": x, "y": x}, target="y", sample_weight=masked, **FAST)
+    with pytest.raises(DataError, match="exposure must be 40 finite numbers above 0"):
+        fit({"x": x, "y": x}, target="y", objective="poisson", exposure=masked + 1, **FAST)
+
+
+@pytest.mark.parametrize("solver", ["auto", "adam"])
+def test_estimators_take_masked_cells_for_missing_and_refuse_masked_targets(solver: str) -> None:
+    x = np.arange(40.0)
+    rows = np.ma.masked_array(np.stack([x, x**2], axis=1), mask=False)
+    rows[3, 0] = np.ma.masked
+    y = (x > 20).astype(int)
+    settings = {"max_iter": 1, "random_state": 0} | ({"solver": solver} if solver == "adam" else {})
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        for make in (MLPClassifier, MLPRegressor):
+            as_nan = make(**settings).fit(rows.filled(np.nan), y).predict(rows.filled(np.nan))
+            assert_array_equal(make(**settings).fit(rows, y).predict(rows), as_nan)
+            with pytest.raises(DataError, match="1 are masked"):
+                make(**settings).fit(rows, np.ma.masked_array(y, mask=x == 2))
+
+
+def test_labels_beyond_int64_go_back_as_they_came() -> None:
+    labels = np.array([2**63 + 1, 2**63 + 2], np.uint64)[np.arange(40) % 2]
+    model = MLPClassifier(max_iter=1, random_state=0).fit(np.arange(80.0).reshape(40, 2), labels)
+    assert model.classes_.dtype == np.uint64 and set(model.classes_) == set(labels)
+    assert set(model.predict(np.arange(80.0).reshape(40, 2))) <= set(labels)
+
+
+def test_durations_are_no_labels() -> None:
+    with pytest.raises(DataError, match="labels must be text, whole numbers or booleans; got timedelta64"):
+        MLPClassifier().fit(np.arange(80.0).reshape(40, 2), (np.arange(40) % 2).astype("timedelta64[h]"))

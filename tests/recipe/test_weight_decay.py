@@ -136,5 +136,5 @@ def test_the_summary_says_how_much() -> None:
     fixed, _, _ = learnt(noise=3.0, epochs=8, weight_decay=0.25)
     of_noise, given = (model.summary["decisions"][-1] for model in (noisy, fixed))
     decay = noisy.history.weight_decay[-1]
-    assert f"weight decay {decay:.2g}, by the noise in the classes;" in of_noise
+    assert f"weight decay {decay:.2g} (the noisier the classes, the more);" in of_noise
     assert "weight decay 0.25;" in given

@@ -1,5 +1,6 @@
 """Columns that only tell rows apart are left out, or said to."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import multilayer as ml
 from multilayer import infer_schema
+from multilayer.table.sources.read import read_table
 
 TINY: dict[str, Any] = {"epochs": 2, "members": 1, "hidden": 8}
 N = 60
@@ -80,3 +82,29 @@ def test_numbers_that_count_rows_stay_and_are_said_to() -> None:
     for name in ("patient_id", "PassengerId"):
         assert str(schema[name].reason).startswith("whole numbers, each of them once, as an identifier's")
     assert schema["paid"].reason is None and schema["size"].reason is None
+
+
+@pytest.mark.parametrize("first", [2**60, 2**63, 2**70], ids=["int64", "uint64", "beyond"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_whole_numbers_that_floats_do_not_tell_apart_are_categories(first: int, missing: bool) -> None:
+    ids = [first, first + 1, first + 2] * 40 + [None] * missing
+    Path("ids.csv").write_text("id,y\n" + "".join(f"{'' if i is None else i},1\n" for i in ids))
+    sources: list[Any] = [{"id": ids}, "ids.csv", [{"id": i} for i in ids]]
+    if first < 2**64:
+        kind = "Int64" if first < 2**63 else "UInt64"
+        sources += [
+            pd.DataFrame({"id": pd.array(ids, kind)}),
+            pl.DataFrame({"id": pl.Series(ids, dtype=getattr(pl, kind))}),
+        ]
+    for source in sources:
+        table = read_table(source)
+        column = infer_schema(table.select(["id"]))["id"]
+        assert column.kind == "category" and "2^53" in str(column.reason)
+        assert set(column.levels) == {str(first + i) for i in range(3)}
+
+
+def test_large_numbers_that_differ_as_floats_stay_numbers() -> None:
+    assert (
+        infer_schema({"ns": [1_700_000_000_000_000_000 + 10**9 * i for i in range(99)]})["ns"].kind
+        == "number"
+    )

@@ -220,3 +220,12 @@ class TestTarget:
         with pytest.raises(DataError, match=r"1 of 41 have none \(first: row 41\).*--drop-missing-target"):
             ml.fit(table, target="y", **TINY)
         assert ml.fit(table, target="y", drop_missing_target=True, **TINY).classes == ("a", "b")
+
+
+@pytest.mark.parametrize("mark", ["\\N", "(null)", "<NULL>"])
+def test_marks_of_databases_are_missing_in_files_and_frames(mark: str) -> None:
+    cells = [mark if i % 5 == 0 else str(i) for i in range(50)]
+    Path("t.csv").write_text("n,y\n" + "".join(f"{cell},1\n" for cell in cells))
+    for source in ({"n": cells}, "t.csv"):
+        column = infer_schema(read_table(source).select(["n"]))["n"]
+        assert (column.kind, column.n_missing) == ("number", 10) and repr(mark) in str(column.reason)

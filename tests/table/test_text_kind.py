@@ -1,10 +1,14 @@
 """A column of text is what all of its cells are, or all but a few."""
 
+from datetime import date
 from typing import Any
 
 import numpy as np
 import pytest
 
+from multilayer.table.kinds.date import as_dates
+from multilayer.table.schema import infer_schema
+from multilayer.table.sources.read import read_table
 from multilayer.table.text_kind import are_few, kind_of_texts, sign_marks
 
 
@@ -89,3 +93,29 @@ def test_signs_are_values_where_little_else_is_there() -> None:
 def test_few_is_one_in_twenty_and_never_one_of_nine() -> None:
     assert [are_few(1, n) for n in (9, 10, 19)] == [False, True, True]
     assert [are_few(n, 1000) for n in (50, 51)] == [True, False]
+
+
+def test_dates_of_which_day_and_month_may_change_places_are_said_to() -> None:
+    in_doubt = infer_schema({"day": [f"{i % 12 + 1:02}/{i % 11 + 1:02}/2024" for i in range(60)]})["day"]
+    assert in_doubt.date_format == "%m/%d/%Y" and "%d/%m/%Y fits as well" in str(in_doubt.reason)
+    declared = infer_schema({"day": ["01/02/2024", "03/04/2024"]}, kinds={"day": "date"})["day"]
+    assert "%d/%m/%Y fits as well" in str(declared.reason)
+    for sure in (["01/31/2024", "02/01/2024"], ["31.12.2024", "1.2.2024"], ["01/01/2024", "02/02/2024"]):
+        assert infer_schema({"day": sure})["day"].reason is None
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2024-05-01 08:00:00 UTC", "2024-05-02 09:30:00 UTC"],
+        ["01.05.24", "02.05.24"],
+        ["2024.05.01", "2024.05.02"],
+        ["01-May-24", "02-May-24"],
+        ["2024.05.01 08:00", "2024.05.02 09:30"],
+    ],
+)
+def test_further_ways_to_write_a_date(texts: list[str]) -> None:
+    table = read_table({"day": texts})
+    column = infer_schema(table)["day"]
+    days = as_dates(column, table["day"]).astype("datetime64[D]")
+    assert column.kind == "date" and days.tolist() == [date(2024, 5, 1), date(2024, 5, 2)]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -180,3 +181,76 @@ def test_refuses_batches_of_unequal_shape():
     ragged = DataLoader([(torch.zeros(2), Y[0]), (torch.zeros(3), Y[0])], 1)
     with pytest.raises(DataError, match="tensors of one shape a row; their inputs do not"):
         Passes(ragged, None, True, 0)()
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        while True:
+            yield from zip(X, Y, strict=True)
+
+
+def test_a_stream_without_an_end_gives_as_many_batches_as_there_are_steps():
+    net = ml.mlp(3, [4], 1)
+    history = ml.train(net, DataLoader(Endless(), batch_size=4), loss="mse", steps=7)
+    assert len(history.step_loss) == 7 and history.stopped == "all epochs done"
+
+
+class Mined(Dataset):
+    """Rows that a network changes."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i] + self.net(X[i]).detach(), Y[i]
+
+
+def test_a_dataset_that_asks_the_network_that_trains_on_it_is_refused():
+    net, frozen = ml.mlp(3, [4], 1), ml.mlp(3, [4], 1).requires_grad_(False)
+    with pytest.raises(ConfigError, match=r"may not call the network .* it called its Sequential"):
+        ml.train(net, Mined(net), loss="mse", epochs=2)
+    assert not any(module._forward_pre_hooks for module in net.modules())
+    assert ml.train(net, Mined(frozen), loss="mse", epochs=2).epochs == 2
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+@pytest.mark.parametrize("wrap", [lambda d: d, lambda d: DataLoader(d, 5), lambda d: Subset(d, range(9))])
+def test_a_callback_may_give_a_dataset_other_rows(wrap, engine):
+    x, outputs = X.clone(), {}
+    for name in ("replaced", "in the loss", "left"):
+        data, scale = TensorDataset(x, Y), [1.0]
+
+        def double(progress, data=data, name=name, scale=scale):
+            if name == "replaced":
+                data.tensors = (data.tensors[0], data.tensors[1] * 2)
+            if name == "in the loss":
+                scale[0] *= 2
+
+        torch.manual_seed(0)
+        net = ml.mlp(3, [4], 1)
+        ml.train(
+            net,
+            wrap(data),
+            loss=lambda out, y, scale=scale: (out - y * scale[0]).square().mean(),
+            epochs=4,
+            shuffle=False,
+            callbacks=double,
+            engine=engine,
+        )
+        outputs[name] = ml.predict(net, X)
+    assert_close(outputs["replaced"], outputs["in the loss"], atol=1e-6, rtol=0)
+    assert (outputs["replaced"] - outputs["left"]).abs().max() > 1e-4
+    assert torch.equal(x, X)
+
+
+def test_a_callback_may_not_change_how_many_rows_there_are():
+    data = TensorDataset(X, Y)
+
+    def grow(progress):
+        data.tensors = tuple(torch.cat([part, part]) for part in data.tensors)
+
+    with pytest.raises(DataError, match=r"it had 20 rows of shape .3,., and has 40 of .3,. now"):
+        ml.train(ml.mlp(3, [4], 1), data, loss="mse", epochs=2, callbacks=grow)

@@ -5,8 +5,10 @@ of `docs/engines.md`. A script that the kernels cannot follow goes to autograd, 
 middle.
 """
 
+import functools
+import itertools
 import re
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +32,7 @@ from multilayer.training import loop
 from multilayer.training.pack import Progress
 
 ROWS, EPOCHS, BATCH, WIDTH = 24, 4, 8, 6
-RUNS = 700
+RUNS = 900
 LEAST = 50  # runs in which each feature is drawn
 PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
 
@@ -164,11 +166,27 @@ def frozen_layer(script: Script) -> None:
 
 
 def penalty_on_weights(script: Script) -> None:
-    script.wrap(lambda: 0.01 * script.first.weight.abs().sum())
+    """Which the loss names, or finds where no name of it leads."""
+    weight = script.first.weight
+    held = OrderedDict(weight=weight)
+
+    def read() -> Tensor:
+        return read.weight  # type: ignore[attr-defined, no-any-return]
+
+    vars(read)["weight"] = weight
+    ways: list[Callable[[], Tensor]] = [
+        lambda: script.first.weight,
+        functools.cache(lambda: weight),
+        functools.partial(next, itertools.repeat(weight)),
+        lambda: held["weight"],
+        read,
+    ]
+    way = ways[int(script.x.abs().sum() * 100) % len(ways)]
+    script.wrap(lambda: 0.01 * way().abs().sum())
 
 
 def second_call_in_the_loss(script: Script) -> None:
-    more = script.x[:4] * 0.5
+    more = script.x[:4].float() * 0.5
     script.wrap(lambda: 0.1 * script.net[3:](more[:, :1].expand(-1, WIDTH)).square().mean())
 
 
@@ -427,6 +445,17 @@ def changes_data_replaced(script: Script) -> None:
     script.changes.append(change)
 
 
+def changes_rows(script: Script) -> None:
+    x, y = script.x.double(), script.y
+    script.x = x
+
+    def change() -> None:
+        x.mul_(0.5)
+        y[:5] = y[:5].roll(1, 0)
+
+    script.changes.append(change)
+
+
 def changes_hook_added(script: Script) -> None:
     script.changes.append(
         lambda: script.net[-1].weight.register_hook(lambda gradient: gradient * 0.5) and None
@@ -492,6 +521,7 @@ STAYS = [  # with these the kernels train to the end
     changes_state_loaded,
     changes_group_added,
     changes_data_replaced,
+    changes_rows,
 ]
 LEAVES = [  # with these autograd trains, from the start or from some epoch on
     hooks_on_all_modules,
@@ -538,6 +568,7 @@ EXCLUSIVE = [
     {changes_loss, patched_loss},
     {weights_of_rows, loss_in_place, rate_set_in_the_loss},
     {rate_set_in_the_loss, validation_rows, scheduler_by_validation_loss},  # it would set it there, too
+    {changes_dropout, changes_group_added},  # equal rows before a norm: its gradient is rounding
     {second_call_in_the_loss, shared_layer, tied_through_data},
     {second_call_in_the_loss, subclass_of_a_layer, changes_group_added},
 ]

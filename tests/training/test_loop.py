@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler
 from torch.testing import assert_close
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import multilayer as ml
 from multilayer.errors import ConfigError, DataError
@@ -1417,6 +1418,9 @@ def test_trains_within_a_block_without_gradients(context):
         ({"callbacks": 3}, "callbacks must be functions of a Progress, in a list; got 3"),
         ({"metrics": [len]}, "metrics must be a dict from names to functions"),
         ({"device": "cuda:99"}, "device must be one that PyTorch can use here"),
+        ({"device": "meta"}, "device must be one that PyTorch can use here"),
+        ({"device": "hpu"}, "device must be one that PyTorch can use here"),
+        ({"threads": 10**6}, "threads must be at most 1,024; got 1000000"),
         ({"device": "nowhere"}, "device must be one that PyTorch can use here, such as 'cpu'; got 'nowhere'"),
         ({"threads": 0}, "threads must be a whole number of at least 1"),
         ({"loss": nn.MSELoss}, "a torch.nn loss such as .*, or a function; got the class MSELoss"),
@@ -1601,3 +1605,253 @@ def test_weights_of_a_binary_loss_weigh_as_pytorch_broadcasts_them():
             train(net, x, y, loss=loss, epochs=3, batch_size=3, engine=engine, optimizer=OPTIMIZERS["sgd"])
             trained.append(net.weight.detach())
         torch.testing.assert_close(*trained)
+
+
+class Masked(nn.Module):
+    """Its last column never counts: a frozen parameter says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores, self.out = nn.Linear(3, 3), nn.Linear(3, 1)
+        self.mask = nn.Parameter(torch.tensor([0.0, 0.0, -math.inf]), requires_grad=False)
+
+    def forward(self, x):
+        return self.out(torch.softmax(self.scores(x) + self.mask, dim=1))
+
+
+def test_a_frozen_parameter_may_hold_infinities():
+    _, x, y = problem()
+    net = Masked()
+    before = weights_of(net)
+    history = train(net, x, y, loss="mse", epochs=3)
+    assert history.stopped == "all epochs done"
+    moved = (weights_of(net) != before) & weights_of(net).isfinite()
+    assert moved.any() and torch.equal(net.mask, torch.tensor([0.0, 0.0, -math.inf]))
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+def test_a_trained_parameter_that_leaves_the_finite_ends_the_run(engine):
+    net, x, y = problem()
+
+    def spoil(progress):
+        with torch.no_grad():
+            net[0].weight[0, 0] = math.nan
+
+    history = train(net, x, y, loss="mse", epochs=3, engine=engine, callbacks=spoil)
+    assert history.epochs == 2 and history.stopped.startswith("diverged")
+
+
+@pytest.mark.parametrize("name", ["x", "y", "dataset", "subset"])
+def test_rows_that_are_to_train_are_refused(name):
+    net, x, y = problem()
+    codes = nn.Parameter(y.clone() if name == "y" else x.clone())
+    rows = {
+        "x": (codes, y),
+        "y": (x, codes),
+        "dataset": (TensorDataset(codes, y),),
+        "subset": (DataLoader(Subset(TensorDataset(codes, y), range(9))),),
+    }[name]
+    sgd = torch.optim.SGD([*net.parameters(), codes], lr=0.1)
+    with pytest.raises(ConfigError, match="is data, and does not train; the optimizer holds it"):
+        train(net, *rows, loss="mse", optimizer=sgd, epochs=1)
+
+
+def test_rows_that_want_a_gradient_that_nobody_asks_for_are_rows():
+    net, x, y = problem()
+    assert train(net, x.requires_grad_(), y, loss="mse", epochs=1).epochs == 1
+    assert x.grad is None
+
+
+def test_parameters_that_no_gradient_reaches_are_told_once(caplog):
+    net, x, y = problem()
+    other, scale = nn.Linear(2, 2), nn.Parameter(torch.ones(()))
+    sgd = torch.optim.SGD([*net.parameters(), *other.parameters(), scale], lr=0.1)
+    with caplog.at_level(logging.WARNING, "multilayer"):
+        train(net, x, y, loss=lambda out, y: (out * scale - y).square().mean(), optimizer=sgd, epochs=3)
+    assert caplog.text.count("the first loss does not reach them (2 in all)") == 1
+    assert scale.item() != 1
+
+
+def test_a_plateau_of_a_score_that_is_to_rise_is_refused():
+    net, x, y = problem()
+    plateau = partial(lr_scheduler.ReduceLROnPlateau, mode="max")
+    with pytest.raises(ConfigError, match="validation loss, which is to fall"):
+        train(net, x, y, loss="mse", validation=0.2, schedule=plateau, epochs=2)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+def test_a_subclass_of_cross_entropy_accumulates_by_its_own_mean(engine):
+    class Focal(nn.CrossEntropyLoss):
+        def forward(self, out, y):
+            ce = nn.functional.cross_entropy(out, y, weight=self.weight, reduction="none")
+            return ((1 - (-ce).exp()) ** 2 * ce).mean()
+
+    x, y = torch.randn(64, 3), torch.randint(0, 3, (64,))
+    weights = []
+    for batches in (1, 4):
+        torch.manual_seed(0)
+        net = mlp(3, [6], 3)
+        train(
+            net,
+            x,
+            y,
+            loss=Focal(torch.tensor([0.1, 1.0, 3.0])),
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.5),
+            batch_size=32 // batches,
+            accumulate=batches,
+            shuffle=False,
+            epochs=3,
+            engine=engine,
+        )
+        weights.append(weights_of(net))
+    assert_close(*weights, atol=1e-6, rtol=0)
+
+
+def as_given(kind, values):
+    """Rows in a form that a callback can change in place."""
+    if kind == "float64 of NumPy":
+        return values.double().numpy().copy()
+    if kind == "float64":
+        return values.double()
+    if kind == "DataFrame":
+        return pd.DataFrame(values.double().numpy().copy())
+    gaps = torch.zeros(len(values), 2 * values.shape[1])
+    gaps[:, ::2] = values
+    return gaps[:, ::2] if kind == "a view with gaps" else values.clone()
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+@pytest.mark.parametrize("kind", ["float32", "float64", "float64 of NumPy", "DataFrame", "a view with gaps"])
+def test_rows_that_a_callback_changes_count_from_then_on(kind, engine):
+    _, x, y = problem()
+    outputs = {}
+    for way in ("in place", "new runs"):
+        torch.manual_seed(0)
+        net = mlp(3, [6], 1)
+        sgd = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+        options = {"loss": "mse", "optimizer": sgd, "batch_size": 8, "shuffle": False, "engine": engine}
+        given_x, given_y = as_given(kind, x), as_given(kind, y)
+
+        def change(progress, given_x=given_x, given_y=given_y):
+            given_x[:] = given_x * 0.5
+            given_y[:] = given_y * 2
+
+        if way == "in place":
+            train(net, given_x, given_y, epochs=3, callbacks=change, **options)
+        else:
+            for epoch in range(3):
+                train(net, x * 0.5**epoch, y * 2**epoch, epochs=1, **options)
+        outputs[way] = ml.predict(net, x)
+    assert_close(outputs["in place"], outputs["new runs"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+def test_held_out_rows_and_weights_that_a_callback_changes_count_from_then_on(engine):
+    net, x, y = problem()
+    weight, shared = np.ones(len(x)), x.clone()
+    frozen = torch.optim.SGD(net.parameters(), lr=0.0)
+
+    def change(progress):
+        shared.zero_()
+        weight[:] = [0, 2] * 10 + [0]
+
+    seen = []
+
+    def loss(out, y, sample_weight):
+        seen.append(sample_weight.sum().item())
+        return (sample_weight * (out - y).square().flatten()).mean()
+
+    options = {"loss": loss, "optimizer": frozen, "epochs": 2, "engine": engine, "callbacks": change}
+    held_out = train(net, shared, y, sample_weight=weight, validation=(shared, y), **options).val_loss
+    assert seen[0] == 21 and seen[-2] == 20
+    assert_close(held_out[1], (net(torch.zeros(1, 3)) - y).square().mean().item(), atol=1e-4, rtol=0)
+    assert abs(held_out[0] - held_out[1]) > 1e-3
+    history = train(net, shared.copy_(x), y, **{**options, "loss": "mse", "validation": 0.5})
+    assert abs(history.val_loss[0] - history.val_loss[1]) > 1e-3
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+@pytest.mark.parametrize("schedule", ["cosine", lambda progress: 1 - progress / 2])
+def test_accumulated_batches_have_the_rate_of_the_large_batch(schedule, engine):
+    _, x, y = problem(72)
+    weights = []
+    for batches in (1, 4):
+        torch.manual_seed(0)
+        net = mlp(3, [6], 1)
+        train(
+            net,
+            x,
+            y,
+            loss="mse",
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.2),
+            schedule=schedule,
+            batch_size=32 // batches,
+            accumulate=batches,
+            shuffle=False,
+            epochs=3,
+            engine=engine,
+        )
+        weights.append(weights_of(net))
+    assert_close(*weights, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "kernels"])
+def test_a_complex_loss_is_refused(engine):
+    net, x, y = problem()
+    with pytest.raises(DataError, match="must give a real number for a batch; got a complex one"):
+        train(net, x, y, loss=lambda out, y: torch.fft.fft((out - y).flatten()).sum(), engine=engine)
+
+
+class Weighted(nn.Module):
+    """A loss that learns its own weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, out, y):
+        return (out - y).square().mean() * (-self.log_scale).exp() + self.log_scale
+
+
+@pytest.mark.parametrize(("holds", "frozen", "is_told"), [(0, 0, True), (1, 0, False), (0, 1, False)])
+def test_parameters_of_a_loss_that_nobody_trains_are_told(holds, frozen, is_told, caplog):
+    net, x, y = problem()
+    loss = Weighted().requires_grad_(not frozen)
+    sgd = torch.optim.SGD([*net.parameters(), *(loss.parameters() if holds else ())], lr=0.1)
+    with caplog.at_level(logging.WARNING, "multilayer"):
+        train(net, x, y, loss=loss, optimizer=sgd, epochs=2)
+    assert ("does not hold, which stay as they are: log_scale" in caplog.text) == is_told
+    assert (loss.log_scale.item() != 0) == bool(holds)
+
+
+class Force(nn.Module):
+    """The gradient of an energy, which a network gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.energy = mlp(3, [6], 1, activation="tanh")
+
+    def forward(self, x):
+        x = x.requires_grad_()
+        (force,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=True)
+        return force
+
+
+def test_a_network_that_differentiates_within_its_forward_pass_trains():
+    _, x, _ = problem()
+    net = Force()
+    by_hand = copy.deepcopy(net)
+    sgd = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for _ in range(3):
+        sgd.zero_grad()
+        (by_hand(x.clone()) - 2 * x).square().mean().backward()
+        sgd.step()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    options = {"loss": "mse", "optimizer": optimizer, "epochs": 3, "shuffle": False}
+    history = train(net, x, 2 * x, validation=(x, 2 * x), **options)
+    assert_same_state(net, by_hand.state_dict())
+    assert_close(history.val_loss[-1], (net(x.clone()) - 2 * x).square().mean().item())
+    with torch.inference_mode():
+        outputs = ml.predict(net, x, batch_size=4)
+    assert not outputs.requires_grad and not x.requires_grad
+    assert_close(outputs, net(x.clone()).detach())

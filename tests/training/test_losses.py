@@ -303,3 +303,9 @@ def test_refuses_quantiles_outside_0_to_1_and_unknown_reductions():
             QuantileLoss(quantiles)
     with pytest.raises(ConfigError, match="reduction must be 'mean', 'sum' or 'none'; got 'median'"):
         QuantileLoss(0.5, "median")
+
+
+def test_class_probabilities_ignore_no_class():
+    loss = make_loss(nn.CrossEntropyLoss(ignore_index=0), has_target=True, has_weight=False)
+    with pytest.raises(DataError, match="class probabilities know no class to ignore; got ignore_index=0"):
+        as_loss_target(loss, torch.full((4, 2), 0.5), torch.float32)

@@ -75,6 +75,14 @@ def test_gives_the_type_of_the_network():
             "batch_size must be a whole number",
         ),
         (nn.Linear(3, 1), torch.zeros(0, 3), {}, DataError, "at least one row"),
+        (nn.Linear(3, 1), torch.zeros(2, 4), {}, DataError, r"cannot take rows of shape \(4,\)"),
+        (
+            nn.Linear(3, 1),
+            DataLoader([torch.zeros(4), torch.zeros(4)]),
+            {},
+            DataError,
+            r"cannot take rows of shape \(4,\)",
+        ),
         (nn.Flatten(0), torch.zeros(2, 3), {}, DataError, r"2 rows gave an output of shape \(6,\)"),
         (
             nn.Linear(3, 1),

@@ -33,8 +33,8 @@ from multilayer.cli.words import (
     numbers_of,
     threshold_of,
 )
-from multilayer.errors import ConfigError, MultilayerError, OutputError
-from multilayer.signals import hear_endings
+from multilayer.errors import ConfigError, DataError, MultilayerError, OutputError
+from multilayer.signals import hear_endings, held_back
 
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
     import numpy
@@ -50,19 +50,34 @@ _ended: list[int] = []  # numbers of the signals that asked this process to end
 
 
 class ErrorsInOneLine(TyperGroup):
-    """Commands whose `MultilayerError`s end in one message on stderr and exit status 2."""
+    """Commands whose `MultilayerError`s end in one message on stderr and exit status 2.
+
+    hears: whether signals are ours to hear, as the process is the program's
+    """
+
+    hears = False
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the context names."""
+        if self.hears:
+            hear_endings(_ended)
         try:
             with _warnings_in_one_line():
                 return super().invoke(ctx)
         except MultilayerError as error:
             _say("error:", str(error))
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            _say(f"stopped by {_ending()}.")
-            raise typer.Exit(_status()) from None
+        except typer.Exit:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if _is_interruption(error):
+                _say(f"stopped by {_ending()}.")
+                raise typer.Exit(_status()) from None
+            if isinstance(error, OSError) and error.filename is not None:
+                name = str(error.filename)
+                _say("error:", f"{name!r} cannot be used: {error.strerror}. Name another file.")
+                raise typer.Exit(2) from None
+            raise
 
 
 app = typer.Typer(
@@ -125,12 +140,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console that lacks a letter shows its code, and goes on
             stream.reconfigure(errors="backslashreplace")
-    hear_endings(_ended)
+    ErrorsInOneLine.hears = True
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a command runs, there is nothing to clean up
     try:
         with _stdout():  # of --help and --version; commands see to their own
             app(prog_name="multilayer")
     except SystemExit as done:
         _leave_at_once(done.code)
+        if isinstance(done.__context__, BrokenPipeError):  # of --help, which rich writes
+            sys.exit(BROKEN_PIPE)
         raise
     except OutputError as error:
         _say("error:", str(error))
@@ -267,7 +286,8 @@ def fit(
     drops, kinds = names_of(drop or []), kinds_of(kind or [])
     others = [schema] if schema else []
     with _source(table, *others) as source, _progress(f"reading {table}") as after_epoch:
-        from multilayer.recipe import fit as recipe
+        with held_back():
+            from multilayer.recipe import fit as recipe
 
         _check_out(path, sources=(table,))
         model = recipe.fit(
@@ -339,7 +359,8 @@ def evaluate(
 ) -> None:
     """Score a model on TABLE, which must hold the target column."""
     with _source(table, model) as source, _progress(f"evaluating {table}"):
-        from multilayer.recipe import chunks as streaming
+        with held_back():
+            from multilayer.recipe import chunks as streaming
 
         loaded = _load(model)
         with streaming.in_order(loaded, source, memory, query) as pieces:
@@ -385,8 +406,9 @@ def schema(
     if path:
         _check_out(path, sources=(table,))
     with _source(table) as source, _progress(f"reading {table}"):
-        from multilayer.table.schema import infer_schema
-        from multilayer.table.sources.read import read_table
+        with held_back():
+            from multilayer.table.schema import infer_schema
+            from multilayer.table.sources.read import read_table
 
         read = read_table(
             source, query=query, missing=marks_of(missing or []), thousands=thousands, decimal=decimal,
@@ -420,7 +442,8 @@ def schema(
 def warmup() -> None:
     """Compile the training kernels ahead, for images: later runs only load them."""
     with _progress("compiling the training kernels"):
-        from multilayer.training.kernels.engine import warm_up
+        with held_back():
+            from multilayer.training.kernels.engine import warm_up
 
         warm_up()
     _print("The training kernels are compiled.")
@@ -479,7 +502,10 @@ def _source(table: str, *others: str) -> Iterator[str]:
     if table != "-":
         yield table
         return
-    from multilayer.table.sources.plain_text import of_stream
+    if sys.stdin is None:
+        raise DataError("standard input must be open to read a table from it; it is closed. Pipe a table in.")
+    with held_back():
+        from multilayer.table.sources.plain_text import of_stream
 
     copy = of_stream(typer.get_binary_stream("stdin"))
     try:
@@ -489,7 +515,8 @@ def _source(table: str, *others: str) -> Iterator[str]:
 
 
 def _load(path: str) -> "multilayer.model.model.Model":
-    from multilayer.model.model import Model
+    with held_back():
+        from multilayer.model.model import Model
 
     return Model.load(path)
 
@@ -506,7 +533,8 @@ def _predicted(
 
     written: gets their names and the number of rows.
     """
-    from multilayer.recipe import chunks as streaming
+    with held_back():
+        from multilayer.recipe import chunks as streaming
 
     with streaming.in_order(model, table, memory, query) as pieces:
         parts, query = ([table], query) if pieces is None else (pieces, None)
@@ -561,7 +589,8 @@ def _to_csv(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path | None = Non
 
 def _to_parquet(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> Iterator[bytes]:
     """The Parquet file that is to stand at path, made in a folder beside it: DuckDB writes to files only."""
-    import duckdb
+    with held_back():
+        import duckdb
 
     from multilayer.output import temporary_folder
 
@@ -588,7 +617,8 @@ def _to_parquet(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> Iter
 
 def _write_demo_tables(known: Path, new: Path) -> None:
     """The breast cancer table of Wisconsin (Street, Wolberg, Mangasarian 1993) that scikit-learn brings."""
-    from sklearn.datasets import load_breast_cancer
+    with held_back():
+        from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()
     header = [*bunch.feature_names.tolist(), "diagnosis"]
@@ -724,6 +754,13 @@ def _stdout() -> Iterator[None]:
 def _ending() -> str:
     """What ended the command, in a word."""
     return signal.Signals(_ended[0]).name if _ended else "Ctrl-C"
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Whether an error is Ctrl-C or its like, or what became of it in code that was interrupted."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None or bool(_ended)
 
 
 def _status() -> int:

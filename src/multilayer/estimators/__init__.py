@@ -39,7 +39,9 @@ from multilayer.estimators.input import (
     is_sparse,
     medians,
     plain_encoder,
+    refuse_masked,
     tell_new_levels,
+    unmasked,
     without_odd_cells,
 )
 from multilayer.estimators.settings import check_settings, recipe_settings, textbook_settings, why_textbook
@@ -49,6 +51,7 @@ from multilayer.table.column import KindName
 from multilayer.table.encode import Encoder
 from multilayer.table.odd_cells import as_learnt
 from multilayer.table.schema import Schema
+from multilayer.table.sources.frames import tell_other_order
 from multilayer.table.sources.names import column_names
 from multilayer.table.sources.read import Table, read_table
 from multilayer.tasks.classification import same_labels
@@ -116,6 +119,7 @@ class _Estimator(BaseEstimator, ABC):
 
     def _check_table(self, X: Any, *, reset: bool) -> Table:
         """X as a Table named like the one at fit, or x0, x1, ... when that had no names."""
+        X = unmasked(X)
         if is_frame(X):
             table = read_table(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
@@ -131,6 +135,7 @@ class _Estimator(BaseEstimator, ABC):
 
     def _checked_y(self, y: Any, **rules: Any) -> NDArray[Any]:
         """The target as scikit-learn checks it, which takes X for nameless and forgets its names."""
+        refuse_masked(y)
         names = vars(self).get("feature_names_in_")
         checked: NDArray[Any] = validate_data(self, X="no_validation", y=y, **rules)
         if names is not None:
@@ -143,6 +148,7 @@ class _Estimator(BaseEstimator, ABC):
 
     def _plain_rows(self, X: Any, *, reset: bool, learns: bool = False) -> Any:
         """X as the textbook's network reads it: a matrix of floats, sparse if X is."""
+        X = unmasked(X)
         if reset:
             self._encoder: Encoder | None = None
             if not holds_numbers(X) or getattr(self, "kinds", None):
@@ -477,6 +483,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPClassifier":
         """Fit on a table and its labels; a weight of 2 counts twice in the loss, a weight of 0 not at all."""
         check_settings(self.get_params(deep=False), type(self).__name__)
+        tell_other_order(X, {"y": y, "sample_weight": sample_weight}, "X")
         labels = self._labels(y)
         if reason := self._textbook_reason(X):
             self._fit_classes(X, labels, sample_weight, reason)
@@ -508,6 +515,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):
             ConfigError: the estimator stops early.
         """
         check_settings(self.get_params(deep=False), type(self).__name__)
+        tell_other_order(X, {"y": y, "sample_weight": sample_weight}, "X")
         self._leave_recipe()
         if "classes_" not in vars(self):
             if classes is None:
@@ -613,8 +621,9 @@ class MLPClassifier(ClassifierMixin, _Estimator):
         probs = np.asarray(self.model_.predict_proba(self._check_table(X, reset=False)), dtype=np.float64)
         if self._has_several_labels:
             return probs
-        column = {label: i for i, label in enumerate(self.model_.task.classes)}
-        return probs[:, [column[label] for label in self.classes_.tolist()]]
+        labels = self.classes_.tolist()
+        place = same_labels(labels, self.model_.task.classes)  # which may hold them as text
+        return probs[:, np.array([place[label] for label in labels], np.int64)]
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Natural logarithm of `predict_proba`; -inf where that is 0."""
@@ -732,6 +741,7 @@ class MLPRegressor(RegressorMixin, _Estimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
         """Fit on a table and its target; a weight of 2 counts twice in the loss, a weight of 0 not at all."""
         check_settings(self.get_params(deep=False), type(self).__name__)
+        tell_other_order(X, {"y": y, "sample_weight": sample_weight}, "X")
         target = self._target(y)
         if reason := self._textbook_reason(X):
             self._fit_numbers(X, target, sample_weight, reason)
@@ -749,6 +759,7 @@ class MLPRegressor(RegressorMixin, _Estimator):
             ConfigError: the estimator stops early.
         """
         check_settings(self.get_params(deep=False), type(self).__name__)
+        tell_other_order(X, {"y": y, "sample_weight": sample_weight}, "X")
         self._leave_recipe()
         reason = why_textbook(self.get_params(deep=False)) or "partial_fit"
         self._fit_numbers(X, self._target(y), sample_weight, reason, one_epoch=True)

@@ -105,6 +105,24 @@ def as_labels(y: Any) -> Any:
     return series.to_numpy()
 
 
+def refuse_masked(y: Any) -> None:
+    """Refuse masked places in a target, which scikit-learn's checks would fill with what lies under them."""
+    if np.ma.is_masked(y):
+        raise DataError(
+            f"Input y contains NaN: every row needs a target, and {int(np.ma.count_masked(y))} are masked. "
+            "Leave these rows out."
+        )
+
+
+def unmasked(X: Any) -> Any:
+    """A masked array as one with missing values in its masked places."""
+    if not np.ma.is_masked(X):
+        return X
+    if X.dtype.kind == "O":
+        return X.filled(None)
+    return X.astype(np.float64).filled(np.nan) if X.dtype.kind in "biuf" else X
+
+
 def tell_new_levels(encoder: Encoder, table: Table) -> None:
     """Warn of levels that came after the first call, by which the columns were encoded for good."""
     for column in encoder.schema.columns:
@@ -125,6 +143,11 @@ def checked_labels(labels: NDArray[Any]) -> NDArray[Any]:
     """Labels (n_rows,), or 0 and 1 for each of several labels (n_rows, n_labels)."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = column_or_1d(labels, warn=True)
+    if labels.dtype.kind in "mM":
+        raise DataError(
+            f"labels must be text, whole numbers or booleans; got {labels.dtype}. Make them text, or numbers "
+            "such as days."
+        )
     if labels.ndim == 1:
         _refuse_missing(label is None for label in labels)  # scikit-learn lets None among text pass
     try:
@@ -177,7 +200,9 @@ def _is_odd(kind: type) -> bool:
 
 
 def as_column(y: NDArray[Any]) -> NDArray[Any]:
-    """The target in one of the dtypes that a Table column has."""
+    """The target in one of the dtypes that a Table column has; what int64 cannot hold as text."""
+    if y.dtype.kind == "u" and y.max(initial=0) >= 2**63:
+        return y.astype(str).astype(object)
     wanted = {"U": object, "i": np.int64, "u": np.int64, "f": np.float64}.get(y.dtype.kind, y.dtype)
     return y.astype(wanted, copy=False)
 

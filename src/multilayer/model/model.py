@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from multilayer.model.predictor import Predictor
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.table.encode import Batch, Encoder
-from multilayer.table.kinds import kind_of
+from multilayer.table.kinds import is_as_written, kind_of
 from multilayer.table.kinds.number import CLIP
 from multilayer.table.list_columns import as_at_fit
 from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
 from multilayer.table.row_weights import check_exposure, check_weights
 from multilayer.table.schema import Schema, check, extra_columns, strange_columns
 from multilayer.table.sketch import Sketch
+from multilayer.table.sources.frames import tell_other_order
 from multilayer.table.sources.names import listed
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, read_source
@@ -192,6 +193,7 @@ class Model:
             SchemaError: the target column is absent; otherwise as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
+        tell_other_order(table, {"sample_weight": sample_weight})
         raw = self._raw(table, query, extra)
         self._require_targets(raw)
         read = self._passed_over(raw, extra)
@@ -316,7 +318,7 @@ class Model:
             near = nearest(str(extra), _EXTRA)
             raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
         unread = (*self.dropped, *self.schema.ignored)
-        read = read_source(table, self.notation, query=query, unread=unread, numbers=self._numbers)
+        read = read_source(table, self.reading, query=query, unread=unread, numbers=self._numbers)
         return as_at_fit(read, self._known)
 
     def _passed_over(self, read: Table, extra: str) -> Table:
@@ -341,6 +343,16 @@ class Model:
         exposure = () if self.exposure is None else (self.exposure,)
         names = (*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets, *exposure)
         return dict.fromkeys(names)
+
+    @cached_property
+    def reading(self) -> Notation:
+        """How tables to predict are read: in the notation of the fit, columns of text as they are written.
+
+        What a row becomes must not depend on the others of its file: 12E3 is text beside A7, and alone, too.
+        """
+        labels = self.targets if any(isinstance(label, str) for label in self.task.classes) else ()
+        texts = (column.name for column in self.schema.columns if is_as_written(column))
+        return replace(self.notation, texts=frozenset((*texts, *labels)))
 
     @cached_property
     def _numbers(self) -> frozenset[str]:
@@ -431,12 +443,24 @@ class Model:
             states = [net.state_dict() for net in model.networks]
             if may_overflow([{name: value.numpy() for name, value in state.items()} for state in states]):
                 model._check_answers()
+            model._warm_up()
         except Exception as error:  # made to harm, a file may break anything that reads it
             raise ModelFileError(
                 f"{name} has an intact checksum, but its parts do not make a model ({error}). "
                 "Save the model again."
             ) from error
         return model
+
+    def _warm_up(self) -> None:
+        """Predict a row without values, and with a word where text is read.
+
+        Whatever a prediction loads or makes once, such as SciPy for text, is there before the first request.
+        Who predicts stays to be settled.
+        """
+        row = {column.name: ["a" if kind_of(column).is_free_text else None] for column in self.schema.columns}
+        x = self._inputs(self._raw(row, None, "ignore"))
+        with np.errstate(all="ignore"):
+            Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
 
     def _check_answers(self) -> None:
         """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from multilayer.signals import held_back
 from multilayer.training.autograd import forward_in_chunks, mixes_rows, torch_threads
+from multilayer.training.forked import Lock
 
 if TYPE_CHECKING:
     from multilayer.training.kernels.predict import Forward
@@ -65,7 +66,7 @@ class Predictor:
         self._is_by_kernels = kernels
         self.weights = (1.0,) * len(self.networks) if weights is None else tuple(weights)
         self._mixes_rows = any(map(mixes_rows, self.networks))
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._forwards: tuple[Forward, ...] | None = None  # None: not looked at; empty: PyTorch's business
 
     def __reduce__(self) -> tuple[Any, ...]:

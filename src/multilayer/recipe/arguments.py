@@ -221,8 +221,9 @@ def checked_device(device: Any) -> str | None:
             f"device must be a name such as 'cpu' or 'cuda'; got {_shown(device)}. Leave it out."
         )
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        if torch.zeros(1, device=device).is_meta:
+            raise NotImplementedError("nothing is computed there")
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError, ImportError) as error:
         first = (str(error).splitlines() or [""])[0].rstrip(".")
         raise ConfigError(
             f"device must be one of PyTorch that this machine has; got {str(device)!r} ({first}). "

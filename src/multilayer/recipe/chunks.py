@@ -535,7 +535,7 @@ def in_order(
     """The pieces of a table larger than memory that a model is for, in the order of its rows; None if it
     fits, or is the result of a query.
     """
-    budget = budget_for(source, memory, replace(model.notation, missing_in={}, thousands=None), query)
+    budget = budget_for(source, memory, replace(model.reading, missing_in={}, thousands=None), query)
     if budget is None:
         yield None
         return

@@ -21,6 +21,7 @@ from multilayer.table.odd_cells import as_learnt, as_numbers_of_target, without_
 from multilayer.table.row_weights import check_exposure, check_weights
 from multilayer.table.schema import Schema
 from multilayer.table.sources.dtype_hints import Odd
+from multilayer.table.sources.frames import tell_other_order
 from multilayer.table.sources.names import column_name, listed, require_columns
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, read_source, read_table
@@ -105,8 +106,11 @@ class Data:
         exposure_column = column_name(exposure) if isinstance(exposure, str) else None
         roles = (groups, weight_column, exposure_column)
         names = _target_names(target)
+        declared.check_targets(names)
         unread = {*dropped, *declared.left_out} - {*names, *roles, time}
-        table = read_source(source, notation, query=wanted.query, unread=unread, others=declared.not_numbers)
+        tell_other_order(source, {"y": y, "sample_weight": sample_weight, "exposure": exposure})
+        reading = replace(notation, texts=declared.as_written)
+        table = read_source(source, reading, query=wanted.query, unread=unread, others=declared.not_numbers)
         not_features = [*dropped, *(name for name in roles if name is not None)]
         require(table, [*not_features, *([time] if time is not None else []), *names])
         for name in names:
@@ -173,15 +177,15 @@ class Data:
                 f"rows "
                 "out: drop_missing_target=True (--drop-missing-target)."
             )
-        for name, y in data._by_target.items():
-            _refuse_a_class_a_row(name, y)
+        for name, y in data.by_target.items():
+            refuse_a_class_a_row(name, y)
         odd = tuple(f"of the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
         data = replace(data, remarks=(*data.remarks, *odd))
         return data.without_missing_targets() if drop_missing else data
 
     def _with_numbers_read(self, task: str | None) -> "Data":
         """Targets of text that is numbers as numbers, NaN where it is odd."""
-        read = {name: _read_target(y, task, beside=self.beside) for name, y in self._by_target.items()}
+        read = {name: read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
         columns = {name: one.values for name, one in read.items()}
         odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
         said = tuple(f"the target {name!r} is {one.said}" for name, one in read.items() if one.said)
@@ -194,13 +198,14 @@ class Data:
         )
 
     @property
-    def _by_target(self) -> dict[str, NDArray[Any]]:
+    def by_target(self) -> dict[str, NDArray[Any]]:
+        """The values of each target."""
         y: NDArray[Any] = self.y
         return {name: y[name] if y.dtype.names else y for name in self.targets}
 
     def without_missing_targets(self) -> "Data":
         """Only rows that have every target."""
-        missing = np.any([is_missing(y) for y in self._by_target.values()], axis=0)
+        missing = np.any([is_missing(y) for y in self.by_target.values()], axis=0)
         if not missing.any():
             return self
         n = int(missing.sum())
@@ -260,7 +265,7 @@ class _TargetRead:
     said: str = ""
 
 
-def _read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
+def read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
     """Text as numbers, if it is, and these are a regression's."""
     found = as_numbers_of_target(y) if task in (None, "regression") else None
     if found is not None:
@@ -275,7 +280,7 @@ def _read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetR
     return _TargetRead(y if beside else without_signs(y))
 
 
-def _refuse_a_class_a_row(name: str, y: NDArray[Any]) -> None:
+def refuse_a_class_a_row(name: str, y: NDArray[Any]) -> None:
     """DataError for a target of text of which nearly every row is a class of its own."""
     labels = Counter(y.tolist()) if y.dtype == object else Counter()
     labels.pop(None, None)
@@ -404,6 +409,7 @@ def _given_validation(data: Data, validation: Any) -> Data:
     names = data.targets
     weight = None
     if data.beside and isinstance(validation, tuple):
+        tell_other_order(validation[0], {"the y of validation": validation[1]})
         table = _read_validation(data, validation[0])
         targets = list(_columns_of(validation[1], table.n_rows).values())
         if len(targets) != len(names):
@@ -432,7 +438,11 @@ def _read_validation(data: Data, source: Any) -> Table:
     """A table to validate on, in the notation of the training rows."""
     declared = data.declared
     unread = {*data.dropped, *declared.left_out} - {data.weight_column}
-    table = read_source(source, data.notation, unread=unread, others=declared.not_numbers)
+    columns = data.features.columns.items()
+    texts = {name for name, each in columns if isinstance(each, np.ndarray) and each.dtype == object}
+    texts |= {name for name, y in data.by_target.items() if y.dtype == object}
+    reading = replace(data.notation, texts=declared.as_written | texts)
+    table = read_source(source, reading, unread=unread, others=declared.not_numbers)
     return as_at_fit(table, [*data.features.names, *data.dropped, *data.targets])
 
 
@@ -484,6 +494,7 @@ def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
 def _in_own_type(y: Any, column: NDArray[np.generic]) -> NDArray[np.generic]:
     """The column that a table makes of y; numbers in an array, and text, as they came: labels go back so."""
     is_number = isinstance(y, np.ndarray) and (y.dtype.kind in "iu" or y.dtype in (np.float32, np.float64))
+    is_number = is_number and column.dtype != object and not np.ma.is_masked(y)
     if is_number or column.dtype != object:
         return y if is_number else column
     given = [y_ if isinstance(y_, str) and y_.strip() else read for y_, read in zip(y, column, strict=True)]

@@ -1,6 +1,6 @@
 """What the user said of columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -8,7 +8,7 @@ from typing import get_args
 from multilayer.errors import ConfigError, nearest
 from multilayer.table.column import Column, Infinite
 from multilayer.table.infer import declare
-from multilayer.table.kinds import KINDS
+from multilayer.table.kinds import KINDS, is_as_written, kind_of
 from multilayer.table.kinds.kind import Kind
 from multilayer.table.kinds.ordered import ORDERED
 from multilayer.table.schema import Kinds, Schema, declared_schema, infer_schema
@@ -46,6 +46,25 @@ class Declared:
             return {column.name: column for column in self.schema.columns}
         return {name: declare(name, kind) for name, kind in self.kinds.items()}
 
+    def check_targets(self, names: Iterable[str], task: str | None = None) -> None:
+        """Refuse kinds of a target, which its task says, and a schema that makes a category of numbers.
+
+        task: that was guessed; None before, or where it was asked for
+
+        Raises:
+            ConfigError: a target's kind was declared, and is not what is learnt.
+        """
+        for name in names:
+            column = None if self.schema is None else self.columns.get(name)
+            is_number = task == "regression" and column is not None and not kind_of(column).is_quantity
+            if (self.schema is None and name in self.kinds) or is_number:
+                what = self.kinds.get(name) if column is None else column.kind
+                raise ConfigError(
+                    f"Kinds are of columns to learn from, and the target {name!r} was declared as {what!r}. "
+                    "Say what it is by its task: task='multiclass' or 'binary' of classes, 'regression' of "
+                    "numbers (--task)."
+                )
+
     @property
     def left_out(self) -> tuple[str, ...]:
         """Columns that the schema ignores."""
@@ -55,6 +74,11 @@ class Declared:
     def not_numbers(self) -> set[str]:
         """Columns of which it is known that they are not numbers."""
         return {name for name, kind in self._known.items() if kind is None or not kind.is_numeric}
+
+    @property
+    def as_written(self) -> frozenset[str]:
+        """Columns whose cells are to stay as a text file writes them."""
+        return frozenset(name for name, column in self.columns.items() if is_as_written(column))
 
     @property
     def levels(self) -> set[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from multilayer.recipe.chunks import budget_for
@@ -19,7 +20,8 @@ def read_rows(table: Any, wanted: Wanted) -> Iterator[Rows]:
         DataError: the table cannot be read.
         ConfigError: settings that do not go with the table.
     """
-    budget = budget_for(table, wanted.memory, wanted.notation, wanted.query)
+    notation = replace(wanted.notation, texts=wanted.declared.as_written)
+    budget = budget_for(table, wanted.memory, notation, wanted.query)
     if budget is None:
         yield InMemory(table, wanted)
         return

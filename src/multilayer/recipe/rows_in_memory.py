@@ -51,12 +51,15 @@ class InMemory(Rows):
         """What target and columns are; errors name the rows as they were given."""
         given, self._given = self._given, None  # a table from a file need not be in memory twice
         try:
-            return self._task_of(self.data), self._schema_of(self.data)
+            task, schema = self._task_of(self.data), self._schema_of(self.data)
         except MultilayerError:
             if given is not None:
                 self._task_of(given)
                 self._schema_of(given)
             raise
+        if self.wanted.guesses_task and not self.data.beside:
+            self.wanted.declared.check_targets(self.data.targets, task.kind)
+        return task, schema
 
     def _task_of(self, data: Data) -> Task:
         return make_task(data.y, self.wanted.task, **self.wanted.aims, weight=data.weight)

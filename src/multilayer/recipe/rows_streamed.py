@@ -6,15 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError
+from multilayer.errors import ConfigError, DataError
 from multilayer.model.model import marks, network_inputs
 from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import TARGET_FOLDS
+from multilayer.recipe.data import TARGET_FOLDS, read_target, refuse_a_class_a_row
 from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
 from multilayer.recipe.wanted import Wanted
+from multilayer.table.cells import distinct_texts
 from multilayer.table.on_disk import Aside
 from multilayer.table.schema import Schema
 from multilayer.table.sketch import Sketch
@@ -45,8 +47,11 @@ class Streamed(Rows):
 
     def task_and_schema(self) -> tuple[Task, Schema]:
         """What target and columns are, of all rows."""
-        task, distinct = self.stream.task(self.wanted.task, **self.wanted.aims)
-        if self.wanted.guesses_task:
+        target, wanted = self.stream.roles.target, self.wanted
+        _refuse_text_of_numbers(target, self.stream.sample[target], wanted)
+        task, distinct = self.stream.task(wanted.task, **wanted.aims)
+        if wanted.guesses_task:
+            wanted.declared.check_targets([target], task.kind)
             self.guess = guess_kind(distinct)[1]
         return task, self.stream.schema()
 
@@ -115,6 +120,7 @@ def _roles(wanted: Wanted) -> Roles:
         raise ConfigError("split by groups or by time, not by both.")
     weight = None if wanted.sample_weight is None else column_name(wanted.sample_weight)
     target, not_features = column_name(target), [*wanted.drop, *filter(None, (wanted.groups, weight))]
+    wanted.declared.check_targets([target])
     if target in not_features:
         raise ConfigError(f"the target {target!r} cannot be dropped, or be groups or weights.")
     share = None if wanted.validation is None else float(wanted.validation)
@@ -161,3 +167,15 @@ def _refuse_unstreamed(target: Any, wanted: Wanted) -> None:
             "rows without a target are not left out of a table that is streamed; remove them from its files, "
             "or leave memory= out and give the table room."
         )
+
+
+def _refuse_text_of_numbers(name: str, y: NDArray[Any], wanted: Wanted) -> None:
+    """DataError for a target of text that would be numbers in memory, or of which each row is a class."""
+    task = "regression" if wanted.aims_at_numbers else wanted.task
+    if y.dtype == object and read_target(y, task, beside=False).values.dtype != object:
+        raise DataError(
+            f"The target of a table that is streamed must be numbers without units, separators or odd cells; "
+            f"{name!r} holds text such as {distinct_texts(y)[0]!r}. Write it as numbers, leave memory= out "
+            "and give the table room, or say task='multiclass' if they are labels."
+        )
+    refuse_a_class_a_row(name, y)

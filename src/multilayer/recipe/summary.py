@@ -74,17 +74,20 @@ def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
     drop = f", dropout {config.dropout}" if config.dropout else ""
     optimizer = NETWORKS[config.network].optimizer_in_words(plan.network)
     last_decay = [first_decay(config, plan.task), *histories[0].weight_decay][-1]
-    decay = f"{last_decay:.2g}{', by the noise in the classes' if follows_noise(config, plan.task) else ''}"
+    more = " (the noisier the classes, the more)" if follows_noise(config, plan.task) else ""
+    decay = f"{last_decay:.2g}{more}"
     return (
         f"networks: {len(histories)}{left_out}{name} of {' x '.join(map(str, config.hidden))}, "
         f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, weight decay {decay}; "
         f"batches of {config.batch_size}, {most} of at most {counted(config.epochs, 'epoch')}; "
-        f"predicts with {counted(n, 'network')}, of {epochs}; engine {_engine(histories[0])}"
+        f"predicts with {counted(n, 'network')}, of {epochs}; {_engine(histories[0])}"
     )
 
 
 def _engine(history: History) -> str:
-    return f"{history.engine}: {history.engine_reason}" if history.engine_reason else history.engine
+    engine = "compiled loops" if history.engine == "kernels" else "PyTorch's autograd"
+    reason = f" ({history.engine_reason.rstrip('.')})" if history.engine_reason else ""
+    return f"trained by {engine}{reason}"
 
 
 def _monotone_sentence(directions: Mapping[str, int]) -> str:
@@ -141,7 +144,12 @@ def _columns_sentence(plan: Plan) -> str:
     if unused := encoder.unused:
         left_out.append(f"{listed(unused)} (the same in nearly all rows)")
     by_target = sum(feature.channel == "target" for feature in encoder.num_features)
-    statistics = f"; target statistics of {by_target}" if by_target else ""
+    statistics = ""
+    if by_target:
+        positive = plan.task.classes[1]
+        statistics = (
+            f"; {by_target} of them are also encoded by how often {positive!r} came with their values"
+        )
     return f"columns: {counts}{statistics}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
 
 

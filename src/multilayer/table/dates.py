@@ -15,8 +15,19 @@ Floats = NDArray[np.float64]
 
 ISO = "ISO 8601"  # stands in date_format beside the strptime patterns below
 COMPACT = "%Y%m%d"  # of dates written as whole numbers
-_DIGITS = ("%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m/%d/%y", "%d/%m/%y")
-_MONTHS = ("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
+_DIGITS = (
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%Y/%m/%d",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%m/%d/%y",
+    "%d/%m/%y",
+    "%Y.%m.%d",
+    "%d.%m.%y",
+)
+_MONTHS = ("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
 _WITHOUT_DAYS = ("%Y-%m", "%b %Y", "%B %Y", "%b-%Y")  # Jan-20 could be a day or a year
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
 _OFFSET_CLOCKS = (" %H:%M %z", " %H:%M:%S %z", " %H:%M%z", " %H:%M:%S%z")
@@ -63,6 +74,21 @@ def date_format(texts: Sequence[str]) -> str | None:
     return None
 
 
+def other_format(texts: Sequence[str], found: str) -> str | None:
+    """The format in which day and month change places, if every text could as well be in that.
+
+    >>> other_format(["1/2/2024", "3/4/2024"], "%m/%d/%Y"), other_format(["1/31/2024"], "%m/%d/%Y")
+    ('%d/%m/%Y', None)
+    """
+    other = found.replace("%m", "%_").replace("%d", "%m").replace("%_", "%d")
+    if other == found or other not in DATE_FORMATS or "%d" not in found:
+        return None
+    ours, theirs = date_parser(found), date_parser(other)
+    if any(theirs(text) is None for text in texts):
+        return None
+    return other if any(ours(text) != theirs(text) for text in texts) else None
+
+
 def date_parser(*formats: str, local: bool = False) -> Callable[[str], datetime | None]:
     """A function that reads a text in the first of these formats that fits, or gives None.
 
@@ -97,6 +123,8 @@ def _moment(text: str, date_format: str) -> datetime | None:
     """The date as it is written, with its offset if it has one."""
     text = text.strip()
     if date_format == ISO:
+        if text.endswith(("UTC", "GMT")):
+            text = f"{text[:-3].rstrip()}+00:00"
         return _checked(datetime.fromisoformat, text) if _ISO_SHAPE.fullmatch(text) else None
     if date_format == COMPACT and len(text) != 8:  # strptime would read 1234 as the year 1234
         return None

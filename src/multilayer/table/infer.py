@@ -9,20 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, SchemaError
-from multilayer.table.cells import is_missing
+from multilayer.table.cells import distinct_texts, is_missing
 from multilayer.table.column import AS_WRITTEN, Column, Infinite, check_kind
 from multilayer.table.dates import time_zone
 from multilayer.table.kinds import KINDS, kind_of
+from multilayer.table.kinds.number import NUMBER
 from multilayer.table.kinds.ordered import levels_in_order
-from multilayer.table.levels import shortest_text
+from multilayer.table.levels import is_wide, shortest_text
 from multilayer.table.sources.dtype_hints import Note
 from multilayer.table.sources.names import is_index_name
 from multilayer.table.sources.read import Table
 from multilayer.table.text_kind import kind_of_texts, with_writing
 
 IDENTIFIER = "an identifier: nearly every row has a value of its own"
+ROW_NUMBERS = "row numbers, as pandas writes its index"
 FEWEST_IDENTIFIED = 50  # rows that an identifier is known by
 IDENTIFIED = 0.95  # of them differ
+_WHOLE = re.compile(r"-?\d{1,400}", re.ASCII)
 _ID_NAME = re.compile(r"(^|[\W_])[iI][dD]$|[a-z]I[dD]$")
 
 
@@ -74,11 +77,11 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     kind = kind_of(column)
     whole = kind.may_number_rows and column.n_unique == len(values) and _are_whole(values)
     if is_written_index(column.name, values):
-        return "row numbers, as pandas writes its index"
+        return ROW_NUMBERS
     if n_cells < FEWEST_IDENTIFIED or column.n_missing > len(values) - n_cells * IDENTIFIED:
         return column
     if kind.may_name_rows and column.n_unique >= IDENTIFIED * n_cells:
-        return IDENTIFIER
+        return "; ".join(filter(None, (IDENTIFIER, column.reason)))  # it may be numbers of two units
     if not whole:
         return column
     consecutive = column.low is not None and column.high == column.low + len(values) - 1
@@ -121,8 +124,30 @@ def _inferred(name: str, values: NDArray[Any], note: Note | None) -> Column:
     if note is not None and holds(note, values):
         return KINDS[note.kind].of_note(name, note)
     if values.dtype != object:
-        return Column(name, next(kind.name for kind in KINDS.values() if values.dtype.kind in kind.dtypes))
-    return kind_of_texts(name, values).column
+        found = (kind.name for kind in KINDS.values() if values.dtype.kind in kind.dtypes)
+        column = Column(name, next(found))
+    else:
+        column = kind_of_texts(name, values).column
+    if column.kind == NUMBER.name and floats_merge(values):
+        return Column(name, "category", reason="whole numbers beyond 2^53, which as floats would be the same")
+    return column
+
+
+def floats_merge(values: NDArray[Any]) -> bool:
+    """Whether whole numbers are so large that many of them would be the same as floats.
+
+    >>> floats_merge(np.array([2**60, 2**60 + 1])), floats_merge(np.array([2**60, 2**61, 3]))
+    (True, False)
+    """
+    if values.dtype.kind == "i":
+        distinct: list[int] = np.unique(values).tolist() if np.abs(values).max() > 2**53 else []
+    elif values.dtype == object:
+        texts = distinct_texts(values)
+        wide = any(map(is_wide, texts)) and all(map(_WHOLE.fullmatch, texts))
+        distinct = list(map(int, texts)) if wide else []
+    else:
+        return False
+    return len(set(map(float, distinct))) < IDENTIFIED * len(set(distinct))
 
 
 def holds(note: Note, values: NDArray[Any]) -> bool:

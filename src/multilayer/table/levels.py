@@ -12,7 +12,7 @@ from multilayer.table.cells import codes_of, is_missing
 
 MAX_LEVELS = 10_000  # of a category; the rest is pooled as rare
 LARGEST_EXACT = 2.0**53  # beyond it, a float may stand for several whole numbers
-_WHOLE_FLOAT = re.compile(r"-?(0|[1-9]\d*)\.0+", re.ASCII)
+_POINTED = re.compile(r"-?(0|[1-9]\d*)\.\d+", re.ASCII)
 
 
 def shortest_text(value: Any) -> str:
@@ -76,14 +76,14 @@ def level_finder(levels: Sequence[str]) -> Callable[[str], str | None]:
 
 
 def value_text(text: str) -> str:
-    """One text for texts of the same truth value or whole number.
+    """One text for texts of the same truth value or decimal number.
 
-    >>> value_text("TRUE"), value_text("3.0"), value_text("1e3"), value_text("007")
-    ('true', '3', '1e3', '007')
+    >>> value_text("TRUE"), value_text("3.0"), value_text("1.50"), value_text("1e3"), value_text("007")
+    ('true', '3', '1.5', '1e3', '007')
     """
     if text.lower() in ("true", "false"):
         return text.lower()
-    return text.partition(".")[0] if _WHOLE_FLOAT.fullmatch(text) else text
+    return text.rstrip("0").rstrip(".") if _POINTED.fullmatch(text) else text
 
 
 def count_levels(levels: NDArray[np.object_]) -> Counter[str]:

@@ -38,7 +38,7 @@ def moments(
         places = np.array([place[text] for text in values.tolist()], dtype=np.int64)
         return places, "in the order of its levels"
     column, odd = _read(name, values, declared)
-    if not kind_of(column).is_in_time or odd:
+    if not kind_of(column).is_quantity or odd:
         text = min(odd, key=values.tolist().index) if odd else values[0]
         raise DataError(
             f"time must be dates, times, durations or numbers in every row, to be sorted by; row "
@@ -54,7 +54,7 @@ def moments(
 
 def _read(name: str, values: NDArray[np.object_], declared: Column | None) -> tuple[Column, frozenset[str]]:
     """The kind of the text, and texts that are not of it; signs such as - are none of it, too."""
-    if declared is None or not kind_of(declared).is_in_time:
+    if declared is None or not kind_of(declared).is_quantity:
         found = kind_of_texts(name, values)
         column = found.column
     else:

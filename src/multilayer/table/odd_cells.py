@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multilayer.table.cells import distinct_texts
 from multilayer.table.column import Column
 from multilayer.table.infer import holds
-from multilayer.table.kinds import kind_of
+from multilayer.table.kinds import is_as_written, kind_of
 from multilayer.table.kinds.number import NUMBER, as_numbers
 from multilayer.table.sources.dtype_hints import Odd
 from multilayer.table.sources.read import Table
@@ -23,6 +24,7 @@ from multilayer.table.text_kind import (
     unread_texts,
     with_writing,
 )
+from multilayer.table.writing import have_points_of_thousands
 
 
 def without_odd_cells(table: Table, declared: Mapping[str, Column]) -> Table:
@@ -102,6 +104,15 @@ def as_learnt(table: Table, columns: Collection[Column]) -> tuple[Table, list[st
         values = texts.get(column.name)
         if values is None:
             continue
+        if (
+            column.kind == NUMBER.name
+            and not is_as_written(column)
+            and (found := _with_points(values)) is not None
+        ):
+            values = cleared[column.name] = found[0]
+            said.append(
+                f"column {column.name!r} has points between thousands, as in {found[1]!r}, unlike at fit"
+            )
         unread = unread_texts(column, values)
         odd = Odd.of(values.tolist(), unread)
         if odd is not None and (odd.n > max(1, int(FEW * len(values))) or 2 * odd.n >= _n_cells(values)):
@@ -115,6 +126,16 @@ def as_learnt(table: Table, columns: Collection[Column]) -> tuple[Table, list[st
     if not cleared:
         return table, said
     return replace(table, columns={**table.columns, **cleared}), said
+
+
+def _with_points(values: NDArray[np.object_]) -> tuple[NDArray[np.object_], str] | None:
+    """Text of numbers without the points between their thousands, and the first such; None without these."""
+    texts = [text for text in distinct_texts(values) if text not in SIGN_MARKS]
+    if not have_points_of_thousands(texts):
+        return None
+    plain: NDArray[np.object_] = np.empty(len(values), dtype=object)
+    plain[:] = [None if text is None else text.replace(".", "") for text in values.tolist()]
+    return plain, next(text for text in texts if "." in text)
 
 
 def without_signs(values: NDArray[Any]) -> NDArray[Any]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, OutputError
 from multilayer.output import temporary_folder
+from multilayer.signals import held_back
 from multilayer.table.column import Column, Infinite
-from multilayer.table.infer import IDENTIFIED, IDENTIFIER
+from multilayer.table.infer import IDENTIFIED, IDENTIFIER, ROW_NUMBERS
 from multilayer.table.kinds import kind_of
 from multilayer.table.levels import as_levels, frequent_levels
 from multilayer.table.odd_cells import without_texts
@@ -104,10 +105,11 @@ class Source:
                     f"{str(other.path)!r} has others than {str(first.path)!r}. Make them alike."
                 )
         if any(replace(other, path=first.path) != first for other in others):
-            return _by_name(connection, [first, *others]), list(first.names)
+            files = [first, *others]
+            return _by_name(connection, files, self.notation.texts), list(first.names)
         text = replace(first, more=self.files.paths[1:])
         with text.errors():
-            return text.relation(connection), list(text.names)
+            return text.relation(connection, self.notation.texts), list(text.names)
 
     @property
     def disk_bytes(self) -> int:
@@ -115,13 +117,14 @@ class Source:
         return COPY_FACTOR * max(self.n_bytes, 8 * self.n_rows * self.n_columns)
 
 
-def _by_name(connection: Any, files: Sequence[Delimited]) -> Any:
+def _by_name(connection: Any, files: Sequence[Delimited], texts: Collection[str]) -> Any:
     """Files one below the other, the columns of each in the order of the first: their headers may differ."""
     found = []
     for file in files:
         with file.errors():
             found.append(dict(zip(file.names, map(str, file.relation(connection).types), strict=True)))
     as_text = {name for types in found for name, sql_type in types.items() if sql_type == "VARCHAR"}
+    as_text.update(texts)
     together = None
     for file in files:
         with file.errors():
@@ -421,7 +424,8 @@ def store(
 @contextmanager
 def _database(memory_mb: float | int, threads: int) -> Iterator[tuple[Any, Path]]:
     """A connection to DuckDB with an empty database "d" in a temporary folder, and the folder."""
-    import duckdb
+    with held_back():
+        import duckdb
 
     config: dict[str, Any] = {
         "memory_limit": f"{max(FEWEST_MB, int(memory_mb))}MB",
@@ -654,7 +658,8 @@ def describe(
             strange[column.name] = (
                 f"{column.kind}s but for {read.n_odd:,} of its cells, such as {min(read.odd)!r}"
             )
-    levels = [name for name, why in schema.ignored.items() if why == IDENTIFIER and _repeats(table, name)]
+    told_apart = [name for name, why in schema.ignored.items() if why.startswith(IDENTIFIER)]
+    levels = [name for name in told_apart if _repeats(table, name)]
     strange |= dict.fromkeys(levels, "")
     if strange:
         categories = {**(kinds or {}), **dict.fromkeys(strange, "category")}
@@ -664,7 +669,8 @@ def describe(
     for name, reason in schema.ignored.items():
         facts = table.facts(name)
         is_so = facts.n_missing == table.n_rows or (facts.low == facts.high and facts.n_missing == 0)
-        ignored[name] = reason if is_so or reason == IDENTIFIER else f"{reason} in nearly all rows"
+        is_so = is_so or reason.startswith((IDENTIFIER, ROW_NUMBERS))
+        ignored[name] = reason if is_so else f"{reason} in nearly all rows"
     columns = (_counted(table, column, texts.get(column.name)) for column in schema.columns)
     return Schema(tuple(columns), ignored)
 

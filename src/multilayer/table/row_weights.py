@@ -25,7 +25,9 @@ def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
 
 
 def _as_array(values: Any) -> NDArray[Any]:
-    """As an array; of objects where the values have no one shape."""
+    """As an array, NaN where it is masked; of objects where the values have no one shape."""
+    if np.ma.is_masked(values) and values.dtype.kind in "biuf":
+        return np.asarray(values.astype(np.float64).filled(np.nan))
     try:
         return np.asarray(values)
     except ValueError:

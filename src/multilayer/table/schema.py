@@ -13,11 +13,12 @@ from multilayer.table.cells import distinct_texts
 from multilayer.table.column import Column, Infinite, KindName
 from multilayer.table.column_json import column_from_json, column_to_json
 from multilayer.table.infer import declare, describe
-from multilayer.table.kinds import KINDS, kind_of
+from multilayer.table.kinds import KINDS, is_as_written, kind_of
 from multilayer.table.levels import as_levels, has_lost_digits, is_wide, level_finder
 from multilayer.table.odd_cells import without_odd_cells
 from multilayer.table.sources.names import column_name, is_index_name, listed, unknown_column
-from multilayer.table.sources.read import Table, read_table
+from multilayer.table.sources.notation import Notation
+from multilayer.table.sources.read import Table, read_source
 
 Kinds = Mapping[Any, Any]  # name -> a kind's name, or the levels of an ordered category, lowest first
 
@@ -221,12 +222,13 @@ def infer_schema(table: Any, *, kinds: Kinds | None = None, infinite: Infinite =
     >>> infer_schema(table, kinds={"zip": "category"})["zip"].levels
     ('94301',)
     """
-    table = read_table(table)
     kinds = {column_name(name): kind for name, kind in (kinds or {}).items()}
+    declared = {name: declare(name, kind) for name, kind in kinds.items()}
+    texts = frozenset(name for name, column in declared.items() if is_as_written(column))
+    table = read_source(table, Notation(texts=texts))
     for name in kinds:
         if name not in table.columns:
             raise unknown_column("kinds", name, table.columns)
-    declared = {name: declare(name, kind) for name, kind in kinds.items()}
     table = without_odd_cells(table, declared)
     found = {name: describe(table, name, declared.get(name), infinite) for name in table.names}
     return _of(found, {})
@@ -249,7 +251,8 @@ def declared_schema(
 
     >>> schema = infer_schema({"zip": [1, 2, 2], "id": [1, 2, 3]}).without("id")
     >>> schema = schema.replace("zip", kind="category")
-    >>> declared_schema(read_table({"zip": [7, 8, 8, 7], "id": [1, 2, 3, 4]}), schema)["zip"].levels
+    >>> table = read_source({"zip": [7, 8, 8, 7], "id": [1, 2, 3, 4]}, Notation())
+    >>> declared_schema(table, schema)["zip"].levels
     ('7', '8')
     """
     absent = [name for name in schema.names if name not in table.columns and name not in allowed]
@@ -286,7 +289,7 @@ def check(table: Table, schema: Schema, *, allowed_extra: Collection[str] = ()) 
             and, of each with a wrong value, the first such row (1: the first data row) and its value.
 
     >>> schema = infer_schema({"rooms": [3, 4]})
-    >>> check(read_table({"romos": [3.0]}), schema)
+    >>> check(read_source({"romos": [3.0]}, Notation()), schema)
     Traceback (most recent call last):
     ...
     multilayer.errors.SchemaError: The model was fitted with the column 'rooms', which this table lacks. ...

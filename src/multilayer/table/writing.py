@@ -13,12 +13,17 @@ _THOUSANDS = (",", ".", " ", "'", "’")
 _BODY = r"\d[\d.,'’ ]*(?:[eE][+-]?\d+)?|[.,]\d+(?:[eE][+-]?\d+)?"
 _UNIT_BEFORE = rf"(?:US|A|C|HK|NZ|R)?[{_CURRENCIES}]|(?:{_CODES})\.?(?=[\s\d+-])"
 _UNIT_BEHIND = rf"[{_CURRENCIES}%‰]|°[CF]?|[^\W\d_°][^\s\d,;:()]{{0,11}}(?: [^\W\d_]{{1,8}})?[²³]?"
+_MULTIPLES = frozenset(
+    ("k", "K", "m", "M", "b", "B", "bn", "Bn", "mn", "Mn", "T", "million", "thousand", "Mio", "Mrd")
+)
 _MONTHS = "jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec"
 _NO_UNIT = re.compile(rf"(st|nd|rd|th|({_MONTHS})[a-z]*)\.?", re.IGNORECASE)
 _SHAPE = re.compile(
     rf"(?P<open>\()?(?P<sign>[+-]?)\s?(?P<before>{_UNIT_BEFORE})?\s?(?P<sign2>[+-]?)(?P<body>{_BODY})\s?"
     rf"(?P<behind>{_UNIT_BEHIND})?(?P<close>\))?"
 )
+_OF_POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+", re.ASCII)
+_BELOW_1000 = re.compile(r"[+-]?\d{1,3}(,\d+)?", re.ASCII)
 _PLAIN = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -44,6 +49,8 @@ class Writing:
         """The number that a text is, with its unit or without; None for what is no number."""
         found = _parts(text)
         if found is None or found.unit not in ("", self.unit):
+            return None
+        if self.unit in _MULTIPLES and not found.unit:  # of 3k, 3 is a thousandth
             return None
         number = _plain(found.body, self.thousands, self.decimal)
         return None if number is None else -float(number) if found.is_negative else float(number)
@@ -79,6 +86,8 @@ def find_writing(texts: Sequence[str]) -> Writing | None:
     unit = next((unit for unit, count in units.most_common() if unit and 2 * count >= len(parts)), "")
     if unit and units[unit] + units[""] < 0.9 * len(parts):
         return None
+    if unit in _MULTIPLES and units[""]:  # 3k beside 3 is 3,000
+        return None
     bodies = [part.body for part in parts if part.unit in ("", unit)]
     ways = [Writing(unit, thousands, decimal) for thousands, decimal in _separators(bodies)]
     reads = [sum(_plain(body, way.thousands, way.decimal) is not None for body in bodies) for way in ways]
@@ -89,16 +98,36 @@ def find_writing(texts: Sequence[str]) -> Writing | None:
 def _separators(bodies: Sequence[str]) -> list[tuple[str, str]]:
     """Ways of separating that may be meant, likelier ones first.
 
-    One point is a decimal sign: only where it occurs twice in a number does it separate thousands.
+    One point is a decimal sign, unless a number has two, or a comma behind, or `have_points_of_thousands`.
     """
     signs = [sign for sign in _THOUSANDS if any(sign in body for body in bodies)]
-    ways = [("", ".")]
+    ways = [(".", ",")] if have_points_of_thousands(bodies) else []
+    ways += [("", ".")]
     for sign in signs:
-        if sign != "." or any(body.count(".") > 1 for body in bodies):
+        if sign != "." or any(body.count(".") > 1 or re.search(r"\.\d{3},", body) for body in bodies):
             ways += [(sign, "." if sign != "." else ",")]
         if sign not in ".,":
             ways += [(sign, ",")]
     return [*ways, *([("", ",")] if "," in signs else [])]
+
+
+def have_points_of_thousands(numbers: Sequence[str]) -> bool:
+    """Whether the points in these numbers can only stand between thousands: 900, 1.100, 2.350.
+
+    Three digits stand behind every point, some end in 0, which no program writes of a fraction unless it
+    writes all numbers with three decimals; and some numbers have no point: these are below 1,000.
+
+    >>> have_points_of_thousands(["900", "1.100"]), have_points_of_thousands(["0.900", "1.100"])
+    (True, False)
+    >>> have_points_of_thousands(["2", "1.125"]), have_points_of_thousands(["1200", "1.100"])
+    (False, False)
+    """
+    pointed = [number.strip() for number in numbers if "." in number]
+    if not any(number.endswith("0") for number in pointed) or len(pointed) == len(numbers):
+        return False
+    return all(map(_OF_POINTS.fullmatch, pointed)) and all(
+        _BELOW_1000.fullmatch(number.strip()) for number in numbers if "." not in number
+    )
 
 
 def _parts(text: str) -> _Parts | None:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from multilayer.training.forked import check_threads
 from multilayer.training.losses import Loss
 from multilayer.training.random_state import RandomState
 from multilayer.training.user_arrays import Inputs, Target, batches_of, call, each, n_rows_of, parts_of, taken
+
+logger = logging.getLogger("multilayer")
 
 
 class AutogradEngine:
@@ -63,6 +66,7 @@ class AutogradEngine:
         self.threads = threads
         self.random = RandomState(seed, parts_of(x)[0].device, of_all=not is_torchs(net, loss.module))
         self.needs_closure = needs_closure(optimizer)
+        self.has_told_of_others = False  # that the optimiser holds, and that get no gradient
         if self.needs_closure and accumulate == "forever":
             raise ConfigError(
                 f"accumulate='forever' never clears gradients; {type(optimizer).__name__} computes them "
@@ -148,8 +152,8 @@ class AutogradEngine:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every parameter is; running statistics do not count."""
-        return all(bool(torch.isfinite(p).all()) for p in self.net.parameters())
+        """Whether every parameter that trains is; running statistics, or a frozen mask, do not count."""
+        return all(bool(torch.isfinite(p).all()) for p in self.net.parameters() if p.requires_grad)
 
     def close(self) -> None:
         """Nothing to give back: module and optimiser own their numbers all the time."""
@@ -169,6 +173,8 @@ class AutogradEngine:
 
         if not self.needs_closure:
             closure()  # before the factor is on: the loss may set the rate itself
+        if not self.has_told_of_others:
+            self._tell_of_others()
         with self._rates(lr_factor):
             if self.needs_closure:
                 self.optimizer.step(closure)  # type: ignore[arg-type]
@@ -178,6 +184,22 @@ class AutogradEngine:
         if self.accumulate != "forever":
             clear_gradients(self.optimizer)
         return first
+
+    def _tell_of_others(self) -> None:
+        """Warn, once, of parameters that are not the network's and that no gradient reaches: they stay."""
+        if self.needs_closure:
+            return  # gradients come within its step
+        self.has_told_of_others = True
+        own = {id(p) for p in self.net.parameters()}
+        held = (p for group in self.optimizer.param_groups for p in group["params"])
+        n_idle = sum(id(p) not in own and p.requires_grad and p.grad is None for p in held)
+        if n_idle:
+            logger.warning(
+                "The optimizer holds parameters that are not the network's, and the first loss does not "
+                "reach them (%d in all): without a gradient they stay as they are. Put what is to train into "
+                "the network.",
+                n_idle,
+            )
 
     def _gradients(self, parts: Sequence[tuple[Any, ...]]) -> list[Tensor]:
         losses = []
@@ -256,6 +278,8 @@ def check_scalar(value: Any) -> Tensor:
         raise DataError(
             f"a loss must give one number for a batch; got shape {tuple(value.shape)}. Take its mean."
         )
+    if value.is_complex():
+        raise DataError("a loss must give a real number for a batch; got a complex one. Take its abs().")
     return value
 
 
@@ -278,8 +302,32 @@ ONE_ROW = (
 )
 
 
+def call_without_graph(net: nn.Module, x: Inputs) -> Any:
+    """What a network makes of a copy of its inputs, without what autograd keeps for the way back.
+
+    A network that differentiates within its forward pass (a force from an energy, the terms of a differential
+    equation) gets its graph all the same.
+    """
+    try:
+        with torch.no_grad():
+            return call(net, copy_of(x))
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+    with torch.inference_mode(False), torch.enable_grad():
+        return _detached(call(net, copy_of(x)))
+
+
+def _detached(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.detach()
+    if isinstance(output, dict):
+        return {key: _detached(part) for key, part in output.items()}
+    return tuple(map(_detached, output)) if isinstance(output, tuple | list) else output
+
+
 def _output(net: nn.Module, x: Inputs) -> Tensor:
-    out = call(net, x)
+    out = call_without_graph(net, x)
     if not isinstance(out, Tensor):
         raise DataError(
             f"a network must give one tensor, with a row for each row of x; got {type(out).__name__}. "
@@ -301,9 +349,9 @@ def forward_in_chunks(net: nn.Module, x: Inputs, chunk: int | None = None) -> Te
     n_rows = n_rows_of(x)
     with evaluating(net):
         if n_rows <= size or mixes_rows(net):
-            return _output(net, copy_of(x))
+            return _output(net, x)
         starts = range(0, n_rows, size)
-        return torch.cat([_output(net, copy_of(taken(x, slice(start, start + size)))) for start in starts])
+        return torch.cat([_output(net, taken(x, slice(start, start + size))) for start in starts])
 
 
 def mixes_rows(net: nn.Module) -> bool:
@@ -324,6 +372,15 @@ def copy_of(x: Inputs) -> Inputs:
 
 
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # of a network that cannot take its input
+
+
+def unfit(x: Inputs, problem: Exception) -> DataError:
+    """The error of rows that a network refuses, in words."""
+    shapes = ", ".join(str(tuple(part.shape[1:])) for part in parts_of(x))
+    return DataError(
+        f"x must fit the network; it cannot take rows of shape {shapes}: {problem}. "
+        "multilayer.trace(net, x) names the layer."
+    )
 
 
 def first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Inputs, Tensor]:

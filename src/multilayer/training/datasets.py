@@ -4,14 +4,17 @@ an epoch.
 A loader's batches are trained as they come: its order, sizes, collation and augmentation are its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.jit import ScriptModule
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -84,6 +87,8 @@ class Passes:
         data: a DataLoader, or a Dataset to make one of.
         batch_size, shuffle: for a Dataset.
         seed: of all passes.
+        longest: batches of one pass at most, for datasets that never end.
+        net: the network that trains on the batches, and that may not be asked for them.
 
     Raises:
         ConfigError: batch_size with a loader, which has its own.
@@ -93,7 +98,15 @@ class Passes:
     array([0, 2, 4, 5])
     """
 
-    def __init__(self, data: Any, batch_size: int | None, shuffle: bool, seed: int) -> None:
+    def __init__(
+        self,
+        data: Any,
+        batch_size: int | None,
+        shuffle: bool,
+        seed: int,
+        longest: int | None = None,
+        net: nn.Module | None = None,
+    ) -> None:
         if isinstance(data, DataLoader):
             if batch_size is not None:
                 raise ConfigError("a DataLoader makes its own batches; got batch_size as well. Leave it out.")
@@ -101,22 +114,46 @@ class Passes:
         else:
             draws = shuffle and not isinstance(data, torch.utils.data.IterableDataset)
             self.loader = DataLoader(data, batch_size or 256, shuffle=draws)
-        self.random = RandomState(seed)
+        self.random, self.longest, self.net = RandomState(seed), longest, net
 
     def __call__(self) -> DatasetRows:
         """The next pass.
 
         Raises:
             DataError: no batch, batches that are not (inputs, target), or that do not fit together.
+            ConfigError: making them calls the network.
         """
-        with self.random.in_place():
-            batches = [_inputs_and_target(batch) for batch in self.loader]
+        with self.random.in_place(), _refusing(self.net):
+            batches = [_inputs_and_target(batch) for batch in islice(self.loader, self.longest)]
         if not batches:
             raise DataError("a DataLoader must give at least one batch; it gave none.")
         inputs, targets = zip(*batches, strict=True)
         sizes = [n_rows_of(x) for x in inputs]
         y = None if targets[0] is None else _joined(targets, "targets")
         return DatasetRows(_joined(inputs, "inputs"), y, np.cumsum([0, *sizes]).astype(np.int64))
+
+
+@contextmanager
+def _refusing(net: nn.Module | None) -> Iterator[None]:
+    """Refuse calls of a network's parts that train: all batches of an epoch are made before its first step,
+    and would come from the network of then.
+    """
+
+    def refuse(module: nn.Module, args: Any) -> None:
+        if any(p.requires_grad for p in module.parameters()):
+            raise ConfigError(
+                "a dataset may not call the network that trains on it; it called its "
+                f"{type(module).__name__}. All batches of an epoch are made before its first step, from the "
+                "network of then. Call it in the loss, or pass one epoch's rows a run, as arrays."
+            )
+
+    parts = [] if net is None else [part for part in net.modules() if not isinstance(part, ScriptModule)]
+    handles = [part.register_forward_pre_hook(refuse) for part in parts]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _is_plain(loader: Any) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from multilayer.errors import ConfigError, DataError, counted
 from multilayer.training.autograd import AutogradEngine
@@ -41,6 +43,7 @@ logger = logging.getLogger("multilayer")
 __all__ = ["Callback", "Progress", "train", "train_pack"]
 
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+MOST_THREADS = 1_024  # for one product: of some ten thousand OpenMP ends the process
 FEW_STEPS = 1_000  # with fewer, loading the kernels (some 0.2 s) would cost more than they save
 FEW_STEPS_OF_MUON = 200  # each of which takes PyTorch some 5 ms
 LOAD_BUDGET_S, COMPILE_BUDGET_S = 0.2, 60.0  # with less time, kernels are not loaded, or not compiled first
@@ -81,7 +84,8 @@ def train(
     epoch in which it happened. Nothing global changes: neither the generators of PyTorch, NumPy and Python,
     nor PyTorch's threads. Every module trains in the mode that it is in, and is in that mode afterwards: a
     BatchNorm in `eval()` keeps its statistics, and dropout in `eval()` drops nothing. What a callback changes
-    between epochs (learning rate, frozen parameters, modes, groups of the optimiser) counts from then on.
+    between epochs (learning rate, frozen parameters, modes, groups of the optimiser, numbers in the arrays
+    that are trained on) counts from then on.
 
     Args:
         net: the module; its parameters and buffers are trained in place, in the memory that they have.
@@ -248,7 +252,7 @@ def train_pack(
         raise ConfigError("a pack needs at least one network; got none.")
     check_whole("min_epochs", min_epochs)
     check_whole("n_threads", n_threads)
-    check_whole("threads", threads)
+    check_whole("threads", threads, most=MOST_THREADS)
     callbacks = _as_callbacks(callbacks)
     metrics = _as_metrics(metrics)
     _check_apart(nets)
@@ -264,7 +268,7 @@ def train_pack(
         if seed >= 2**63:
             raise ConfigError(f"seed must be below 2**63; got {seed}.")
     passes: Passes | None = None
-    bounds = None
+    bounds, given = None, x
     if is_dataset(x):
         if y is not None or sample_weight is not None or more_rows is not None:
             raise ConfigError(
@@ -274,14 +278,15 @@ def train_pack(
             )
         found = as_arrays(x)
         if found is None:
-            passes = Passes(x, batch_size, shuffle, seeds[0])
+            passes = Passes(x, batch_size, shuffle, seeds[0], steps, nets[0])
             found = passes()
         elif found.batch_size is not None and batch_size is not None:
             raise ConfigError("a DataLoader makes its own batches; got batch_size as well. Leave it out.")
         x, y, bounds = found.x, found.y, found.bounds
         batch_size = batch_size if found.batch_size is None else found.batch_size
         shuffle = shuffle if found.shuffle is None else found.shuffle
-    data = Rows.make(nets[0], x, y, sample_weight, loss, bounds)
+    again = None if given is x or passes is not None else partial(_of_dataset, given)
+    data = Rows.make(nets[0], x, y, sample_weight, loss, bounds, again)
     for net in nets[1:]:
         data.check(net)
     data, held_out = hold_out(data, nets[0], validation, seeds[0])
@@ -320,6 +325,8 @@ def train_pack(
             bounds=data.bounds,
         )
         made = make_optimizer(one, net, may_be_given_more=bool(callbacks))
+        _check_data(made, x=given, y=y, sample_weight=sample_weight)
+        _tell_of_idle_loss(data.loss.module, made, net)
         scheduled = ask(scheduled)
         stepped = make_stepped(scheduled, made, schedule_every)
         made_schedule = make_schedule(scheduled if stepped is None else None)
@@ -359,7 +366,13 @@ def train_pack(
     logger.info("Training %d networks, %d at a time, in about %.0f MB.", len(nets), n_threads, megabytes)
     try:
         return run_pack(
-            members, clock, callbacks, n_threads=n_threads, next_rows=next_rows, min_epochs=min_epochs
+            members,
+            clock,
+            callbacks,
+            n_threads=n_threads,
+            next_rows=next_rows,
+            min_epochs=min_epochs,
+            rows=[data] if next_rows is None else [],
         )
     finally:
         for member in members:
@@ -373,6 +386,38 @@ def _check_apart(nets: Sequence[nn.Module]) -> None:
         raise ConfigError(
             "networks of a pack must have parameters of their own; two of them share some. Copy one of them: "
             "copy.deepcopy(net)."
+        )
+
+
+def _check_data(optimizer: torch.optim.Optimizer, **given: Any) -> None:
+    """Refuse rows that the optimiser holds: they are copied, batch by batch, and would stay as they are."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, values in given.items():
+        while isinstance(values, DataLoader | Subset):
+            values = values.dataset
+        if isinstance(values, TensorDataset):
+            values = values.tensors
+        parts = values.values() if isinstance(values, dict) else values
+        if any(id(part) in held for part in (parts if isinstance(values, tuple | dict) else (values,))):
+            raise ConfigError(
+                f"{name} is data, and does not train; the optimizer holds it. Make it a parameter of the "
+                "network, such as an nn.Embedding that looks up a row's own numbers."
+            )
+
+
+def _tell_of_idle_loss(loss: nn.Module | None, optimizer: torch.optim.Optimizer, net: nn.Module) -> None:
+    """Warn of what a loss has to train, and nobody trains."""
+    if loss is None or not any(p.requires_grad for p in loss.parameters()):
+        return
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    known = held | {id(p) for p in net.parameters()}
+    idle = [name for name, p in loss.named_parameters() if p.requires_grad and id(p) not in known]
+    if idle:
+        logger.warning(
+            "The loss has parameters that the optimizer does not hold, which stay as they are: %s. To train "
+            "them, make the optimizer of [*net.parameters(), *loss.parameters()]; else freeze them: "
+            "loss.requires_grad_(False).",
+            ", ".join(idle[:3]) + (f" and {len(idle) - 3} more" if len(idle) > 3 else ""),
         )
 
 
@@ -393,8 +438,10 @@ def _check_net(net: Any) -> None:
 
 def _move(net: nn.Module, device: Any) -> None:
     try:
+        if not isinstance(device, str | int | torch.device) or torch.device(device).type == "meta":
+            raise TypeError("nothing is computed there")
         net.to(device)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError) as error:
         raise ConfigError(
             f"device must be one that PyTorch can use here, such as 'cpu'; got {device!r}: {error}"
         ) from error
@@ -443,6 +490,11 @@ def _check_schedule(
             "schedule_every "
             "at None or 'epoch'."
         )
+    if stepped.wants_loss and getattr(stepped.scheduler, "mode", "min") != "min":
+        raise ConfigError(
+            "ReduceLROnPlateau goes by the validation loss, which is to fall; it was made with mode='max'. "
+            "Make it with mode='min', or step it by a score of your own in a callback."
+        )
     total = getattr(stepped.scheduler, "total_steps", None)
     updates = length.n_steps if accumulate == "forever" else math.ceil(length.n_steps / accumulate)
     asked = updates if stepped.every == "step" else length.epochs
@@ -451,6 +503,21 @@ def _check_schedule(
             f"{type(stepped.scheduler).__name__} was made for {total} steps; this run takes {asked}. "
             f"Make it with total_steps={asked}."
         )
+
+
+def _of_dataset(data: Any) -> tuple[Any, Any, None]:
+    """x, y and no weights of a dataset or loader that is plain arrays, as it is now.
+
+    Raises:
+        DataError: it is something else now.
+    """
+    found = as_arrays(data)
+    if found is None:
+        raise DataError(
+            "a callback made a dataset of plain arrays into something else. Make it so before the run, or "
+            "pass a DataLoader with a dataset of your own."
+        )
+    return found.x, found.y, None
 
 
 def _passes_maker(passes: Passes, net: nn.Module, first: Rows) -> NextRows:

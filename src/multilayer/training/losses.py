@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -183,52 +183,63 @@ def _checked_reduction(reduction: str) -> str:
     return reduction
 
 
+@dataclass(frozen=True)
+class LossKind:
+    """What is known of a class of losses; `LOSS_KINDS` has a row for each.
+
+    compares: what the output is compared with: "numbers" of its own shape; "probabilities", which are numbers
+        from 0 to 1; "classes", one label or several probabilities a row; "quantiles", a number for several
+        outputs; or "else"
+    name:     by which `loss=` takes it, if it does
+    function: of `torch.nn.functional`, which is the same
+    """
+
+    compares: Literal["numbers", "probabilities", "classes", "quantiles", "else"]
+    name: str | None = None
+    function: Callable[..., Any] | None = None
+
+
+# A loss by name is a line here. For the kernels to run it: a row in kernels/loss_rules.py. For `ml.fit` to
+# aim at it: a task with it in tasks/.
+LOSS_KINDS: dict[type[nn.Module], LossKind] = {
+    nn.BCELoss: LossKind("probabilities", None, F.binary_cross_entropy),
+    nn.BCEWithLogitsLoss: LossKind(
+        "probabilities", "binary_cross_entropy", F.binary_cross_entropy_with_logits
+    ),
+    nn.CrossEntropyLoss: LossKind("classes", "cross_entropy", F.cross_entropy),
+    nn.HingeEmbeddingLoss: LossKind("else", None, F.hinge_embedding_loss),
+    nn.HuberLoss: LossKind("numbers", "huber", F.huber_loss),
+    nn.KLDivLoss: LossKind("else", None, F.kl_div),
+    nn.L1Loss: LossKind("numbers", "mae", F.l1_loss),
+    nn.MSELoss: LossKind("numbers", "mse", F.mse_loss),
+    nn.MultiLabelMarginLoss: LossKind("else", None, F.multilabel_margin_loss),
+    nn.MultiLabelSoftMarginLoss: LossKind("else", None, F.multilabel_soft_margin_loss),
+    nn.MultiMarginLoss: LossKind("else", None, F.multi_margin_loss),
+    nn.NLLLoss: LossKind("classes", None, F.nll_loss),
+    nn.PoissonNLLLoss: LossKind("numbers", "poisson", F.poisson_nll_loss),
+    nn.SmoothL1Loss: LossKind("numbers", None, F.smooth_l1_loss),
+    nn.SoftMarginLoss: LossKind("else", None, F.soft_margin_loss),
+    GammaLoss: LossKind("numbers", "gamma"),
+    QuantileLoss: LossKind("quantiles", "quantile"),
+    TweedieLoss: LossKind("numbers", "tweedie"),
+}
 LOSSES: dict[str, Callable[[], nn.Module]] = {
-    "binary_cross_entropy": nn.BCEWithLogitsLoss,
-    "cross_entropy": nn.CrossEntropyLoss,
-    "gamma": GammaLoss,
-    "huber": nn.HuberLoss,
-    "mae": nn.L1Loss,
-    "mse": nn.MSELoss,
-    "poisson": nn.PoissonNLLLoss,
-    "quantile": QuantileLoss,
-    "tweedie": TweedieLoss,
+    rule.name: kind
+    for kind, rule in sorted(LOSS_KINDS.items(), key=lambda row: row[1].name or "")
+    if rule.name
 }
 
-ELEMENTWISE = (
-    nn.MSELoss,
-    nn.L1Loss,
-    nn.HuberLoss,
-    nn.SmoothL1Loss,
-    nn.PoissonNLLLoss,
-    nn.BCEWithLogitsLoss,
-    nn.BCELoss,
-    GammaLoss,
-    TweedieLoss,
-)
-OWN = (QuantileLoss, GammaLoss, TweedieLoss)  # which take and give what PyTorch's own do
-BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
-CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+
+def _comparing(*what: str) -> tuple[type[nn.Module], ...]:
+    return tuple(kind for kind, rule in LOSS_KINDS.items() if rule.compares in what)
 
 
-# Functions of torch.nn.functional, and the module that each is
-FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
-    F.binary_cross_entropy: nn.BCELoss,
-    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
-    F.cross_entropy: nn.CrossEntropyLoss,
-    F.hinge_embedding_loss: nn.HingeEmbeddingLoss,
-    F.huber_loss: nn.HuberLoss,
-    F.kl_div: nn.KLDivLoss,
-    F.l1_loss: nn.L1Loss,
-    F.mse_loss: nn.MSELoss,
-    F.multi_margin_loss: nn.MultiMarginLoss,
-    F.multilabel_margin_loss: nn.MultiLabelMarginLoss,
-    F.multilabel_soft_margin_loss: nn.MultiLabelSoftMarginLoss,
-    F.nll_loss: nn.NLLLoss,
-    F.poisson_nll_loss: nn.PoissonNLLLoss,
-    F.smooth_l1_loss: nn.SmoothL1Loss,
-    F.soft_margin_loss: nn.SoftMarginLoss,
-}
+ELEMENTWISE = _comparing("numbers", "probabilities")
+BINARY = _comparing("probabilities")
+CLASSES = _comparing("classes")
+OURS = tuple(
+    kind for kind in LOSS_KINDS if kind.__module__ == __name__
+)  # which take and give what PyTorch's do
 
 
 @dataclass(frozen=True)
@@ -279,7 +290,7 @@ class Loss:
         Of classes with weights, a row counts as its class weighs, and an ignored one nothing.
         """
         module, counts = self.module, weight
-        if isinstance(module, CLASSES) and _are_codes(target):
+        if isinstance(module, CLASSES) and _takes_their_mean(module) and _are_codes(target):
             of_class = _class_weight(module, target)
             counts = of_class if weight is None else weight * of_class
         return counts
@@ -355,7 +366,7 @@ def make_loss(loss: Any, *, has_target: bool, has_weight: bool, n_targets: int =
             f"loss must be a name, a torch.nn loss such as nn.MSELoss(), or a function; got {came}."
         )
     loss = _as_module(loss)
-    known = type(loss).__module__ == "torch.nn.modules.loss" or isinstance(loss, OWN)
+    known = type(loss).__module__ == "torch.nn.modules.loss" or isinstance(loss, OURS)
     if known and not has_target:
         raise ConfigError(f"loss {type(loss).__name__} compares output with target; got no target. Pass y.")
     means = ("mean", "sum", "batchmean") if isinstance(loss, nn.KLDivLoss) else ("mean", "sum")
@@ -375,7 +386,7 @@ def make_loss(loss: Any, *, has_target: bool, has_weight: bool, n_targets: int =
 def _as_module(loss: Any) -> Any:
     """The module of a function of torch.nn.functional, also where options are filled in by `partial`."""
     function, options = (loss.func, loss.keywords) if isinstance(loss, partial) else (loss, {})
-    kind = next((kind for known, kind in FUNCTIONS.items() if known is function), None)
+    kind = next((kind for kind, rule in LOSS_KINDS.items() if rule.function is function), None)
     if kind is None or (isinstance(loss, partial) and loss.args):
         return loss
     taken = inspect.signature(kind).parameters
@@ -448,12 +459,17 @@ def _unaccepted(loss: Any, n_given: int) -> str:
     )
 
 
+def _takes_their_mean(module: nn.Module) -> bool:
+    """Whether a loss of classes takes PyTorch's mean; a subclass may take another one, such as over rows."""
+    return type(module).forward in {kind.forward for kind in CLASSES}
+
+
 def _are_codes(target: Target) -> TypeGuard[Tensor]:
     """Whether a target holds class codes, one a row."""
     return isinstance(target, Tensor) and target.ndim == 1 and not target.is_floating_point()
 
 
-def _class_weight(module: nn.CrossEntropyLoss | nn.NLLLoss, codes: Tensor) -> Tensor:
+def _class_weight(module: Any, codes: Tensor) -> Tensor:
     """What a row of each class counts in a mean; an ignored row counts nothing."""
     counted = codes != module.ignore_index
     return counted if module.weight is None else counted * module.weight[codes.where(counted, 0)]
@@ -478,7 +494,7 @@ def as_loss_target(loss: Loss, y: Any, dtype: torch.dtype) -> Any:
         return each(lambda part: part.to(dtype) if part.is_floating_point() else part, y)
     module = loss.module
     if isinstance(module, CLASSES):
-        return _class_target(y, dtype)
+        return _class_target(y, dtype, int(module.ignore_index))  # type: ignore[arg-type]
     if isinstance(module, BINARY):
         y = y.to(dtype)
         if len(y) and (y.min() < 0 or y.max() > 1):
@@ -494,8 +510,13 @@ def as_loss_target(loss: Loss, y: Any, dtype: torch.dtype) -> Any:
     return y.long() if y.dtype != torch.bool else y
 
 
-def _class_target(y: Tensor, dtype: torch.dtype) -> Tensor:
+def _class_target(y: Tensor, dtype: torch.dtype, ignored: int) -> Tensor:
     if y.is_floating_point() and y.ndim > 1:
+        if ignored >= 0:
+            raise DataError(
+                f"class probabilities know no class to ignore; got ignore_index={ignored}. Leave it out, or "
+                "pass class codes."
+            )
         return y.to(dtype)  # class probabilities
     if y.is_floating_point():
         raise DataError(

@@ -8,11 +8,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.autograd import REFUSALS, copy_of, evaluating, first_that_fits, is_torchs, mixes_rows
+from multilayer.training.autograd import (
+    REFUSALS,
+    call_without_graph,
+    evaluating,
+    first_that_fits,
+    is_torchs,
+    mixes_rows,
+    unfit,
+)
 from multilayer.training.datasets import as_arrays, inputs_of, is_dataset
 from multilayer.training.pack import check_whole
 from multilayer.training.random_state import RandomState
-from multilayer.training.user_arrays import Inputs, as_inputs, call, n_rows_of, taken
+from multilayer.training.user_arrays import Inputs, as_inputs, n_rows_of, taken
 
 
 def predict(net: nn.Module, x: Any, *, batch_size: int = 8192) -> Any:
@@ -45,7 +53,7 @@ def predict(net: nn.Module, x: Any, *, batch_size: int = 8192) -> Any:
     device = next(net.parameters(), torch.zeros(0)).device
     state = RandomState(0, device, of_all=not is_torchs(net) or is_dataset(x))
     with state.in_place(), evaluating(net), torch.no_grad():
-        outputs = [_checked(call(net, batch), batch) for batch in _batches(net, x, batch_size)]
+        outputs = [_checked(_called(net, batch), batch) for batch in _batches(net, x, batch_size)]
     if not outputs:
         raise DataError("predict needs at least one row; got none.")
     return _joined(outputs)
@@ -63,7 +71,7 @@ def _batches(net: nn.Module, x: Any, batch_size: int) -> Iterator[Inputs]:
     rows = _fitting(net, candidates) if len(candidates) > 1 else candidates[0]
     size = max(1, n_rows_of(rows)) if mixes_rows(net) else batch_size
     for start in range(0, n_rows_of(rows), size):
-        yield copy_of(taken(rows, slice(start, start + size)))
+        yield taken(rows, slice(start, start + size))
 
 
 def _of_loader(net: nn.Module, data: Any, batch_size: int) -> Iterator[Inputs]:
@@ -87,6 +95,15 @@ def _fitting(net: nn.Module, candidates: Sequence[Inputs]) -> Inputs:
         return first_that_fits(net, candidates)[0]
     except REFUSALS:
         return candidates[0]  # the network says what it cannot take
+
+
+def _called(net: nn.Module, batch: Inputs) -> Any:
+    try:
+        return call_without_graph(net, batch)
+    except DataError:
+        raise
+    except REFUSALS as problem:
+        raise unfit(batch, problem) from problem
 
 
 def _checked(output: Any, batch: Inputs) -> Any:

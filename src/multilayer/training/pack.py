@@ -132,11 +132,13 @@ class RunLength:
         return self.steps or self.epochs * self.steps_per_epoch
 
 
-def check_whole(name: str, value: Any, least: int = 1) -> None:
-    """Refuse a setting that is given and is no whole number of at least so much."""
+def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> None:
+    """Refuse a setting that is given and is no whole number of at least so much, and at most."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if value is not None and (not is_whole or value < least):
         raise ConfigError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+    if value is not None and most is not None and value > most:
+        raise ConfigError(f"{name} must be at most {most:,}; got {value!r}. Leave it out, or pass fewer.")
 
 
 def check_positive(name: str, value: Any) -> None:
@@ -309,6 +311,7 @@ class Member:
         share: of the whole run's progress that this epoch is worth
         """
         n_steps, done, start = len(bounds) - 1, 0, self.progress
+        k = 1 if self.engine.accumulate == "forever" else int(self.engine.accumulate)
         losses: list[float] = []
         lr = self.lr
         is_first = not self.history.step_loss  # however small the budget, something is learnt
@@ -318,7 +321,8 @@ class Member:
             piece = min(n_steps - done, max(1, int(piece_s / self.step_s)) if self.step_s else 8)
             piece = piece if by_step is None else 1
             piece = _whole_updates(piece, n_steps - done, self.engine.accumulate)
-            at = start + share * np.arange(done, done + piece) / n_steps
+            updates = np.arange(done, done + piece) // k  # whose batches have the rate of the large one
+            at = start + share * updates / math.ceil(n_steps / k)
             factors = self._factors(at)
             begun = time.perf_counter()
             losses += self.engine.run_epoch(order, bounds[done : done + piece + 1], factors).tolist()
@@ -507,17 +511,19 @@ def run_pack(
     n_threads: int,
     next_rows: NextRows | None = None,
     min_epochs: int | None = None,
+    rows: Sequence[Rows] = (),
 ) -> list[History]:
     """Train all members to their ends, an epoch at a time; Ctrl-C ends all and keeps what was reached.
 
     next_rows: asked for the rows of each epoch but the first; None stays with those that the engines have.
+    rows: those that members train on, to be looked at again where a callback may have changed them.
     min_epochs: as of `train_pack`
     """
     try:
         members[0].engine.load()
         clock.prepared_s = clock.elapsed_s
         with thread_pool(n_threads) as pool:
-            _run_epochs(members, clock, callbacks, pool, next_rows, n_threads, min_epochs)
+            _run_epochs(members, clock, callbacks, pool, next_rows, n_threads, min_epochs, rows)
     except KeyboardInterrupt:
         for member in members:
             if member.history.stop is None:
@@ -535,17 +541,22 @@ def _run_epochs(
     next_rows: NextRows | None,
     n_threads: int,
     min_epochs: int | None,
+    rows: Sequence[Rows],
 ) -> None:
     changes = {getattr(callback, "_multilayer_changes", "anything") for callback in callbacks}
+    held_out = {id(member.held_out): member.held_out for member in members if member.held_out is not None}
+    watched = [*rows, *held_out.values()] if "anything" in changes else []
     if next_rows is not None or any(member.runs_foreign_code for member in members):
         changes.add("anything")
     while running := [member for member in members if member.is_running]:
         done = max(member.history.epochs for member in running)
         left = clock.epochs_left(running[0].length.epochs, done)
         if done and next_rows is not None:
-            rows = next_rows()
+            new = next_rows()
             for member in running:
-                member.use(rows)
+                member.use(new)
+        for given in watched if done else ():
+            given.look_again()
         if done and "anything" in changes:
             for member in running:
                 member.look_again()

@@ -1,6 +1,6 @@
 """The rows of a run, checked once: on the network's device, in the types that network and loss want."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training.autograd import REFUSALS, first_that_fits
+from multilayer.training.autograd import REFUSALS, first_that_fits, unfit
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.losses import (
     Loss,
@@ -40,6 +40,7 @@ class Rows:
 
     x: (n_rows, ...), or several such; y: likewise, or None; weight: (n_rows,) or None
     bounds: where batches start, and the end, if a loader made them: int64 (n_batches + 1,)
+    source: what they were made of, if the caller may still change that; index: which rows of it they are
     """
 
     x: Inputs
@@ -47,6 +48,8 @@ class Rows:
     weight: Tensor | None
     loss: Loss
     bounds: NDArray[np.int64] | None = None
+    source: "Source | None" = None
+    index: Tensor | None = None
 
     @property
     def n_rows(self) -> int:
@@ -68,8 +71,11 @@ class Rows:
         weight: Any,
         loss: LossLike,
         bounds: NDArray[np.int64] | None = None,
+        again: Callable[[], Sequence[Any]] | None = None,
     ) -> "Rows":
         """Check and convert what the user passed, for this network.
+
+        again: gives x, y and weight once more, where they may be others later on
 
         Raises:
             DataError, ConfigError: as `train` says.
@@ -91,7 +97,8 @@ class Rows:
             y_all = as_loss_target(made, y_all, out.dtype)
             _check_output(made, out, y_all)
         w_all = None if weight is None else _weights(weight, x_all, out.dtype)
-        return cls(x_all, y_all, w_all, made, bounds)
+        source = Source(again or (lambda: (x, y, weight)), n_rows_of(x_all))
+        return cls(x_all, y_all, w_all, made, bounds, source)
 
     def check(self, net: nn.Module) -> None:
         """Refuse a further network whose inputs or outputs do not fit these rows."""
@@ -106,7 +113,64 @@ class Rows:
     def take(self, rows: NDArray[np.int64]) -> "Rows":
         """The rows of these numbers."""
         index = torch.from_numpy(rows).to(parts_of(self.x)[0].device)
-        return Rows(taken(self.x, index), taken(self.y, index), taken(self.weight, index), self.loss)
+        of_source = index if self.index is None else self.index[index]
+        parts = (taken(self.x, index), taken(self.y, index), taken(self.weight, index))
+        return Rows(*parts, self.loss, None, self.source, of_source)
+
+    def look_again(self) -> None:
+        """Copy anew what was copied of the caller's arrays, as code of a user's may have changed these.
+
+        Raises:
+            DataError: they have other shapes now.
+        """
+        if self.source is None:
+            return
+        own = {"x": self.x, "y": self.y, "sample_weight": self.weight}
+        for (name, values), given in zip(own.items(), self.source.again(), strict=True):
+            for place, (part, raw) in enumerate(zip(parts_of(values), _parts_given(given), strict=False)):
+                self.source.follow(f"{name}[{place}]" if place else name, raw, part, self.index)
+
+
+class Source:
+    """What rows were made of: the caller's arrays, or a dataset's.
+
+    again: gives x, y and weight
+    n_rows: of each
+    """
+
+    def __init__(self, again: Callable[[], Sequence[Any]], n_rows: int) -> None:
+        self.again, self.n_rows = again, n_rows
+        self._seen: dict[tuple[str, int], tuple[Any, int]] = {}
+
+    def follow(self, name: str, raw: Any, part: Tensor, index: Tensor | None) -> None:
+        """Let a part of the rows be what the array is now, unless it is in its memory, or as before."""
+        version = raw._version if isinstance(raw, Tensor) and not raw.is_inference() else None
+        key = (name, id(part))
+        before = self._seen.get(key)
+        if before is not None and version is not None and before[0] is raw and before[1] == version:
+            return
+        values = as_tensor(raw, name)
+        if index is None and values.data_ptr() == part.data_ptr():
+            return
+        if len(values) != self.n_rows or values.shape[1:] != part.shape[1:]:
+            raise DataError(
+                f"a callback may change the numbers of {name}, and not how many they are; it had "
+                f"{self.n_rows} rows of shape {tuple(part.shape[1:])}, and has {len(values)} of "
+                f"{tuple(values.shape[1:])} now. Pass a DataLoader whose batches are made anew each epoch."
+            )
+        chosen = values if index is None else values[index.to(values.device)]
+        part.data = chosen.to(part.device, part.dtype)  # other memory: what part had may be the caller's
+        if version is not None:
+            self._seen[key] = (raw, version)
+
+
+def _parts_given(values: Any) -> list[Any]:
+    """The arrays in what someone passed; of nested lists none, which would take long to read again."""
+    if isinstance(values, dict):
+        return list(values.values())
+    if isinstance(values, tuple) and any(hasattr(part, "shape") for part in values):
+        return list(values)
+    return [values] if hasattr(values, "shape") else []
 
 
 def _check_output(loss: Loss, out: Tensor, y: Target) -> None:
@@ -121,11 +185,7 @@ def _first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Inpu
     except DataError:
         raise
     except REFUSALS as problem:
-        shapes = ", ".join(str(tuple(part.shape[1:])) for part in parts_of(candidates[0]))
-        raise DataError(
-            f"x must fit the network; it cannot take rows of shape {shapes}: {problem}. "
-            "multilayer.trace(net, x) names the layer."
-        ) from problem
+        raise unfit(candidates[0], problem) from problem
 
 
 def _weights(weight: Any, x: Inputs, dtype: torch.dtype) -> Tensor:

@@ -168,7 +168,7 @@ def test_every_kind_goes_through_a_schema_and_an_encoder_of_one_table():
 GROUPS = {
     "is_numeric": {"number", "duration"},
     "is_closed": {"boolean", "category", "ordered"},
-    "is_in_time": {"number", "date", "time", "duration"},
+    "is_quantity": {"number", "date", "time", "duration"},
     "has_numbers": {"number", "boolean", "date", "time", "duration"},
     "has_levels": {"category", "ordered"},
     "has_order": {"ordered"},

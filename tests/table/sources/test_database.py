@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -161,3 +163,36 @@ def test_a_query_that_names_its_files_writes_none(query: str) -> None:
 
     assert os.listdir() == ["t.csv"]
     assert read_table(None, query="PIVOT 't.csv' ON a USING sum(y)").names == ("1", "2")
+
+
+def test_no_bar_is_drawn_on_standard_output() -> None:
+    asked = "print({}.execute(\"SELECT current_setting('enable_progress_bar')\").fetchone())"
+    ours = "from multilayer.table.sources.database import connect; " + asked.format("connect()")
+    theirs = "import duckdb; " + asked.format("duckdb.connect()")
+    said = [subprocess.check_output([sys.executable, "-c", code], text=True) for code in (ours, theirs)]
+
+    assert said == ["(False,)\n", "(True,)\n"]  # the latter, or the test tells nothing
+
+
+def test_a_view_of_one_endless_value_is_refused_without_its_memory(homes: sqlite3.Connection) -> None:
+    homes.execute("CREATE VIEW endless AS SELECT zeroblob(900000000) AS rooms, 1 AS price")
+    homes.commit()
+
+    with pytest.raises(DataError, match="too big"):
+        read_table("homes.sqlite", query="SELECT * FROM endless")
+
+
+def test_a_view_of_endless_rows_is_refused_when_memory_is_used_up(
+    homes: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS rooms, i AS price FROM n"
+    )
+    homes.execute(f"CREATE VIEW endless AS {rows}")
+    homes.commit()
+    monkeypatch.setattr("multilayer.table.sources.database.memory", lambda: 10_000_000)
+
+    with pytest.raises(DataError, match="A table must fit into memory"):
+        read_table("homes.sqlite", query="SELECT * FROM endless")
+    read = read_table("homes.sqlite", query="SELECT * FROM endless LIMIT 20000")
+    assert read["rooms"].tolist() == list(range(1, 20_001))

@@ -46,3 +46,8 @@ def test_what_was_left_out_is_said() -> None:
 def test_names_that_are_numbers_are_said_to_be_odd(text: str, is_odd: bool) -> None:
     assert bool(find_header(text, ",", has_names=True).remarks) == is_odd
     assert not find_header(text, ",", has_names=False).remarks
+
+
+def test_quotes_may_follow_a_blank_behind_the_separator() -> None:
+    header = find_header('"a", "b, c", "y"\n"1", "2", "3"\n', ",;", has_names=True)
+    assert header.fields == ("a", "b, c", "y")

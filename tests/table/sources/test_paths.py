@@ -66,3 +66,9 @@ def test_patterns_and_folders_are_looked_at_later() -> None:
     check_source("parts/*.csv")
     with pytest.raises(DataError, match=r"There is no file 'part'\. Did you mean 'parts'"):
         check_source("part")
+
+
+@pytest.mark.parametrize("name", ["", " ", ["t.csv", ""], "a" * 300 + ".csv", "~nobody-of-this-name/t.csv"])
+def test_what_cannot_be_a_name_is_refused(name: str | list[str]) -> None:
+    with pytest.raises(DataError, match=r"needs the name of a file or a folder|cannot be read"):
+        read_table(name)

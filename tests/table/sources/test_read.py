@@ -1,6 +1,7 @@
 import gzip
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from io import TextIOWrapper
 from pathlib import Path
 
 import duckdb
@@ -386,3 +387,32 @@ def test_parquet_types_of_databases(tmp_path):
         "datetime64[us]",
         "float64",
     ]
+
+
+def test_a_header_of_more_than_a_million_letters_is_read_to_its_end() -> None:
+    names = [f"{i}" + "a" * 120_000 for i in range(12)]
+    Path("t.csv").write_text(",".join(names) + "\n" + "1,2,3,4,5,6,7,8,9,10,11,12\n" * 3)
+
+    assert read_table("t.csv").names == tuple(names)
+
+
+@pytest.mark.parametrize(
+    "start", ["", "x,y\n1,2\n", "x,y\n" + "1,2\n" * 300_000], ids=["only", "head", "later"]
+)
+def test_a_line_without_an_end_is_refused_and_never_held(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("t.csv.gz").write_bytes(gzip.compress((start + "1" * 20_000_000).encode(), 1))
+    asked: list[int] = []
+
+    class Watched(TextIOWrapper):
+        def readline(self, size: int = -1) -> str:
+            asked.append(size)
+            return super().readline(size)
+
+        def __next__(self) -> str:
+            raise AssertionError("a line of any length may be behind this")
+
+    monkeypatch.setattr("multilayer.table.sources.delimited.TextIOWrapper", Watched)
+
+    with pytest.raises(DataError, match=r"t.csv.gz"):
+        read_table("t.csv.gz")
+    assert all(0 < size <= 2_000_000 for size in asked)

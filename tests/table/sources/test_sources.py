@@ -20,7 +20,17 @@ import pyarrow.dataset
 import pytest
 from scipy import sparse
 
-from multilayer import ConfigError, DataError, MLPRegressor, Model, SchemaError, fit
+from multilayer import (
+    ConfigError,
+    DataError,
+    MLPRegressor,
+    Model,
+    SchemaError,
+    TableWarning,
+    fit,
+    infer_schema,
+    read_table,
+)
 from multilayer.model.file import unpack
 from multilayer.table.sources.notation import Notation
 
@@ -633,3 +643,168 @@ class TestFiles:
         with pytest.raises(DataError, match=message) as caught:
             fit(source, target="y")
         assert "\n" not in str(caught.value)
+
+
+def _csv(path: str, lines: list[str]) -> str:
+    Path(path).write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["12E3", "45E1", "7A2"],
+        ["1.10", "1.1", "2.0.1"],
+        ["0x1F", "zz", "1e5"],
+        ["1.50", "x", "2.25"],
+        ["-07", "b"],
+    ],
+)
+def test_what_a_row_is_read_as_does_not_depend_on_the_others_of_its_file(codes: list[str]) -> None:
+    table = _csv("all.csv", ["code,y", *[f"{code},{10 * i}" for i, code in enumerate(codes)] * 30])
+    model = fit(table, target="y", task="regression", members=1, hidden=8, epochs=2)
+    together = model.predict(table)[: len(codes)]
+
+    alone = [model.predict(_csv("one.csv", ["code", code]))[0] for code in codes]
+    assert model.schema["code"].levels and alone == pytest.approx(together, abs=1e-5)
+    assert len(set(together)) == len(codes)
+
+
+def test_labels_are_read_as_at_fit_whatever_rows_there_are() -> None:
+    table = _csv("all.csv", ["x,version", *["1,1.10", "2,1.1", "3,2.0.1"] * 20])
+    model = fit(table, target="version", members=1, hidden=8, epochs=2)
+
+    some = _csv("some.csv", ["x,version", "1,1.10", "1.5,1.10"])
+    assert model.classes is not None
+    wanted = model.predict_proba(some)[:, model.classes.index("1.10")]
+    assert model.evaluate(some)["log_loss"] == pytest.approx(-np.log(wanted).mean())
+
+
+def test_levels_that_were_declared_keep_the_digits_of_a_file() -> None:
+    versions = ["1.10", "1.1", "1.20", "1.2"]
+    table = _csv("versions.csv", ["version,y", *[f"{each},{i}" for i, each in enumerate(versions)] * 20])
+
+    assert set(infer_schema(table, kinds={"version": "category"})["version"].levels) == set(versions)
+    declared = fit(table, target="y", kinds={"version": "category"}, members=1, hidden=8, epochs=1)
+    assert set(declared.schema["version"].levels) == set(versions)
+    held = fit(
+        table, target="y", kinds={"version": "category"}, validation=table, members=1, hidden=8, epochs=1
+    )
+    assert set(held.schema["version"].levels) == set(versions)
+
+
+def test_levels_of_floats_match_those_that_a_file_wrote_with_more_digits() -> None:
+    table = _csv("all.csv", ["size,y", *["1.50,0", "x,10", "2.25,20"] * 30])
+    model = fit(table, target="y", task="regression", members=1, hidden=8, epochs=2)
+
+    assert model.predict({"size": [1.5]})[0] == pytest.approx(model.predict(table)[0])
+
+
+@pytest.mark.parametrize("head", ["size;rent", "size;rent;share"])
+def test_points_between_thousands_are_read_as_such_in_files_and_frames(head: str) -> None:
+    sizes = range(500, 2500, 10)
+    written = [f"{size:,}".replace(",", ".") for size in sizes]
+    lines = [";".join([text, text, "0,5"][: head.count(";") + 1]) for text in written]
+    table = _csv("rents.csv", [head, *lines])
+    model = fit(table, target="rent", members=2, hidden=16, epochs=3)
+
+    assert (model.schema["size"].low, model.schema["size"].high) == (500, 2490)
+    assert infer_schema({"size": written})["size"].high == 2490
+    assert model.score["rmse"] > 10  # of rents, not of thousandths
+    alone = _csv("one.csv", ["size", "1.500"])
+    assert (
+        model.predict(alone)[0] == model.predict({"size": ["1.500"]})[0] == model.predict({"size": [1500]})[0]
+    )
+
+
+def test_an_odd_cell_does_not_turn_thousands_into_decimals() -> None:
+    written = [f"{size:,}".replace(",", ".") for size in range(500, 2500, 10)]
+    table = _csv("sizes.csv", ["size;y", *[f"{text};{i}" for i, text in enumerate([*written, "x"])]])
+
+    assert (
+        infer_schema(table)["size"].high == 2490
+        and infer_schema({"size": [*written, "x"]})["size"].high == 2490
+    )
+
+
+def test_codes_such_as_0x1f_are_levels_in_a_file_as_in_a_frame() -> None:
+    codes = ["0x10", "0b11", "16"] * 20
+    table = _csv("codes.csv", ["code,y", *[f"{code},{i}" for i, code in enumerate(codes)]])
+
+    for source in (table, {"code": codes, "y": list(range(60))}):
+        assert infer_schema(source)["code"].levels == ("0b11", "0x10", "16")
+
+
+def _misaligned() -> tuple[pd.DataFrame, pd.Series]:
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 40)}, index=range(100, 140))
+    return frame, (2 * frame["x"]).sort_index(ascending=False)
+
+
+def test_values_in_another_order_than_the_index_of_their_table_are_told() -> None:
+    frame, y = _misaligned()
+    rows = frame.assign(y=2 * frame["x"])
+    fast: dict[str, Any] = {"epochs": 1, "members": 1, "hidden": 4}
+    with pytest.warns(TableWarning, match=", and y has the index of the table in another order"):
+        fit(frame, y=y, **fast)
+    with pytest.warns(TableWarning, match=", and sample_weight has the index of the table"):
+        fit(rows, target="y", sample_weight=y + 1, **fast)
+    with pytest.warns(TableWarning, match=", and the y of validation has the index"):
+        model = fit(frame, y=y.to_numpy(), validation=(frame, y), **fast)
+    model = fit(rows, target="y", **fast)
+    with pytest.warns(TableWarning, match=", and sample_weight has the index of the table"):
+        model.evaluate(
+            pd.DataFrame({"x": [0.11, 0.12], "y": [1, 2]}), sample_weight=pd.Series([1, 2], [1, 0])
+        )
+    with pytest.warns(TableWarning, match=", and the column 'y' has the index of another column"):
+        fit({"x": frame["x"], "y": y}, target="y", **fast)
+    with pytest.warns(TableWarning, match=", and y has the index of X"):
+        MLPRegressor(max_iter=1).fit(frame, y)
+
+
+def test_an_index_that_says_nothing_of_order_is_not_told() -> None:
+    frame, y = _misaligned()
+    for same in (y.loc[frame.index], y.to_numpy(), y.to_list(), y.reset_index(drop=True)):
+        fit(frame, y=same, epochs=1, members=1, hidden=4)
+
+
+def test_json_as_pandas_writes_it_by_default_is_columns() -> None:
+    frame = pd.DataFrame({"x": [1.5, None, 3.0], "city": ["Oslo", "Rome", None]}, index=[4, 7, 2])
+    frame.to_json("frame.json")
+    table = read_table("frame.json")
+    assert table.names == ("x", "city") and table["city"].tolist() == ["Oslo", "Rome", None]
+
+    Path("row.json").write_text('{"size": {"x": 1}, "place": {"x": 2}}')
+    assert read_table("row.json").names == ("size.x", "place.x")
+
+
+def test_a_kind_of_the_target_is_refused_and_never_passed_over(tmp_path: Path) -> None:
+    table = {"x": [0.0, 1.0, 2.0, 3.5] * 20, "y": [1.0, 2.0, 4.5, 7.0] * 20}
+    fast: dict[str, Any] = {"epochs": 1, "members": 1, "hidden": 4}
+    with pytest.raises(ConfigError, match=r"the target 'y' was declared as 'category'.*task='multiclass'"):
+        fit(table, target="y", kinds={"y": "category"}, **fast)
+    edited = infer_schema(table).replace("y", kind="category")
+    with pytest.raises(ConfigError, match="the target 'y' was declared as 'category'"):
+        fit(table, target="y", schema=edited, **fast)
+    assert fit(table, target="y", schema=edited, task="multiclass", **fast).task.kind == "multiclass"
+    assert fit(table, target="y", schema=infer_schema(table), **fast).task.kind == "regression"
+    words = table | {"y": ["a", "b", "c", "d"] * 20}
+    assert fit(words, target="y", schema=infer_schema(words), **fast).task.kind == "multiclass"
+
+
+def test_names_that_are_numbers_twice_are_said_to_be_no_header() -> None:
+    with pytest.raises(DataError, match=r"header=False \(--no-header\)"):
+        read_table(_csv("numbers.csv", ["0,1.5,0", "1,2.5,3"]))
+    with pytest.raises(DataError, match=r"each\.$"):
+        read_table(_csv("names.csv", ["a,b,a", "1,2.5,3"]))
+
+
+def test_points_between_thousands_are_told_where_there_were_none_at_fit() -> None:
+    table = {"size": list(range(500, 2500, 10)), "y": [3.0 * size for size in range(500, 2500, 10)]}
+    model = fit(table, target="y", members=1, hidden=8, epochs=2)
+    sizes = _csv("sizes.csv", ["size;z", "900;1", "1.100;2", "1.250;3"])
+    with pytest.warns(
+        TableWarning, match=r"'size' has points between thousands, as in '1.100', unlike at fit"
+    ):
+        found = model.predict(sizes, extra="ignore")
+    assert found == pytest.approx(model.predict({"size": [900, 1100, 1250]}))
+    assert model.predict({"size": ["1.100", "2.5"]}) == pytest.approx(model.predict({"size": [1.1, 2.5]}))

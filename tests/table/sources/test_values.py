@@ -197,3 +197,9 @@ def test_marks_that_are_to_be_named_are() -> None:
 
 def test_mixed_objects_are_text() -> None:
     assert read_table({"a": [dt.date(2024, 1, 1), "x", 1.5]})["a"].tolist() == ["2024-01-01", "x", "1.5"]
+
+
+def test_arrays_without_an_axis_are_values() -> None:
+    assert from_objects("x", [np.array(1.5), None, 2])["x"].tolist()[::2] == [1.5, 2.0]
+    assert from_objects("c", [np.array("a"), "b"])["c"].tolist() == ["a", "b"]
+    assert from_objects("d", [np.array("2024-05-01", "datetime64[ns]")])["d"].dtype == "datetime64[us]"

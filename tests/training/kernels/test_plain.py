@@ -2,7 +2,10 @@
 `test_engines_agree.py`.
 """
 
+import collections
 import functools
+import itertools
+import logging
 import re
 
 import numpy as np
@@ -12,7 +15,7 @@ from torch import nn
 from torch.optim import lr_scheduler, sgd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from multilayer.training.kernels import plain
+from multilayer.training.kernels.loop import plain
 from multilayer.training.kernels.plain import (
     foreign_to_function,
     foreign_to_module,
@@ -67,6 +70,11 @@ def test_a_patched_step_is_seen_through_wrappers(kind, first):
 def test_a_step_patched_on_the_class_is_seen(monkeypatch):
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self, closure=None: None)
     assert "step is replaced" in foreign_to_optimizer(optimizer())
+
+
+def test_gradients_that_a_class_is_told_to_keep_are_seen(monkeypatch):
+    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", lambda self, set_to_none=True: None)
+    assert "zero_grad is replaced" in foreign_to_optimizer(optimizer())
 
 
 def test_other_changes_of_an_optimiser_are_seen():
@@ -197,6 +205,65 @@ class Held:
         return out.mean() + self.net.weight.sum()
 
 
+class Slotted:
+    __slots__ = ("held",)
+
+    def __init__(self, held):
+        self.held = held
+
+    def __call__(self, out, target):
+        return out.mean()
+
+
+class Named(dict):
+    def __call__(self, out, target):
+        return out.mean() + self["net"].weight.sum()
+
+
+class Cached:
+    @functools.cached_property
+    def weight(self):
+        return NET.weight
+
+    def __call__(self, out, target):
+        return out.mean() + self.weight.sum()
+
+
+class Number(float):
+    pass
+
+
+@functools.cache
+def cached_penalty():
+    return NET.weight.square().sum()
+
+
+@functools.cache
+def cached_constant():
+    return torch.ones(3)
+
+
+def annotated(out, target):
+    return out.mean() + annotated.net.weight.sum()
+
+
+def with_buffer():
+    loss = Own()
+    loss.register_buffer("held", NET.weight)
+    return loss
+
+
+def with_distance():
+    return nn.TripletMarginWithDistanceLoss(distance_function=lambda a, b: (NET(a) - NET(b)).norm(dim=1))
+
+
+annotated.net = NET
+OBJECTS = np.array([NET, None], dtype=object)
+HUNG, NUMBER = torch.ones(3), Number(2.0)
+HUNG.net = NUMBER.net = NET
+OVER_ROWS, JACOBIAN = torch.vmap(NET), torch.vmap(torch.func.jacrev(NET))
+TRIPLET, LOGGER, DRAWS = with_distance(), logging.getLogger("multilayer.tests"), np.random.default_rng(0)
+
 CRITERION = nn.CrossEntropyLoss(WEIGHTS)
 PLAIN = {
     "a function of PyTorch": nn.functional.mse_loss,
@@ -211,6 +278,12 @@ PLAIN = {
     "an object that is called": Callable(3.0),
     "a method": Callable(3.0).__call__,
     "a default": lambda out, target, beta=2.0: out.mean() * beta,
+    "a function that keeps what it gave": lambda out, target: (out * cached_constant()).mean(),
+    "a logger": lambda out, target: (LOGGER.debug("step"), out.mean())[1],
+    "a generator": lambda out, target: out.mean() * DRAWS.random(),
+    "a function over rows": lambda out, target: torch.vmap(scaled)(out).mean(),
+    "an OrderedDict": functools.partial(lambda h, out, target: out.mean(), collections.OrderedDict(a=1)),
+    "derivatives by the output": lambda out, target: torch.autograd.grad(out.sum(), out)[0].sum(),
 }
 FOREIGN = {
     "a global": (lambda out, target: out.mean() + NET.weight.sum(), "'NET' \\(Linear\\)"),
@@ -223,9 +296,44 @@ FOREIGN = {
     "a default": (lambda out, target, net=NET: out.mean(), "\\(Linear\\)"),
     "a module within": (Own(nn.Linear(1, 1)), "\\(Own\\)"),
     "a parameter": (lambda out, target, w=NET.weight: out.mean(), "\\(Parameter\\)"),
-    "names that are made up": (lambda out, target: globals()["NET"](out), "the loss"),
+    "a function that is cached": (lambda out, target: out.mean() + cached_penalty(), "'NET' \\(Linear\\)"),
+    "an attribute of a function": (annotated, "'net' \\(Linear\\)"),
+    "an array of objects": (lambda out, target: OBJECTS[0](out), "'OBJECTS' \\(Linear\\)"),
+    "an attribute of a tensor": (lambda out, target: HUNG.net(out), "'net' \\(Linear\\)"),
+    "an attribute of a number": (lambda out, target: NUMBER.net(out), "'net' \\(Linear\\)"),
+    "a network over rows": (lambda out, target: OVER_ROWS(out).mean(), "\\(Linear\\)"),
+    "derivatives of a network": (lambda out, target: JACOBIAN(out).mean(), "\\(Linear\\)"),
+    "slots": (Slotted(NET), "\\(Linear\\)"),
+    "items of an object that is called": (Named(net=NET), "\\(Linear\\)"),
+    "a cached property": (Cached(), "'NET' \\(Linear\\)"),
+    "a buffer of the loss": (with_buffer(), "'held' \\(Parameter\\)"),
+    "what a loss of PyTorch calls": (lambda out, target: TRIPLET(out, out, out), "'NET' \\(Linear\\)"),
     "a module of unknown insides": (lambda out, target: plain.foreign_to_process(), "'plain' \\(module\\)"),
 }
+
+
+for kind in (collections.OrderedDict, collections.UserDict, collections.defaultdict):
+    held = kind(None, a=NET) if kind is collections.defaultdict else kind(a=NET)
+    FOREIGN[kind.__name__] = (functools.partial(lambda h, out, target: h["a"](out), held), "\\(Linear\\)")
+FOREIGN["keys of a dict"] = (functools.partial(lambda h, out, target: out.mean(), {NET: 1}), "\\(Linear\\)")
+FOREIGN["an iterator"] = (
+    functools.partial(lambda h, out, target: next(h)(out), itertools.repeat(NET)),
+    "\\(Linear\\)",
+)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda out, target: globals()["NET"](out),
+        lambda out, target: out.grad_fn.next_functions[0][0].variable.sum(),
+        lambda out, target: (out.mean().backward(), out.mean())[1],
+        lambda out, target: (torch.autograd.backward(out.mean()), out.mean())[1],
+        lambda out, target: scaled.__globals__["NET"](out),
+    ],
+)
+def test_a_loss_that_goes_where_no_name_of_it_leads_is_not_plain(loss):
+    assert "may reach more than it names" in foreign_to_function(loss)
 
 
 @pytest.mark.parametrize("name", PLAIN)

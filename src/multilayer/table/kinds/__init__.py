@@ -19,6 +19,16 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+def is_as_written(column: Column) -> bool:
+    """Whether cells of text files are to stay as they are written: levels, text, numbers with a unit.
+
+    >>> is_as_written(Column("version", "category")), is_as_written(Column("n", "number"))
+    (True, False)
+    """
+    kind, plain = kind_of(column), not column.unit and not column.thousands and column.decimal == "."
+    return not kind.has_numbers or (kind is NUMBER and not plain)
+
+
 def kind_of(column: Column) -> Kind:
     """The kind of a column.
 

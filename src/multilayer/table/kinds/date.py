@@ -22,6 +22,7 @@ from multilayer.table.dates import (
     days,
     has_offset,
     in_zone,
+    other_format,
 )
 from multilayer.table.kinds.kind import (
     Arrays,
@@ -110,16 +111,29 @@ def _parser(column: Column, texts: Sequence[str]) -> Parse:
 
 def _of_texts(name: str, texts: Sequence[str]) -> Column | None:
     found = date_format(texts)
-    return _in_format(name, found, texts) if found else None
+    if found is None:
+        return None
+    return _in_format(Column(name, "date", zone=_zone_of_texts(texts, found)), texts, found)
 
 
-def _in_format(name: str, found: str, texts: Sequence[str]) -> Column:
-    return Column(name, "date", date_format=found, zone=_zone_of_texts(texts, found))
+def _in_format(column: Column, texts: Sequence[str], found: str) -> Column:
+    """Dates in a format; where another one fits as well, the reason says so."""
+    said = column.reason
+    if (other := other_format(texts, found)) is not None:
+        doubt = (
+            f"dates read as {found}, though {other} fits as well: if they are that, schema.replace("
+            f"{column.name!r}, date_format={other!r}) says so"
+        )
+        said = "; ".join(filter(None, (said, doubt)))
+    return replace(column, date_format=found, reason=said)
 
 
 def _candidates(name: str, sample: Sequence[str], texts: Sequence[str]) -> Sequence[Candidate]:
     return [
-        Candidate(_in_format(name, each, sample), reads(date_parser(each, ISO)))
+        Candidate(
+            Column(name, "date", date_format=each, zone=_zone_of_texts(sample, each)),
+            reads(date_parser(each, ISO)),
+        )
         for each in _date_formats(sample)
     ]
 
@@ -147,7 +161,8 @@ def _written(column: Column, texts: Sequence[str], most: Callable[[], Column]) -
         return column
     found = date_format(texts) or most().date_format
     zone = column.zone or (_zone_of_texts(texts, found) if found else None)
-    return replace(column, date_format=found, zone=zone)
+    column = replace(column, zone=zone)
+    return column if found is None else _in_format(column, texts, found)
 
 
 def _completed(column: Column, values: NDArray[Any], note: Note | None) -> Column:

@@ -172,8 +172,8 @@ class Kind:
         return self.has_levels and not self.has_order
 
     @property
-    def is_in_time(self) -> bool:
-        """Whether rows can be sorted by it in time."""
+    def is_quantity(self) -> bool:
+        """Whether cells are more or less: numbers, dates, times, durations."""
         return self.has_numbers and not self.is_closed
 
     @property

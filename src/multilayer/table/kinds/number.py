@@ -49,7 +49,7 @@ from multilayer.table.steps import (
     Subtract,
     Tame,
 )
-from multilayer.table.writing import Writing, find_writing
+from multilayer.table.writing import Writing, find_writing, have_points_of_thousands
 
 N_QUANTILES = 1024  # knots of the rank channel: RealMLP-like resolution without storing the training column
 CLIP = 3.0  # largest scaled value, as in RealMLP
@@ -103,7 +103,7 @@ def parse_number(text: str) -> float | None:
 
 def number_parser(column: Column) -> Parse:
     """Numbers as everywhere, and as the column writes them; where the two differ, as the column does."""
-    writing = Writing(column.unit, column.thousands, column.decimal)
+    writing = _writing_of(column)
     if column.decimal != ".":
         return writing.read
 
@@ -118,17 +118,30 @@ def _parser(column: Column, texts: Sequence[str]) -> Parse:
     return number_parser(column)
 
 
-def _is_plain(texts: Sequence[str]) -> bool:
-    """Whether all are numbers as everywhere, and no codes such as 007."""
-    return all(map(_NUMBER_SHAPE.fullmatch, texts))
+def _is_plain(text: str) -> bool:
+    """Whether it is a number as everywhere, and no code such as 007."""
+    return _NUMBER_SHAPE.fullmatch(text) is not None
 
 
 def _of_texts(name: str, texts: Sequence[str]) -> Column | None:
-    return Column(name, "number") if _is_plain(texts) else None
+    return _numbers(name, texts) if all(map(_is_plain, texts)) else None
+
+
+def _numbers(name: str, texts: Sequence[str]) -> Column:
+    """Numbers as everywhere, or with points between thousands."""
+    if not have_points_of_thousands(texts):
+        return Column(name, "number")
+    column = _written_so(name, Writing("", ".", ","))
+    return replace(column, reason="thousands are separated by '.', as all points stand before three digits")
+
+
+def _writing_of(column: Column) -> Writing:
+    return Writing(column.unit, column.thousands, column.decimal)
 
 
 def _candidates(name: str, sample: Sequence[str], texts: Sequence[str]) -> Sequence[Candidate]:
-    found = [Candidate(Column(name, "number"), lambda text: _NUMBER_SHAPE.fullmatch(text) is not None)]
+    plain = _numbers(name, [text for text in texts if _is_plain(text)])
+    found = [Candidate(plain, reads(_writing_of(plain).read) if plain.thousands else _is_plain)]
     if (writing := find_writing(sample)) is not None:
         found.append(Candidate(_written_so(name, writing), reads(writing.read), is_plain=False))
     return found
@@ -143,9 +156,9 @@ def _written_so(name: str, writing: Writing) -> Column:
 
 
 def _in_own_writing(column: Column, texts: Sequence[str]) -> Column:
-    if _is_plain(texts):
+    if all(map(_is_plain, texts)):
         return column
-    writing = Writing(column.unit, column.thousands, column.decimal)
+    writing = _writing_of(column)
     words = [writing.in_words] if writing.in_words else ["with signs of its own for minus"]
     bare = [text for text in texts if writing.unit not in text]
     if bare:
@@ -154,7 +167,8 @@ def _in_own_writing(column: Column, texts: Sequence[str]) -> Column:
 
 
 def _written(column: Column, texts: Sequence[str], most: Callable[[], Column]) -> Column:
-    if _is_plain(texts) or Writing(column.unit, column.thousands, column.decimal).in_words:
+    is_plain = all(map(_is_plain, texts)) and not have_points_of_thousands(texts)
+    if is_plain or _writing_of(column).in_words:
         return column
     writing = find_writing(texts)
     if writing is None:

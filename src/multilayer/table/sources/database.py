@@ -2,13 +2,16 @@
 
 import re
 import sqlite3
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from multilayer.errors import DataError
+from multilayer.signals import held_back
 from multilayer.table.sources.dtype_hints import note_of_sql
+from multilayer.table.sources.intact import memory
 from multilayer.table.sources.names import column_names, listed, unusable
 from multilayer.table.sources.sparse import SparseColumn
 from multilayer.table.sources.values import Columns, from_numpy, from_objects, merged
@@ -16,6 +19,8 @@ from multilayer.table.sources.values import Columns, from_numpy, from_objects, m
 DATABASE_EXTENSIONS = (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
 _READING = ("select", "with", "from", "values", "table", "pivot", "unpivot", "show", "describe", "explain")
 _UNSAFE_FUNCTIONS = ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer")
+MOST_BYTES = 1 << 26  # of one value of a SQLite file: a view of a few letters may ask for a billion
+_ROWS_AT_ONCE = 10_000
 _HARMLESS_PRAGMAS = ("data_version", "table_info", "table_xinfo", "table_list")  # of full-text and listings
 _INTEGERS = [f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")]
 _AS_THEY_ARE = {*_INTEGERS, "BOOLEAN", "DOUBLE", "VARCHAR"}
@@ -29,7 +34,8 @@ def connect(path: str | Path = ":memory:") -> Any:
     In a database file, which may be a stranger's, views and macros would read other files with our rights:
     there nothing but the file itself is read.
     """
-    import duckdb
+    with held_back():
+        import duckdb
 
     config: dict[str, Any] = {
         "autoinstall_known_extensions": False,  # both would reach for the network
@@ -40,8 +46,12 @@ def connect(path: str | Path = ":memory:") -> Any:
     }
     is_file = str(path) != ":memory:"
     if is_file:
-        config |= {"enable_external_access": False, "lock_configuration": True}
-    return duckdb.connect(str(path), read_only=is_file, config=config)
+        config["enable_external_access"] = False
+    connection = duckdb.connect(str(path), read_only=is_file, config=config)
+    connection.execute("SET enable_progress_bar = false")  # DuckDB draws it on standard output
+    if is_file:
+        connection.execute("SET lock_configuration = true")
+    return connection
 
 
 def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> Columns:
@@ -64,7 +74,8 @@ def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> 
 
 def _opened(path: Path) -> tuple[Any, list[str]]:
     """A connection to a database file, and the names of its tables."""
-    import duckdb
+    with held_back():
+        import duckdb
 
     with path.open("rb") as file:
         is_sqlite = file.read(15) == b"SQLite format 3"
@@ -87,6 +98,7 @@ def _sqlite(path: Path) -> sqlite3.Connection:
     for setting in ("query_only = on", "trusted_schema = off", "mmap_size = 0", "cell_size_check = on"):
         connection.execute(f"PRAGMA {setting}")
     connection.set_authorizer(_only_reading)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
     return connection
 
 
@@ -136,13 +148,32 @@ def _fetched(connection: Any, query: str) -> tuple[Any, list[Any]]:
     try:
         with _query_only(connection):
             cursor.execute(query)
-            return cursor.description, cursor.fetchall() if cursor.description else []
+            return cursor.description, _all_rows(cursor, query) if cursor.description else []
+    except (DataError, MemoryError):
+        raise
     except Exception as error:
         if str(error) in ("not authorized", "attempt to write a readonly database"):
             raise _no_rows(query) from None
         raise DataError(f"The query {_short(query)} failed: {error}. Mend the query.") from error
     finally:
         cursor.close()
+
+
+def _all_rows(cursor: Any, query: str) -> list[Any]:
+    """The rows of a query, as long as they fit into memory: a view may have rows without end."""
+    rows: list[Any] = []
+    n_bytes = 0
+    while batch := cursor.fetchmany(_ROWS_AT_ONCE):
+        rows += batch
+        sample = batch[::16]
+        n_sample = sum(sys.getsizeof(row) + sum(map(sys.getsizeof, row)) for row in sample)
+        n_bytes += n_sample * len(batch) // len(sample)
+        if 2 * n_bytes > memory():  # they are taken apart into columns, too
+            raise DataError(
+                f"A table must fit into memory; the query {_short(query)} has given {len(rows):,} rows, "
+                "which hardly do, and goes on. Add a LIMIT, or write them to Parquet and stream (memory=)."
+            )
+    return rows
 
 
 @contextmanager

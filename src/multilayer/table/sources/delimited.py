@@ -2,21 +2,30 @@
 
 import csv
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from multilayer.errors import DataError
 from multilayer.table.sources.database import connect, of_relation, reason_of, sql_text
-from multilayer.table.sources.header import Header, find_header
+from multilayer.table.sources.header import Header, find_header, start_of_line
 from multilayer.table.sources.intact import check_packed, unpacked
 from multilayer.table.sources.names import column_names
 from multilayer.table.sources.plain_text import UTF8, Copy, encoding_of, has_mixed_line_ends
 from multilayer.table.sources.values import COMMON_MARKS, Columns
 
+_CODE_BYTES = re.compile(rb"0[xXbB]")
+_HAS_CODES = "bool_or(regexp_full_match({c}, '[+-]?0[xXbB].*'))"
+_MAY_HAVE_POINTS = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+|\d{1,3})|\D*", re.ASCII)
+_HAS_POINTS = (  # what `have_points_of_thousands`, which is asked later, can be true of
+    r"bool_and(regexp_full_match({c}, '[+-]?([1-9]\d{{0,2}}(\.\d{{3}})+|\d{{1,3}})')) "
+    r"AND bool_or(regexp_full_match({c}, '.*\.\d\d0'))"
+)
+HEAD_LETTERS = 1 << 20
+MOST_LETTERS = 2_000_000  # of one line, as DuckDB has it
 MOST_REASON = 200  # letters of what DuckDB says
 COMPRESSIONS = ("", ".gz", ".zst")
 CSV_EXTENSIONS = tuple(
@@ -111,8 +120,56 @@ class Delimited:
         kinds = [
             "VARCHAR" if name in as_text else str(kind) for name, kind in zip(self.names, types, strict=True)
         ]
+        for place in self._to_keep(connection, decimal, kinds):
+            kinds[place] = "VARCHAR"
+        return self._typed(connection, decimal, kinds)
+
+    def _typed(self, connection: Any, decimal: str, kinds: Sequence[str]) -> Any:
         columns = "{" + ", ".join(f"'c{i}': '{kind}'" for i, kind in enumerate(kinds)) + "}"
         return self._source(connection, decimal, {"columns": columns, "auto_detect": "false"})
+
+    def _to_keep(self, connection: Any, decimal: str, kinds: Sequence[str]) -> list[int]:
+        """Columns that DuckDB takes for numbers and that may not be what it reads: to be looked at as text.
+
+        0x1F and 0b11 are codes here as in a frame, and in 900, 1.100 the point stands between thousands.
+        """
+        points = [i for i, kind in enumerate(kinds) if kind == "DOUBLE" and decimal == "."]
+        whole = [i for i, kind in enumerate(kinds) if kind in ("BIGINT", "HUGEINT")]
+        whole = whole if whole and self._may_hold_codes() else []
+        points = self._still_likely(points)
+        if not points and not whole:
+            return []
+        texts = self._typed(connection, decimal, ["VARCHAR"] * len(kinds))
+        return [*_where(texts, points, _HAS_POINTS), *_where(texts, whole, _HAS_CODES)]
+
+    def _still_likely(self, places: Sequence[int]) -> list[int]:
+        """Columns of which the first million letters hold nothing but numbers as in 900, 1.100.
+
+        Of most columns of decimals the first row tells that they are others.
+        """
+        if not places:
+            return []
+        text = head_of(self._readable)
+        whole_lines = text[: text.rfind("\n")] if len(text) >= HEAD_LETTERS else text
+        rows = StringIO(whole_lines[start_of_line(text, self.n_skipped + self.has_names) :], newline="")
+        likely = list(places)
+        for fields in _readable(csv.reader(rows, delimiter=self.delimiter, skipinitialspace=True)):
+            if len(fields) == len(self.names):
+                likely = [i for i in likely if _MAY_HAVE_POINTS.fullmatch(fields[i].strip())]
+            if not likely:
+                break
+        return likely
+
+    def _may_hold_codes(self) -> bool:
+        """Whether 0x, or 0b, is somewhere in the files."""
+        for path in (self._readable, *self.more):
+            with unpacked(path) as file:
+                last = b""
+                while block := file.read(1 << 20):
+                    if _CODE_BYTES.search(last + block):
+                        return True
+                    last = block[-1:]
+        return False
 
     def _source(self, connection: Any, decimal: str, more: dict[str, str]) -> Any:
         options = {
@@ -146,7 +203,7 @@ class Delimited:
         """Find the line that has too many or too few fields; only called when reading has failed."""
         for path in (self.path, *self.more):
             with opened(self._readable if path == self.path else path, errors="replace") as file:
-                reader = csv.reader(file, delimiter=self.delimiter)
+                reader = csv.reader(_lines(file), delimiter=self.delimiter, skipinitialspace=True)
                 for fields in _readable(reader):
                     if fields and len(fields) != len(self.names) and reader.line_num > self.n_skipped:
                         raise DataError(
@@ -155,6 +212,21 @@ class Delimited:
                             f"{len(self.names)}, separated by {self.delimiter!r}. Mend that line: a field "
                             "that contains the separator must stand in double quotes."
                         )
+
+
+def _where(texts: Any, places: Sequence[int], condition: str) -> list[int]:
+    """Columns of which an aggregate in SQL is true; {} stands for the column."""
+    if not places:
+        return []
+    tests = ", ".join(condition.format(c=f"trim(c{place})") for place in places)
+    (found,) = texts.aggregate(tests).fetchall()
+    return [place for place, is_so in zip(places, found, strict=True) if is_so]
+
+
+def _lines(file: TextIOWrapper) -> Iterator[str]:
+    """Lines up to the first that is too long: some packed kilobytes may unpack to gigabytes of one."""
+    while (line := file.readline(MOST_LETTERS)) and len(line) < MOST_LETTERS:
+        yield line
 
 
 def _readable(reader: Any) -> Iterator[list[str]]:
@@ -182,14 +254,24 @@ def _read_header(path: Path, shown: Path, *, has_names: bool) -> Header:
 
 
 def head_of(path: Path) -> str:
-    """The first million letters of a text file in UTF-8.
+    """The first million letters of a text file in UTF-8, and the rest of the line that they end in.
 
     Raises:
-        DataError: it is of another encoding, or cannot be decompressed.
+        DataError: it is of another encoding, cannot be decompressed, or has a line without an end.
     """
     try:
         with opened(path) as file:
-            return file.read(1 << 20)
+            text = file.read(HEAD_LETTERS)
+            if len(text) < HEAD_LETTERS:
+                return text
+            begun = len(text) - 1 - max(text.rfind("\n"), text.rfind("\r"))
+            rest = file.readline(MOST_LETTERS - begun)
+            if begun + len(rest) == MOST_LETTERS:
+                raise DataError(
+                    f"A line of a table must be shorter than {MOST_LETTERS:,} letters; {str(path)!r} has a "
+                    "longer one. Check that it is a table of text, and that every quote has an end."
+                )
+            return text + rest
     except (UnicodeDecodeError, OSError, EOFError) as error:
         raise DataError(not_text(path, error)) from None
 

@@ -34,7 +34,7 @@ from multilayer.table.sources.frames import of_frame, of_mapping, of_records
 from multilayer.table.sources.intact import check_plain, memory, reading
 from multilayer.table.sources.names import column_name, listed
 from multilayer.table.sources.notation import Notation
-from multilayer.table.sources.paths import refuse_absent, refuse_url
+from multilayer.table.sources.paths import path_of, refuse_absent, refuse_url
 from multilayer.table.sources.plain_text import Copy, unzipped
 from multilayer.table.sources.spreadsheet import SPREADSHEET_EXTENSIONS, of_spreadsheet
 from multilayer.table.sources.values import Columns
@@ -83,9 +83,9 @@ class Files:
         """
         refuse_url(source)
         if not isinstance(source, str | Path):
-            paths = [Path(name).expanduser() for name in source]
+            paths = [path_of(name) for name in source]
             return cls(tuple(paths), _one_kind(paths, "the list"))
-        path = Path(source).expanduser()
+        path = path_of(source)
         if path.is_dir():
             paths = _below(path)
             return cls(tuple(paths), _one_kind(paths, f"the folder {str(path)!r}"), path)
@@ -144,14 +144,14 @@ class Files:
             read = [of_spreadsheet(path, has_names=notation.header) for path in self.paths]
             notes += [remark for _, remarks in read for remark in remarks]
             return _concatenated([columns for columns, _ in read], self.paths), notes
-        tables = [self._one(path, notation, unread) for path in self.paths]
-        if len(tables) > 1 and self.kind == "text":
-            mixed = _mixed_columns(tables)
-            tables = [self._one(path, notation, unread, mixed) for path in self.paths] if mixed else tables
+        tables = [self._one(path, notation, unread, notation.texts) for path in self.paths]
+        if len(tables) > 1 and self.kind == "text" and (mixed := _mixed_columns(tables)):
+            as_text = {*mixed, *notation.texts}
+            tables = [self._one(path, notation, unread, as_text) for path in self.paths]
         return _concatenated(tables, self.paths), notes
 
     def _one(
-        self, path: Path, notation: Notation, unread: Collection[str], as_text: Collection[str] = ()
+        self, path: Path, notation: Notation, unread: Collection[str], as_text: Collection[str]
     ) -> Columns:
         if self.kind == "Arrow":
             return of_frame(_arrow_table(path), unread)[0]
@@ -387,7 +387,7 @@ def _json_lines(path: Path) -> Iterator[Any]:
 
 
 def _json_document(path: Path) -> Any:
-    """What a .json file holds: a list of dicts, a dict of lists, or (as many write it) a dict a line."""
+    """What a .json file holds: a list of dicts, a dict of lists or of dicts of rows, or a dict a line."""
     head = head_of(path).lstrip()
     try:
         with opened(path) as file:
@@ -400,8 +400,20 @@ def _json_document(path: Path) -> Any:
         if head.startswith("{"):
             return list(_json_lines(path))
         raise DataError(f"{str(path)!r} cannot be read as JSON: {error}. Mend the file.") from None
-    one_row = isinstance(content, dict) and not any(isinstance(value, list) for value in content.values())
-    return [content] if one_row else content
+    if not isinstance(content, dict) or any(isinstance(value, list) for value in content.values()):
+        return content
+    if _is_of_rows(content):
+        return {name: list(cells.values()) for name, cells in content.items()}
+    return [content]
+
+
+def _is_of_rows(content: Mapping[str, Any]) -> bool:
+    """Whether it is columns as pandas writes them by default: a dict of numbered rows for each, all alike."""
+    columns = list(content.values())
+    if not columns or not all(isinstance(cells, dict) for cells in columns):
+        return False
+    rows = list(columns[0])
+    return bool(rows) and all(map(str.isdecimal, rows)) and all(list(cells) == rows for cells in columns)
 
 
 def _refuse_endless(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import DataError, extra
+from multilayer.errors import DataError, extra, warn
 from multilayer.table.sources.names import column_names
 from multilayer.table.sources.sparse import SparseColumn, sparse_columns
 from multilayer.table.sources.values import Columns, from_any, from_series, merged, records
@@ -19,11 +19,40 @@ SOURCES = (
 
 def of_mapping(source: Mapping[Any, Any], unread: Collection[str] = ()) -> Columns:
     """The columns of a mapping: name -> list, array or Series."""
+    first = next((values for values in source.values() if _index(values) is not None), None)
+    tell_other_order(
+        first, {f"the column {name!r}": values for name, values in source.items()}, "another column"
+    )
     pairs = zip(column_names(source), source.values(), strict=True)
     return merged(
         Columns.missing(name, len(values)) if name in unread else from_any(name, values)
         for name, values in pairs
     )
+
+
+def tell_other_order(table: Any, beside: Mapping[str, Any], what: str = "the table") -> None:
+    """Warn of values of pandas whose index is the table's in another order: rows are taken by their places.
+
+    beside: what the values are -> the values
+    """
+    index = _index(table)
+    if index is None:
+        return
+    for name, values in beside.items():
+        own = _index(values)
+        if own is None or len(own) != len(index) or own.equals(index) or set(own) != set(index):
+            continue
+        warn(
+            f"Rows go together by their places, not by index, and {name} has the index of {what} in another "
+            "order. Bring them into one order, as y.loc[table.index] does, or pass .to_numpy() if their "
+            "places are right."
+        )
+
+
+def _index(values: Any) -> Any:
+    """The index of a frame or Series of pandas; None of anything else."""
+    is_of_pandas = type(values).__module__.partition(".")[0] == "pandas" and hasattr(values, "iloc")
+    return values.index if is_of_pandas else None
 
 
 def of_records(source: Sequence[Any], unread: Collection[str] = ()) -> Columns:

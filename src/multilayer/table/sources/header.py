@@ -53,7 +53,7 @@ def find_header(text: str, delimiters: str, *, has_names: bool) -> Header:
     while start < len(lines) - 1 and _is_before(lines, start, delimiters):
         left_out.append(lines[start])
         start = _after_blank(lines, start + 1)
-    rest = text[_start_of_line(text, start) :]
+    rest = text[start_of_line(text, start) :]
     cut = {each: _fields(rest, each) for each in delimiters}
     delimiter = max(cut, key=lambda key: len(cut[key]))
     fields = tuple(cut[delimiter])
@@ -63,7 +63,7 @@ def find_header(text: str, delimiters: str, *, has_names: bool) -> Header:
 def _fields(text: str, delimiter: str) -> list[str]:
     """The first line, cut by a delimiter."""
     try:
-        return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter), [])
+        return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:  # a field is longer than Python's reader takes: that is no header of this delimiter
         line = text.split("\n", 1)[0]
         if delimiter in line:
@@ -71,7 +71,7 @@ def _fields(text: str, delimiter: str) -> list[str]:
         return [line]
 
 
-def _start_of_line(text: str, n_before: int) -> int:
+def start_of_line(text: str, n_before: int) -> int:
     """Where a line begins in the text."""
     ends = (found.end() for found in _LINE_END.finditer(text))
     return next(islice(ends, n_before - 1, None)) if n_before else 0
@@ -113,7 +113,7 @@ def _is_sentence(line: str, delimiters: str) -> bool:
 def _cut(lines: list[str], delimiter: str) -> list[list[str]]:
     """Fields of each line."""
     try:
-        return [fields for fields in csv.reader(lines, delimiter=delimiter) if fields]
+        return [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
     except csv.Error:  # a field of more letters than Python takes
         return []
 

@@ -25,6 +25,7 @@ def column_name(name: Any) -> str:
     return str(name).strip()
 
 
+_NUMBER = re.compile(r"[+-]?\d*\.?\d+", re.ASCII)
 _INDEX_NAMES = re.compile(r"Unnamed: 0(\.\d+)*(_level_\d+)?|__index_level_\d+__")
 
 
@@ -59,8 +60,14 @@ def refuse_duplicates(names: Sequence[str]) -> None:
         raise DataError(
             f"Column names must differ; {listed(repeated)} occurs more than once: {name!r} {count} times "
             "(blanks around names do not count). Rename one or leave it out; in pandas, "
-            "frame.loc[:, ~frame.columns.duplicated()] keeps the first of each."
+            f"frame.loc[:, ~frame.columns.duplicated()] keeps the first of each.{_if_no_names(names)}"
         )
+
+
+def _if_no_names(names: Sequence[str]) -> str:
+    """What to do where names are numbers, as the first row of a file without a header is."""
+    n = sum(_NUMBER.fullmatch(name) is not None for name in names)
+    return " If the file has no header, say header=False (--no-header)." if 2 * n >= len(names) else ""
 
 
 def listed(names: Collection[str], limit: int = 12) -> str:

@@ -30,6 +30,8 @@ class Notation:
     decimal:    what separates decimals: the comma of 1.234,5
     encoding:   of text files without a byte-order mark; None is UTF-8
     header:     whether text files begin with the names of their columns
+    texts:      columns of text files whose cells stay as they are written: 1.10 is not 1.1. A model does not
+        keep them: its schema says which
 
     A mark that reads as a number stands for the number, in columns of numbers as in text; one that reads as
     an ISO date also for the date.
@@ -46,6 +48,7 @@ class Notation:
     decimal: str = "."
     encoding: str | None = None
     header: bool = True
+    texts: frozenset[str] = frozenset()
 
     @classmethod
     def declare(
@@ -90,7 +93,12 @@ class Notation:
     def to_json(self) -> dict[str, Any]:
         """The notation in dicts, lists and texts."""
         lists = {name: list(marks) for name, marks in self.missing_in.items()}
-        return asdict(self) | {"missing": list(self.missing), "missing_in": lists}
+        stored = asdict(replace(self, texts=frozenset())) | {
+            "missing": list(self.missing),
+            "missing_in": lists,
+        }
+        del stored["texts"]
+        return stored
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Notation":

@@ -27,6 +27,31 @@ def refuse_url(source: Any) -> None:
             )
 
 
+def path_of(name: str | Path) -> Path:
+    """The path that a name means, if it is a name at all; the file need not be there.
+
+    Raises:
+        DataError: it is empty, or the system cannot look at it.
+
+    >>> path_of("")
+    Traceback (most recent call last):
+    ...
+    multilayer.errors.DataError: A table needs the name of a file or a folder; got ''. ...
+    """
+    if not str(name).strip():
+        raise DataError(
+            f"A table needs the name of a file or a folder; got {str(name)!r}. Name it; '*' is all files of "
+            "this folder."
+        )
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long; no right to look; ~ of nobody
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise DataError(f"{str(name)!r} cannot be read: {reason}. Check the name and its rights.") from None
+    return path
+
+
 def refuse_absent(path: Path) -> None:
     """DataError for a file that is not there, with the nearest name in its folder."""
     if not path.exists():
@@ -36,7 +61,7 @@ def refuse_absent(path: Path) -> None:
 def check_source(source: str) -> None:
     """DataError for a name that is an address, or a file that is not there; patterns are looked at later."""
     refuse_url(source)
-    path = Path(source).expanduser()
+    path = path_of(source)
     if not any(sign in source for sign in WILDCARDS):
         refuse_absent(path)
 

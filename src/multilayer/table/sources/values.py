@@ -1,5 +1,6 @@
 """The values of one column, in whatever they come (lists, arrays, Series), as the arrays of a `Table`."""
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ COMMON_MARKS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")  # of whi
 MISSING_MARKS = (
     *COMMON_MARKS,
     *("n/a", "<NA>", "#N/A N/A", "#NA", "-NaN", "-nan", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    *("\\N", "(null)", "<NULL>"),  # of databases
     *("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!"),  # of spreadsheets
     *("0000-00-00", "0000-00-00 00:00:00"),  # of MySQL
 )
@@ -75,10 +77,10 @@ def from_any(name: str, values: Any) -> Columns:
         return from_numpy(name, values)
     if type(values) in (list, tuple):  # before anything is imported that a single row does not need
         return from_objects(name, list(values))
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping | set | frozenset) or not isinstance(values, Iterable):
         raise DataError(
             f"Column {name!r} must be a list, an array or a Series with one value for each row; "
-            f"got {values!r}. For a table of one row, wrap each value in a list."
+            f"got {reprlib.repr(values)}. For a table of one row, wrap each value in a list."
         )
     import narwhals as nw
 
@@ -202,6 +204,11 @@ def from_objects(name: str, values: list[Any]) -> Columns:
     if not types <= {str, int, bool, type(None)}:
         values = [None if _is_missing(value) else value for value in values]
         types = set(map(type, values))
+    if np.ndarray in types and any(
+        isinstance(v, np.ndarray) and not v.ndim for v in values
+    ):  # one value each
+        values = [value[()] if isinstance(value, np.ndarray) else value for value in values]
+        return from_objects(name, values)
     if any(map(_is_level, types)):
         values = [_level_text(value) if _is_level(type(value)) else value for value in values]
         return from_objects(name, values).noted(name, Note("category"))

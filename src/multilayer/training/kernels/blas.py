@@ -6,7 +6,6 @@ the function and finds its address when it is loaded, so the cache on disk holds
 """
 
 import ctypes
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -19,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
-from multilayer.training.forked import check_threads
+from multilayer.training.forked import Lock, check_threads
 from multilayer.training.kernels.matmul import HAS_VECTORS, symmetric_tiles, tiles
 
 SYMBOL = "multilayer_sgemm"
@@ -30,7 +29,7 @@ class Library:
     """Where sgemm is (Fortran interface, 32-bit integers), and how to hold it at a number of threads."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.users = 0
         self.limits: Any = None
         self.controller: Any = None
@@ -81,7 +80,7 @@ def _torch_library() -> ctypes.CDLL | None:
     return None
 
 
-_LOOKING = threading.Lock()
+_LOOKING = Lock()
 _found: list[Library] = []
 
 

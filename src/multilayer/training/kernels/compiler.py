@@ -9,6 +9,7 @@ import atexit
 import hashlib
 import inspect
 import logging
+import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -175,6 +176,14 @@ def _finish() -> None:
     """A process that ends in the middle of LLVM's work may crash."""
     for thread in _RUNNING:
         thread.join()
+
+
+if hasattr(os, "register_at_fork"):  # a fork waits for what is being compiled: its copy could not go on
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:

@@ -26,11 +26,10 @@ from multilayer.training.kernels import losses as loss_kernels
 from multilayer.training.kernels import updates as update_kernels
 from multilayer.training.kernels.blas import blas_threads, product_for, product_threads
 from multilayer.training.kernels.layers import LAYERS
+from multilayer.training.kernels.loss_rules import NO_LOSS, loss_spec
 from multilayer.training.kernels.plain import (
     foreign_to_function,
-    foreign_to_module,
     foreign_to_optimizer,
-    foreign_to_process,
     foreign_to_tensor,
 )
 from multilayer.training.kernels.plan import Plan, Slot, UnknownToKernels, read_plan
@@ -44,7 +43,7 @@ from multilayer.training.kernels.predict import (
     round_up,
 )
 from multilayer.training.kernels.update_rules import UpdateRule, rule_of
-from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
+from multilayer.training.losses import Loss
 from multilayer.training.random_state import RandomState, taking_turn
 
 logger = logging.getLogger("multilayer")
@@ -151,7 +150,7 @@ class KernelEngine:
         self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
         self.seed, self.random = seed, RandomState(seed)
         self.loss = loss if isinstance(loss, Loss) else Loss(loss, y is not None, False)
-        self.sizes = np.zeros(9, np.int64)
+        self.sizes = np.zeros(k.N_SIZES, np.int64)
         self.grad = self.total = floats(0)
         _announce_compilation()
         try:
@@ -188,8 +187,7 @@ class KernelEngine:
         except UnknownToKernels as reason:
             return str(reason)
         self._adopt(plan)
-        self.x = as_rows(self.rows[0], plan)  # which may have been changed in place
-        self._read_loss()
+        self.use(*self.rows)  # which may have been changed in place
         return None
 
     def read_optimizer(self) -> str | None:
@@ -279,7 +277,7 @@ class KernelEngine:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every parameter is; running statistics do not count."""
+        """Whether every parameter that trains is; running statistics do not count."""
         with np.errstate(over="ignore", invalid="ignore"):  # of a sum of squares: then each is looked at
             return all(
                 np.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())
@@ -303,11 +301,11 @@ class KernelEngine:
             self.total = floats(plan.flat_size if self.accumulate != 1 else 1)
         self.plan: Plan = plan
         self.located = Located(plan, self.threads)
-        self.parameters = [slot.tensor.detach().numpy().ravel() for slot in plan.slots if slot.is_parameter]
+        self.parameters = [slot.tensor.detach().numpy().ravel() for slot in plan.slots if slot.trainable]
         self.trained = _Trained.read(self.optimizer, plan, self.threads)
 
     def _read_loss(self) -> None:
-        self.spec = _loss_spec(self.loss, self.plan.d_out, self.y, len(self.x), self.row_weights is not None)
+        self.spec = loss_spec(self.loss, self.plan.d_out, self.y, len(self.x), self.row_weights is not None)
         self.loss_at = 0 if self.spec is None else k.loss_address(self.spec.kernel)
         self.mass = self.weight if self.accumulate == 1 else self.masses()
 
@@ -325,17 +323,12 @@ class KernelEngine:
     def _arguments(
         self, order: NDArray[np.int64], bounds: NDArray[np.int64], lr_factors: NDArray[np.float64]
     ) -> dict[str, Any]:
-        self.sizes[:] = (
-            self.cap,
-            self.plan.width,
-            self.plan.v_out,
-            0,
-            self.accumulate,
-            self.seed,
-            self.plan.d_out,
-            self.sizes[7],
+        plan, n_batches = self.plan, self.sizes[k.N_BATCHES]
+        batch_at = 0
+        self.sizes[:] = (  # in the order of k.CAP to k.LOSS_AT
+            self.cap, plan.width, plan.v_out, batch_at, self.accumulate, self.seed, plan.d_out, n_batches,
             self.loss_at,
-        )
+        )  # fmt: skip
         return {
             "order": np.ascontiguousarray(order, np.int64),
             "bounds": np.ascontiguousarray(bounds, np.int64),
@@ -354,7 +347,7 @@ class KernelEngine:
 
     def _runner(self, args: dict[str, Any], losses: NDArray[np.float64]) -> Callable[[int], None]:
         """`kernels.run` over these batches, waiting for its mode only."""
-        spec = self.spec or _NO_LOSS
+        spec = self.spec or NO_LOSS
         loss_ints = np.array([self.loss.is_mean, *spec.ints], np.int64)
         loss_reals = np.array([spec.real, self.clip_norm or 0.0, self.clip_value or 0.0])
         arrays = arguments(
@@ -394,7 +387,7 @@ class KernelEngine:
         places = {n: self._outputs_of(n) for n in set(sizes)}
         leaves = {n: torch.zeros_like(outputs).requires_grad_() for n, (outputs, _) in places.items()}
         run = self._runner(args, losses)
-        self.sizes[3] = 0
+        self.sizes[k.BATCH_AT] = 0
         with self.random.in_place() as state, torch.inference_mode(False), torch.enable_grad():
             run(k.FORWARD)
             loss, turn = self.loss, state.turn
@@ -408,7 +401,7 @@ class KernelEngine:
                     check_scalar(value)
                 gradients.copy_(_derivative(value, leaves[n]))
                 losses[step] = value.item()
-                self.sizes[3] = step
+                self.sizes[k.BATCH_AT] = step
                 if turn.n_waiting:  # kernels draw nothing: another thread that waits to draw may do so now
                     with state.set_aside():
                         run(k.BACKWARD)
@@ -436,7 +429,7 @@ def _derivative(value: Tensor, leaf: Tensor) -> Tensor:
     if not value.requires_grad:
         raise DataError(NO_GRADIENT)
     engine: Any = torch.autograd.Variable._execution_engine
-    one = _ONE if value.dtype == _ONE.dtype else torch.ones_like(value)
+    one = _ONE if value.dtype == _ONE.dtype else torch.ones_like(check_scalar(value))
     (derivative,) = engine.run_backward((value,), (one,), False, False, (leaf,), False, accumulate_grad=False)
     return derivative
 
@@ -628,142 +621,6 @@ def _hyper(
         row[k.UPDATE_AT] = k.update_address(rule.keeps_signs)
         row[k.SIGNS_AT] = plan.signs[slot.start].data_ptr()
     return row
-
-
-@dataclass(frozen=True)
-class _LossSpec:
-    """A loss as the kernels see it. ints, real: its options as the kernel wants them; columns: positive
-    weights; factors: class or column weights.
-    """
-
-    kernel: Callable[..., Any]
-    ints: tuple[int, ...]
-    labels: NDArray[np.int64]
-    target: NDArray[np.float32]
-    columns: NDArray[np.float32]
-    factors: NDArray[np.float32]
-    real: float = 0.0
-
-
-def _loss_spec(
-    loss: Loss, d_out: int, y: NDArray[Any] | None, n_rows: int, is_weighted: bool
-) -> _LossSpec | None:
-    """None: autograd differentiates the loss."""
-    module: Any = loss.module
-    if module is None or y is None or not loss.takes_target or loss.takes_weight:
-        return None
-    kind = type(module)
-    if kind not in _KNOWN_LOSSES or module.reduction not in ("mean", "sum"):
-        return None
-    if foreign_to_process() is not None or foreign_to_module(module) is not None:
-        return None
-    if any(tensor.requires_grad or foreign_to_tensor(tensor) for tensor in module.buffers()):
-        return None
-    ones = np.ones(d_out, np.float32)
-    if kind is nn.CrossEntropyLoss:
-        return _cross_entropy_spec(module, d_out, y, is_weighted)
-    if kind is QuantileLoss:
-        return _quantile_spec(module, d_out, y, n_rows)
-    code, real = _KNOWN_LOSSES[kind](module)
-    if code is None:
-        return None
-    target = np.ascontiguousarray(y, np.float32)
-    if target.size != n_rows * d_out:
-        raise DataError(
-            f"output and target must have the same shape; got {d_out} outputs a row and y {y.shape}."
-        )
-    has_weights = kind is nn.BCEWithLogitsLoss
-    columns = _per_column(module.pos_weight if has_weights else None, d_out)
-    factors = _per_column(module.weight if has_weights else None, d_out)
-    if columns is None or factors is None:
-        return None
-    target = target.reshape(n_rows, d_out)
-    if loss.sums_outputs:
-        factors = factors * np.float32(d_out)
-    return _LossSpec(
-        loss_kernels.pointwise, (code,), _NO_LABELS, target, columns * ones, factors * ones, real
-    )
-
-
-def _per_column(values: Tensor | None, d_out: int) -> NDArray[np.float32] | None:
-    if values is None:
-        return np.ones(1, np.float32)
-    if values.numel() != 1 and tuple(values.shape) not in ((d_out,), (1, d_out)):
-        return None
-    return values.detach().reshape(-1).numpy().astype(np.float32)
-
-
-def _cross_entropy_spec(module: Any, d_out: int, y: NDArray[Any], is_weighted: bool) -> _LossSpec | None:
-    factors = np.ones(d_out, np.float32) if module.weight is None else _per_column(module.weight, d_out)
-    if factors is None or len(factors) != d_out:
-        raise DataError(
-            f"class weights must be one for each of the {d_out} outputs; got {module.weight.numel()}."
-        )
-    smoothing = float(module.label_smoothing)
-    if y.dtype.kind == "f":
-        if y.shape != (len(y), d_out):
-            raise DataError(
-                f"class probabilities must have one column for each of {d_out} outputs; got {y.shape}."
-            )
-        target = np.ascontiguousarray(y, np.float32)
-        return _LossSpec(
-            loss_kernels.cross_entropy,
-            (-100, 1, is_weighted),
-            _NO_LABELS,
-            target,
-            _NO_TARGET[0],
-            factors,
-            smoothing,
-        )
-    labels = np.ascontiguousarray(y, np.int64).reshape(-1)
-    counted = labels[labels != module.ignore_index]
-    if len(counted) and (counted.min() < 0 or counted.max() >= d_out):
-        raise DataError(
-            f"class codes must be from 0 to {d_out - 1}, one for each of the network's {d_out} outputs; "
-            f"got {counted.min()} to {counted.max()}. Code the classes 0, 1, 2, ..."
-        )
-    options = (int(module.ignore_index), 0, is_weighted)
-    return _LossSpec(
-        loss_kernels.cross_entropy, options, labels, _NO_TARGET, _NO_TARGET[0], factors, smoothing
-    )
-
-
-def _quantile_spec(module: QuantileLoss, d_out: int, y: NDArray[Any], n_rows: int) -> _LossSpec:
-    n_quantiles = len(module.quantiles)
-    target = np.ascontiguousarray(y, np.float32)
-    if target.size * n_quantiles != n_rows * d_out:
-        raise DataError(
-            f"output must have a column for each of {n_quantiles} quantiles of each target; "
-            f"got {d_out} outputs a row and y {y.shape}."
-        )
-    target = target.reshape(n_rows, d_out // n_quantiles)
-    quantiles = np.array(module.quantiles, np.float32)
-    return _LossSpec(loss_kernels.quantile, (n_quantiles,), _NO_LABELS, target, quantiles, _NO_TARGET[0])
-
-
-def _poisson(module: Any) -> tuple[int | None, float]:
-    return (loss_kernels.POISSON if module.log_input and not module.full else None), 0.0
-
-
-_KNOWN_LOSSES: dict[type[nn.Module], Callable[[Any], tuple[int | None, float]]] = {
-    nn.BCEWithLogitsLoss: lambda m: (loss_kernels.BINARY, 0.0),
-    nn.CrossEntropyLoss: lambda m: (None, 0.0),  # has a kernel of its own
-    GammaLoss: lambda m: (loss_kernels.GAMMA, 0.0),
-    TweedieLoss: lambda m: (loss_kernels.TWEEDIE, m.power),
-    nn.HuberLoss: lambda m: (loss_kernels.HUBER, float(m.delta)),
-    nn.L1Loss: lambda m: (loss_kernels.L1, 0.0),
-    nn.MSELoss: lambda m: (loss_kernels.MSE, 0.0),
-    nn.PoissonNLLLoss: _poisson,
-    nn.SmoothL1Loss: lambda m: (loss_kernels.SMOOTH_L1, float(m.beta)),
-    QuantileLoss: lambda m: (None, 0.0),  # as cross-entropy
-}
-
-
-_NO_LABELS = np.zeros(1, np.int64)
-_NO_TARGET = np.zeros((1, 1), np.float32)
-_NO_LOSS = _LossSpec(
-    loss_kernels.pointwise, (loss_kernels.MSE,), _NO_LABELS, _NO_TARGET, _NO_TARGET[0], _NO_TARGET[0]
-)
 
 
 def _check_columns(net: nn.Module, plan: Plan, shape: tuple[int, ...]) -> None:

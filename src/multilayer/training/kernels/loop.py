@@ -53,6 +53,11 @@ MUON_PRODUCT_AT, MUON_GRAM_AT = 16, 17  # addresses of the matrix product, and o
 UNBIAS1, UNBIAS2 = 18, 19
 N_HYPER = 20
 
+# Places of sizes. CAP: rows of a buffer; WIDTH: its columns; OUTPUT_AT: the output's place among the values;
+# BATCH_AT: the batch that is run; N_OUTPUTS: of the network; N_BATCHES: so far; LOSS_AT: the loss's address
+CAP, WIDTH, OUTPUT_AT, BATCH_AT, ACCUMULATE, SEED, N_OUTPUTS, N_BATCHES, LOSS_AT = range(9)
+N_SIZES = 9
+
 # Modes of run
 TRAIN, PREDICT, FORWARD, BACKWARD = range(4)
 
@@ -348,25 +353,30 @@ def run(
     """Everything, chosen by mode, so that one compilation serves all.
 
     TRAIN:    steps over all of bounds, losses filled in.
-    PREDICT:  forward of batch sizes[3] of bounds, in evaluation mode.
+    PREDICT:  forward of batch sizes[BATCH_AT] of bounds, in evaluation mode.
     FORWARD:  the same in training mode.
-    BACKWARD: from the gradient in D through the update, for batch sizes[3] of bounds; then FORWARD of the
-              next, if there is one.
+    BACKWARD: from the gradient in D through the update, for batch sizes[BATCH_AT] of bounds; then FORWARD of
+              the next, if there is one.
 
     mass:       of each row, what it counts in the mean that the loss is
-    sizes:      cap, width, output's place among the values, batch, accumulate, seed, d_out, batches so far,
-                address of the loss
+    sizes:      N_SIZES numbers, at the places above
     loss_reals: option of the loss, norm to clip at or 0, value to clip at or 0
     """
-    cap, width, accumulate, seed, c = sizes[0], sizes[1], sizes[4], sizes[5], sizes[6]
+    cap, width, accumulate, seed, c = (
+        sizes[CAP],
+        sizes[WIDTH],
+        sizes[ACCUMULATE],
+        sizes[SEED],
+        sizes[N_OUTPUTS],
+    )
     zero, n_ops = np.int64(0), ops.shape[0]
-    first = zero if mode == TRAIN else sizes[3]
+    first = zero if mode == TRAIN else sizes[BATCH_AT]
     for s in range(first, bounds.shape[0] - 1):
         begin = bounds[s]
         rows = order[begin : bounds[s + 1]]
         n = rows.shape[0]
         if mode != BACKWARD or s > first:
-            sizes[7] += 1
+            sizes[N_BATCHES] += 1
             _gather(x, rows, A)
             training = zero if mode == PREDICT else np.int64(1)
             for k in range(n_ops):
@@ -389,16 +399,16 @@ def run(
                         width,
                         training,
                         seed,
-                        sizes[7],
+                        sizes[N_BATCHES],
                     ),
                 )
             if mode != TRAIN:
                 return
             losses[s] = _call_loss(
-                sizes[8],
+                sizes[LOSS_AT],
                 (
                     A,
-                    sizes[2] * cap,
+                    sizes[OUTPUT_AT] * cap,
                     D,
                     zero,
                     rows,
@@ -436,7 +446,7 @@ def run(
                     width,
                     np.int64(1),
                     seed,
-                    sizes[7],
+                    sizes[N_BATCHES],
                 ),
             )
             if ops[k, SWAPS] == 1 and ops[k, NEEDS] & NEEDS_INPUT:

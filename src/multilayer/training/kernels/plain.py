@@ -6,9 +6,13 @@ they would leave out without a word. So what is not known to be plain is not pla
 """
 
 import dis
+import gc
+import logging
+import random
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import Enum
 from functools import lru_cache, partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -128,6 +132,8 @@ def foreign_to_optimizer(of: torch.optim.Optimizer) -> str | None:
         return "the optimiser's step is replaced by another function, which the kernels would not call."
     if any(callable(value) and hasattr(type(of), name) for name, value in given.items()):
         return "the optimiser has a method that is not its class's own, which the kernels would not call."
+    if not _has_own(type(of), "zero_grad"):
+        return "the optimiser's zero_grad is replaced by another function, which the kernels would not call."
     return None
 
 
@@ -172,10 +178,11 @@ def _peeled(method: Any) -> Any:
     return method
 
 
+_WRAPPERS = (lr_scheduler.__file__, optimizer.__file__, _contextlib.__file__, torch._compile.__file__)
+
+
 def _is_harmless(file: str) -> bool:
-    return file in (lr_scheduler.__file__, optimizer.__file__, _contextlib.__file__) or any(
-        checker in file for checker in ("jaxtyping", "beartype")
-    )
+    return file in _WRAPPERS or any(checker in file for checker in ("jaxtyping", "beartype"))
 
 
 def _file_of(function: Any) -> str:
@@ -192,6 +199,7 @@ _LIBRARIES = {
 _CONSTANTS = (
     *(type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis)),
     *(np.generic, np.ndarray, torch.dtype, torch.device, torch.Generator),
+    *(np.random.Generator, np.random.RandomState, random.Random, logging.Logger, Tensor),
 )
 _CONTAINERS = (list, tuple, set, frozenset, dict, deque)
 _UNSURE = {
@@ -206,6 +214,12 @@ _UNSURE = {
     "__import__",
     "open",
     "input",
+}
+# Attributes through which code reaches what no name of it holds: the graph behind a tensor, a function's
+# globals
+_UNSURE_ATTRIBUTES = {
+    *("backward", "grad_fn", "get_gradient_edge", "next_functions"),
+    *("__globals__", "__closure__", "__self__", "__subclasses__", "__builtins__", "__dict__"),
 }
 
 
@@ -226,28 +240,38 @@ def foreign_to_function(function: Any) -> str | None:
     if found is None:
         return None
     name, value = found
+    if isinstance(value, FunctionType):
+        return (
+            f"runs {name!r}, whose code may reach more than it names: it calls backward(), getattr() or the "
+            "like, or imports something."
+        )
     return f"reaches {name!r} ({type(value).__name__}) beside the output, and may depend on it, or change it."
 
 
 def _reached(name: str, value: Any, seen: set[int]) -> tuple[str, Any] | None:
     """The first thing that is no constant, by its name; None if there is none."""
-    if isinstance(value, _CONSTANTS) or id(value) in seen:
+    if id(value) in seen:
         return None
     seen.add(id(value))
-    if isinstance(value, Tensor):
-        return (name, value) if value.requires_grad or type(value) is not Tensor else None
-    if isinstance(value, ModuleType):
-        return None if value.__name__.split(".")[0] in _LIBRARIES else (name, value)
+    if isinstance(value, Tensor) and (value.requires_grad or type(value) is not Tensor):
+        return name, value
     inner = _inside(value)
     if inner is None:
         return name, value
     return next(filter(None, (_reached(part or name, one, seen) for part, one in inner)), None)
 
 
-def _inside(value: Any) -> list[tuple[str, Any]] | None:
+def _inside(value: Any) -> Iterable[tuple[str, Any]] | None:
     """What a value holds or calls, with names; None where that cannot be told."""
+    if isinstance(value, _CONSTANTS):
+        return _of_constant(value)
     if type(value) in _CONTAINERS:
-        return [("", part) for part in (value.values() if isinstance(value, dict) else value)]
+        keys = value if isinstance(value, dict) else ()
+        return [("", part) for part in (*keys, *(value.values() if isinstance(value, dict) else value))]
+    if type(value) is object:
+        return []  # a mark, such as functools has in its caches
+    if isinstance(value, ModuleType):
+        return [] if _root(value.__name__) in _LIBRARIES else None
     if isinstance(value, partial):
         return [("", value.func), *(("", part) for part in value.args), *value.keywords.items()]
     if isinstance(value, MethodType):
@@ -256,36 +280,53 @@ def _inside(value: Any) -> list[tuple[str, Any]] | None:
         owner = value.__self__
         return [] if owner is None or isinstance(owner, ModuleType | type) else [("", owner)]
     if isinstance(value, FunctionType):
-        root = (value.__module__ or "").split(".")[0]
-        return [] if root in _LIBRARIES else _of_function(value)
+        return _of_function(value)
     if isinstance(value, type):
         return _of_class(value)
     if isinstance(value, nn.Module):
         return _of_module(value)
     if hasattr(type(value), "__call__") and isinstance(vars(type(value)).get("__call__"), FunctionType):  # noqa: B004
-        return [*vars(value).items(), *_of_class(type(value))]
-    return [] if type(value).__module__.split(".")[0] in _LIBRARIES - {"torch"} else None  # no optimiser
+        return [*getattr(value, "__dict__", {}).items(), *_referents(value), *_of_class(type(value))]
+    if _root(type(value).__module__) in _LIBRARIES - {"torch"}:  # no optimiser
+        return _referents(value)  # such as an OrderedDict, or what `functools.cache` has made of a function
+    return None
+
+
+def _root(module: str | None) -> str:
+    return (module or "").split(".")[0]
+
+
+def _referents(value: Any) -> list[tuple[str, Any]]:
+    """What an object holds, wherever it keeps it: attributes, slots, items, or in C."""
+    return [("", one) for one in gc.get_referents(value) if one is not type(value)]
+
+
+def _of_constant(value: Any) -> list[tuple[str, Any]]:
+    """What someone has hung on a constant, which few have, and what an array of objects holds."""
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return _referents(value.tolist())
+    if isinstance(value, Enum | logging.Logger | np.random.Generator | np.random.RandomState):
+        return []
+    return list(getattr(value, "__dict__", {}).items())
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def _of_module(module: nn.Module) -> list[tuple[str, Any]] | None:
     """Of a loss as a module: what it holds beside PyTorch's own attributes, and its forward pass."""
-    if any(True for _ in module.parameters()) or foreign_to_process() is not None:
+    if any(True for _ in module.parameters()):
         return None
-    own = [
-        part
-        for part in module.modules()
-        if not type(part).__module__.startswith(("torch.nn.", "multilayer."))
-    ]
     parts: list[tuple[str, Any]] = []
     for part in module.modules():
-        if part not in own:
+        parts += [(name, one) for name, one in vars(part).items() if name not in _OF_EVERY_MODULE]
+        parts += part.named_buffers(recurse=False)
+        if type(part).__module__.startswith(("torch.nn.", "multilayer.")):
             if foreign_to_module(part) is not None:
                 return None
         else:
             if any(vars(part).get(hook) for hook in _MODULE_HOOKS):
                 return None
-            plain = vars(nn.Module())
-            parts += [(name, one) for name, one in vars(part).items() if name not in plain]
             parts += _of_class(type(part))
     return parts
 
@@ -296,7 +337,7 @@ def _of_class(kind: type) -> list[tuple[str, Any]]:
     """
     found: list[tuple[str, Any]] = []
     for base in kind.__mro__:
-        if base.__module__.split(".")[0] in _LIBRARIES | {"builtins", "multilayer"}:
+        if _root(base.__module__) in _LIBRARIES | {"builtins", "multilayer"}:
             continue
         for name, value in vars(base).items():
             if isinstance(value, staticmethod | classmethod):
@@ -309,34 +350,43 @@ def _of_class(kind: type) -> list[tuple[str, Any]]:
 
 
 def _of_function(function: FunctionType) -> list[tuple[str, Any]] | None:
-    """The globals, closure and defaults that a function's code names."""
-    names, is_sure = _names_in(function.__code__)
-    if not is_sure:
-        return None
+    """The globals, closure and defaults that a function's code names, and what is hung on it.
+
+    Of a library's function the closure alone: `torch.vmap(net)` is one.
+    """
     found: list[tuple[str, Any]] = []
-    for name in names:
-        if name in function.__globals__:
-            found.append((name, function.__globals__[name]))
-        elif name in _UNSURE:
-            return None
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             found.append((name, cell.cell_contents))
         except ValueError:
             continue  # not bound yet
+    if _root(function.__module__) in _LIBRARIES:
+        return found
+    names, is_sure = _names_in(function.__code__)
+    if not is_sure:
+        return None
+    for name in names:
+        if name in function.__globals__:
+            found.append((name, function.__globals__[name]))
+        elif name in _UNSURE:
+            return None
     found += [("", default) for default in function.__defaults__ or ()]
-    return found + list((function.__kwdefaults__ or {}).items())
+    return [*found, *(function.__kwdefaults__ or {}).items(), *vars(function).items()]
 
 
 @lru_cache(maxsize=256)
 def _names_in(code: CodeType) -> tuple[tuple[str, ...], bool]:
-    """The globals that code names, and whether it imports nothing but libraries."""
+    """The globals that code names, and whether it imports nothing but libraries, and asks nothing for what it
+    cannot be seen to hold.
+    """
     names, is_sure = [], True
     for instruction in _instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
             names.append(str(instruction.argval))
         elif instruction.opname == "IMPORT_NAME":
-            is_sure = is_sure and str(instruction.argval).split(".")[0] in _LIBRARIES
+            is_sure = is_sure and _root(str(instruction.argval)) in _LIBRARIES
+        elif instruction.argval in _UNSURE_ATTRIBUTES:
+            is_sure = False
     return tuple(dict.fromkeys(names)), is_sure
 
 

@@ -1,7 +1,6 @@
 """A network's outputs from the compiled kernels: to judge an epoch by, and for a model to predict with."""
 
 import math
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,13 @@ from numpy.typing import NDArray
 
 from multilayer.errors import DataError
 from multilayer.training.autograd import denormals_flushed
+from multilayer.training.forked import Lock
 from multilayer.training.kernels import loop as k
 from multilayer.training.kernels.blas import product_for, product_threads
 from multilayer.training.kernels.plan import Plan
 
 CHUNK_FLOATS = 1 << 20  # values of one forward pass: 4 MB, half of a common last-level cache
-_COMPILING = threading.Lock()
+_COMPILING = Lock()
 
 
 class Located:
@@ -120,7 +120,9 @@ class Forward:
 
     def _make(self, cap: int) -> _Buffers:
         plan = self.plan
-        values = floats(plan.value_width * cap)
+        values, sizes = floats(plan.value_width * cap), np.zeros(k.N_SIZES, np.int64)
+        sizes[[k.CAP, k.WIDTH, k.OUTPUT_AT]] = cap, plan.width, plan.v_out
+        sizes[[k.ACCUMULATE, k.N_OUTPUTS]] = 1, plan.d_out
         given = arguments(
             ops=self.located.ops,
             reals=plan.reals,
@@ -129,7 +131,7 @@ class Forward:
             S=floats(plan.stat_size + 1),
             order=np.arange(cap),
             bounds=np.zeros(2, np.int64),  # see _run
-            sizes=np.array([cap, plan.width, plan.v_out, 0, 1, 0, plan.d_out, 0, 0], np.int64),
+            sizes=sizes,
         )
         return _Buffers(cap, values, given)
 
@@ -223,7 +225,7 @@ _BLANKS: dict[str, NDArray[Any]] = {
     "loss_reals": np.zeros(3),
     "columns": _FLOATS,
     "factors": _FLOATS,
-    "sizes": np.zeros(9, np.int64),
+    "sizes": np.zeros(k.N_SIZES, np.int64),
     "losses": _REALS,
 }
 
