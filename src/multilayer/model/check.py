@@ -10,21 +10,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cache
 from itertools import pairwise
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from multilayer.file_values import are_finite, fits, is_count, need
 from multilayer.nn.blocks import ACTIVATIONS, NORMS
 from multilayer.nn.networks import ARCHITECTURES, NetworkConfig
 from multilayer.table.column import AS_WRITTEN, Column
-from multilayer.table.dates import DATE_PARTS, ISO, time_zone
+from multilayer.table.dates import ISO, time_zone
 from multilayer.table.encode import Encoder
+from multilayer.table.kinds import KINDS
 from multilayer.table.sources.notation import Notation
 from multilayer.table.steps import RARE
 from multilayer.table.target_encoding import LARGEST
@@ -36,25 +36,6 @@ from multilayer.training.history import History, upgraded
 
 Arrays = Mapping[str, NDArray[Any]]
 
-_SCALARS: dict[Any, set[type]] = {
-    float: {int, float},
-    int: {int},
-    str: {str},
-    bool: {bool},
-    NoneType: {NoneType},
-}
-_KINDS_OF = {  # coder -> the kinds of columns that it is for
-    "number": ("number", "duration"),
-    "flag": ("number", "duration", "boolean"),
-    "nothing": ("number", "duration", "time"),
-    "plain": ("number", "duration", "boolean", "date", "time"),
-    "date": ("date",),
-    "time": ("time",),
-    "category": ("category",),
-    "ordered": ("ordered",),
-    "levels": ("category", "ordered"),
-    "text": ("text",),
-}
 _DTYPES = ("object", "bool", *(f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)),
            "float16", "float32", "float64")  # fmt: skip
 MEMBERS = 32  # of a TabM
@@ -62,15 +43,7 @@ MOST_DAYS = 1e8  # from 1970, that datetime64[us] can be
 LARGEST_NUMBER = 1e300  # of targets: an exposure must not lead beyond float64
 LARGEST_WEIGHT = 1e15  # of a network: two in a row of unscaled inputs stay within float32
 LARGEST_LOG = 30  # of outputs: float32 goes to 3e38
-_HASHES = 1 << 19  # of words, and as many of pieces of words
 _ABSENT = np.zeros((0, 0), bool)
-_TEXT_ARRAYS = ("buckets", "weights", "projection", "center", "scale")
-
-
-def need(condition: Any, rule: str) -> None:
-    """ValueError with the rule where the condition does not hold."""
-    if not condition:
-        raise ValueError(rule)
 
 
 @contextmanager
@@ -80,31 +53,6 @@ def _of(what: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
-
-
-def fits(value: Any, hint: Any, *, gaps: bool = False) -> bool:
-    """Whether a value that came of JSON is what an annotation says; gaps: None stands for a float, too.
-
-    >>> fits([1, 2], tuple[int, ...]), fits([1, None], list[float]), fits(True, int)
-    (True, False, False)
-    """
-    origin, args = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
-    if hint in _SCALARS:
-        return type(value) in _SCALARS[hint] or (gaps and hint is float and value is None)
-    if origin in (Union, UnionType):
-        return any(fits(value, arg, gaps=gaps) for arg in args)
-    if origin is Literal:
-        return type(value) is str and value in args
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return type(value) is str and value in set(hint)
-    if origin in (tuple, list):
-        if args[0] in _SCALARS and isinstance(value, list):  # levels and losses may be many
-            found = set(map(type, value)) - ({NoneType} if gaps and args[0] is float else set())
-            return found <= _SCALARS[args[0]]
-        return isinstance(value, list) and all(fits(item, args[0], gaps=gaps) for item in value)
-    return isinstance(value, dict) and all(fits(item, args[1], gaps=gaps) for item in value.values())
 
 
 def check_fields(cls: type[Any], values: Any, *, optional: Collection[str] = (), gaps: bool = False) -> None:
@@ -370,8 +318,11 @@ def check_encoder(values: Any) -> tuple[int, list[int]]:
         len({*names, *ignored}) == len(names) + len(ignored),
         "a column stands there twice",
     )
+    stored = [
+        KINDS[column["kind"]].coders[coder["coder"]] for column, coder in zip(columns, coders, strict=True)
+    ]
     cardinalities = [
-        len(coder["levels"]) + RARE + 1 for coder in coders if coder["coder"] in ("category", "ordered")
+        len(coder["levels"]) + RARE + 1 for coder, each in zip(coders, stored, strict=True) if each.has_code
     ]
     statistics = values.get("target", [])
     need(isinstance(statistics, list), "'target' must be a list")
@@ -380,13 +331,13 @@ def check_encoder(values: Any) -> tuple[int, list[int]]:
         need(fits(statistic.get("column"), str), "a target statistic needs its column")
         for name in ("place", "n_values"):
             need(
-                _is_count(statistic.get(name)),
+                is_count(statistic.get(name)),
                 f"a target statistic's {name!r} must be a whole number",
             )
         need("n_edges" in statistic, "a target statistic's 'n_edges' is absent")
         n_edges = statistic["n_edges"]
         need(
-            n_edges is None or _is_count(n_edges),
+            n_edges is None or is_count(n_edges),
             "a target statistic's 'n_edges' must be a whole number",
         )
         need(
@@ -397,9 +348,9 @@ def check_encoder(values: Any) -> tuple[int, list[int]]:
             n_edges is not None or statistic["place"] < len(cardinalities),
             "there is no such category",
         )
-    return len(statistics) + sum(
-        _n_numbers(*pair) for pair in zip(coders, columns, strict=True)
-    ), cardinalities
+    n_levels = (len(_levels_of(column)) for column in columns)
+    n_numbers = sum(each.n_numbers(*rest) for each, *rest in zip(stored, coders, n_levels, strict=True))
+    return len(statistics) + n_numbers, cardinalities
 
 
 def check_column(values: Any) -> None:
@@ -453,58 +404,11 @@ def _check_pattern(pattern: str) -> None:
 def _check_coder(values: Any, column: dict[str, Any]) -> None:
     need(isinstance(values, dict), "a coder must be an object")
     name = values.get("coder")
-    need(type(name) is str and name in _KINDS_OF, f"there is no coder {name!r}")
-    need(
-        column["kind"] in _KINDS_OF[name],
-        f"a column of kind {column['kind']} has no coder {name!r}",
-    )
-    if name in ("number", "date", "time"):
-        for key in ("center", "width"):
-            need(fits(values.get(key), float), f"{key!r} must be a number")
-        need(values["width"] >= 0, "'width' must not be negative")
-        need(_is_count(values.get("n_knots", 0)), "'n_knots' must be a whole number")
-    if name in ("number", "date", "time", "text"):
-        need(
-            type(values.get("has_missing")) is bool,
-            "'has_missing' must be true or false",
-        )
-    if name == "date":
-        parts = values.get("parts")
-        need(
-            fits(parts, list[str]) and {*parts} <= DATE_PARTS.keys(),
-            "'parts' must be of a date",
-        )
-        need(len(set(parts)) == len(parts), "a part of a date stands there twice")
-        need(fits(values.get("newest", 0.0), float), "'newest' must be a number")
-        need(type(values.get("local", False)) is bool, "'local' must be true or false")
-    if name in ("category", "ordered"):
-        levels = values.get("levels")
-        need(
-            fits(levels, list[str]) and len(set(levels)) == len(levels),
-            "levels must be texts, each once",
-        )
-    if name == "text":
-        need(
-            _is_count(values.get("n_word_terms")),
-            "'n_word_terms' must be a whole number",
-        )
-    if name == "flag":
-        low, high = values.get("low"), values.get("high")
-        need(fits([low, high], list[float]) and low < high, "'low' must be below 'high'")
-    if name == "plain":
-        need(fits(values.get("fill"), float), "'fill' must be a number")
-        need(abs(values["fill"]) <= np.finfo(np.float32).max, "'fill' is too large")
-
-
-def _n_numbers(coder: dict[str, Any], column: dict[str, Any]) -> int:
-    """Numbers that a column becomes; of a text all but its directions, which its arrays tell."""
-    name = coder["coder"]
-    if name in ("number", "date", "time"):
-        waves = {"date": 2 * len(coder.get("parts", ())), "time": 2}.get(name, 0)
-        return 1 + (coder.get("n_knots", 0) > 0) + coder["has_missing"] + waves
-    if name == "text":
-        return 1 + coder["has_missing"]
-    return {"levels": len(_levels_of(column)), "category": 0, "nothing": 0}.get(name, 1)
+    need(type(name) is str, f"there is no coder {name!r}")
+    need(any(name in kind.coders for kind in KINDS.values()), f"there is no coder {name!r}")
+    coders = KINDS[column["kind"]].coders
+    need(name in coders, f"a column of kind {column['kind']} has no coder {name!r}")
+    coders[name].check(values)
 
 
 def check_encoder_arrays(values: dict[str, Any], arrays: Arrays) -> None:
@@ -522,13 +426,12 @@ def check_encoder_arrays(values: dict[str, Any], arrays: Arrays) -> None:
             "places must rise",
         )
         start += n
-    for i, coder in enumerate(coders):
-        if coder["coder"] == "text":
-            with _of(f"text {i}"):
-                _check_text(
-                    coder,
-                    {name: arrays.pop(f"text.{i}.{name}", _ABSENT) for name in _TEXT_ARRAYS},
-                )
+    for i, (coder, column) in enumerate(zip(coders, values["schema"]["columns"], strict=True)):
+        name = coder["coder"]
+        stored = KINDS[column["kind"]].coders[name]
+        own = {each: arrays.pop(f"{name}.{i}.{each}", _ABSENT) for each in stored.own_arrays}
+        with _of(f"{name} {i}"):
+            stored.check_arrays(coder, own)
     if statistics is not None:
         edges = _floats(arrays, "target_edges", sum(plan["n_edges"] or 0 for plan in statistics))
         found = _floats(arrays, "target_values", sum(plan["n_values"] for plan in statistics))
@@ -541,41 +444,11 @@ def check_encoder_arrays(values: dict[str, Any], arrays: Arrays) -> None:
     need(not arrays, f"the encoder has no array {next(iter(arrays), None)!r}")
 
 
-def _check_text(coder: dict[str, Any], arrays: Arrays) -> None:
-    buckets, weights, projection, center, scale = (arrays[name] for name in _TEXT_ARRAYS)
-    need(buckets.dtype == np.uint32 and buckets.ndim == 1, "its terms are absent")
-    n, n_words = len(buckets), coder["n_word_terms"]
-    need(
-        n < 2**15 and n_words <= n and len(np.unique(buckets)) == n,
-        "its terms are too many, or twice there",
-    )
-    need(
-        (buckets[:n_words] < _HASHES).all() and (buckets[n_words:] >= _HASHES).all(),
-        "words come first",
-    )
-    need((buckets < 2 * _HASHES).all(), "its terms are no hashes")
-    need(_are_finite(weights, np.float32, (n,)), "each term needs a weight")
-    need((weights > 0).all(), "weights of terms must be above 0")
-    need(projection.ndim == 2 and len(projection) == n, "it has no directions")
-    need(
-        _are_finite(projection, np.float32, projection.shape),
-        "its directions are no numbers",
-    )
-    width = projection.shape[1] + 1
-    for array in (center, scale):
-        need(_are_finite(array, np.float64, (width,)), "each number needs a scale")
-    need((scale > 0).all(), "scales must be above 0")
-
-
 def _floats(arrays: dict[str, NDArray[Any]], name: str, n: int) -> NDArray[np.float64]:
     """Take so many finite float64 out of the arrays."""
     array = arrays.pop(name, _ABSENT)
-    need(_are_finite(array, np.float64, (n,)), f"{name!r} must be {n:,} finite float64")
+    need(are_finite(array, np.float64, (n,)), f"{name!r} must be {n:,} finite float64")
     return np.asarray(array)
-
-
-def _are_finite(array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> bool:
-    return array.dtype == dtype and array.shape == shape and bool(np.isfinite(array).all())
 
 
 def check_statistics(encoder: Encoder) -> None:
@@ -718,10 +591,6 @@ def _check_values(name: str, array: NDArray[Any], config: NetworkConfig) -> None
 
 def _odd(wanted: Mapping[str, Any], arrays: Arrays) -> str:
     return ", ".join(sorted(wanted.keys() ^ arrays.keys())[:3])
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**62
 
 
 def _short(value: Any) -> str:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
 from torch import nn
 
+from multilayer.file_values import need
 from multilayer.model.check import (
     check_encoder_arrays,
     check_meta,
     check_sizes,
     check_state,
     check_statistics,
-    need,
 )
 from multilayer.model.file import FORMAT, digest
 from multilayer.nn.monotone import keep_signs

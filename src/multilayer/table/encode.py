@@ -142,7 +142,7 @@ class Encoder:
         coders = []
         for column in schema.columns:
             kind, plan = kind_of(column), {"fill": float(fills.get(column.name, 0.0))}
-            coders.append(kind.coders["levels" if kind.has_levels else "plain"](column, plan, {}))
+            coders.append(kind.coders["levels" if kind.has_levels else "plain"].make(column, plan, {}))
         return cls(schema, coders)
 
     @property
@@ -230,7 +230,7 @@ class Encoder:
             of_coder = {name: np.array(arrays[name][start:stop], np.float64) for name in SHARED}
             prefix = f"{plan['coder']}.{i}."
             of_coder |= {n.removeprefix(prefix): arrays[n] for n in arrays if n.startswith(prefix)}
-            coders.append(kind_of(column).coders[plan["coder"]](column, plan, of_coder))
+            coders.append(kind_of(column).coders[plan["coder"]].make(column, plan, of_coder))
             start = stop
         target = TargetStatistics.from_state(arrays, rest["target"]) if "target" in rest else None
         return cls(schema, coders, target)

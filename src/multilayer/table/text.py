@@ -21,6 +21,7 @@ FIT_ROWS = 10_000  # texts that the weights and directions are learnt from
 _LOOKED_AT = 1_000  # texts that decide whether a column is free text
 _BATCH = 500_000  # characters that are taken apart at once: some 100 MB
 _BITS = 19  # of a hash: half a million words and as many pieces
+N_HASHES = 1 << _BITS  # of words, and as many of pieces of words
 _SPACE = np.uint64(0)
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 _INVERSE = pow(_BASE, -1, 1 << 64)

@@ -117,7 +117,7 @@ def test_a_coder_gives_finite_numbers_and_survives_its_json(name):
     assert isinstance(cells, Cells)
     plan = json.loads(json.dumps(coder.to_json()))
     arrays = {"knots": np.zeros(0), "places": np.zeros(0)} | coder.arrays()
-    again = kind.coders[plan["coder"]](column, plan, arrays)
+    again = kind.coders[plan["coder"]].make(column, plan, arrays)
     assert again.features == coder.features
     assert (again.code is None) == (coder.code is None) == (not kind.has_levels)
     for first, second in zip(coder.encode(cells), again.encode(cells), strict=True):
@@ -142,8 +142,13 @@ def test_every_coder_of_a_kind_survives_its_json(name):
         "center": np.zeros(1),
         "scale": np.ones(1),
     }
-    for coder_name, make in KINDS[name].coders.items():
-        coder = make(column, plan, given)
+    for coder_name, stored_so in KINDS[name].coders.items():
+        stored_so.check(plan)
+        stored_so.check_arrays(plan, {key: given[key] for key in stored_so.own_arrays})
+        coder = stored_so.make(column, plan, given)
+        assert stored_so.n_numbers(plan, len(column.levels)) == len(coder.features)
+        assert stored_so.has_code == (coder.code is not None)
+        assert {*stored_so.own_arrays} == coder.arrays().keys() - {"knots", "places"}
         stored = coder.to_json()
         assert stored["coder"] == coder_name
         assert all(plan[key] == value for key, value in stored.items() if key != "coder")

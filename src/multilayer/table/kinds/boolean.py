@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multilayer.file_values import fits, need
 from multilayer.table.column import Column
 from multilayer.table.kinds.kind import (
     Arrays,
@@ -16,6 +17,7 @@ from multilayer.table.kinds.kind import (
     Kind,
     Learning,
     Parse,
+    Stored,
     any_values,
     as_declared,
     as_everywhere,
@@ -26,7 +28,7 @@ from multilayer.table.kinds.kind import (
     no_codes,
     note_of_kind,
 )
-from multilayer.table.kinds.unscaled import Plain
+from multilayer.table.kinds.unscaled import PLAIN, one_number
 from multilayer.table.steps import Chain, Clip, Divide, Feature, Fill, Multiply, Outputs, Subtract
 
 PAIRS = (("false", "true"), ("f", "t"), ("no", "yes"), ("n", "y"))
@@ -115,6 +117,13 @@ class Flag(Coder):
         return cls(column, plan["low"], plan["high"])
 
 
+def check_flag(plan: Mapping[str, Any]) -> None:
+    """ValueError unless the JSON of a `Flag` is whole."""
+    low: Any = plan.get("low")
+    high: Any = plan.get("high")
+    need(fits([low, high], list[float]) and low < high, "'low' must be below 'high'")
+
+
 def _fit(column: Column, values: NDArray[Any], learning: Learning) -> Flag:
     return Flag(column, 0.0, 1.0)
 
@@ -145,5 +154,5 @@ BOOLEAN = Kind(
     measure=_measure,
     show=_show,
     fit=_fit,
-    coders={"flag": Flag.from_json, "plain": Plain.from_json},
+    coders={"flag": Stored(Flag.from_json, one_number, check_flag), "plain": PLAIN},
 )

@@ -7,12 +7,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from multilayer.file_values import fits, need
 from multilayer.table.column import Column
 from multilayer.table.kinds.kind import (
     Arrays,
     Coder,
     Kind,
     Learning,
+    Stored,
     Weight,
     any_values,
     as_declared,
@@ -24,7 +26,7 @@ from multilayer.table.kinds.kind import (
     no_codes,
     of_no_texts,
 )
-from multilayer.table.kinds.unscaled import Levels
+from multilayer.table.kinds.unscaled import LEVELS
 from multilayer.table.levels import as_levels, count_levels, frequent_levels, has_lost_digits, weighed_levels
 from multilayer.table.sources.dtype_hints import Note
 from multilayer.table.steps import Code, Outputs
@@ -94,6 +96,12 @@ class Category(Coder):
         return cls(column, tuple(plan["levels"]))
 
 
+def check_levels(plan: Mapping[str, Any]) -> None:
+    """ValueError unless the JSON of a category is whole."""
+    levels: Any = plan.get("levels")
+    need(fits(levels, list[str]) and len(set(levels)) == len(levels), "levels must be texts, each once")
+
+
 def _fit(column: Column, values: NDArray[Any], learning: Learning) -> Category:
     return Category.fit(column, values, learning.weight)
 
@@ -124,5 +132,8 @@ CATEGORY = Kind(
     measure=_measure,
     show=_show,
     fit=_fit,
-    coders={"category": Category.from_json, "levels": Levels.from_json},
+    coders={
+        "category": Stored(Category.from_json, lambda plan, n_levels: 0, check_levels, has_code=True),
+        "levels": LEVELS,
+    },
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multilayer.file_values import fits, need
 from multilayer.table.cells import Cells, distinct_texts
 from multilayer.table.column import AS_WRITTEN, DAY_S, Column
 from multilayer.table.dates import (
@@ -32,6 +33,7 @@ from multilayer.table.kinds.kind import (
     Kind,
     Learning,
     Parse,
+    Stored,
     Weight,
     as_everywhere,
     converted,
@@ -44,8 +46,8 @@ from multilayer.table.kinds.kind import (
     reads,
     waves,
 )
-from multilayer.table.kinds.number import Number
-from multilayer.table.kinds.unscaled import Plain
+from multilayer.table.kinds.number import Number, check_number, n_numbers
+from multilayer.table.kinds.unscaled import Plain, check_plain, one_number
 from multilayer.table.levels import as_levels
 from multilayer.table.sources.dtype_hints import Note
 from multilayer.table.steps import Chain, Days, Feature, FillDate, InZone, Multiply, Outputs, Part, Subtract
@@ -250,6 +252,19 @@ def _plain(column: Column, plan: Mapping[str, Any], arrays: Arrays) -> Plain:
     return Plain(column, plan["fill"], (Days(),))
 
 
+def _check(plan: Mapping[str, Any]) -> None:
+    check_number(plan)
+    parts: Any = plan.get("parts")
+    need(fits(parts, list[str]) and {*parts} <= DATE_PARTS.keys(), "'parts' must be of a date")
+    need(len(set(parts)) == len(parts), "a part of a date stands there twice")
+    need(fits(plan.get("newest", 0.0), float), "'newest' must be a number")
+    need(type(plan.get("local", False)) is bool, "'local' must be true or false")
+
+
+def _n_numbers(plan: Mapping[str, Any], n_levels: int) -> int:
+    return n_numbers(plan, n_levels) + 2 * len(plan["parts"])
+
+
 DATE = Kind(
     name="date",
     wanted=WANTED,
@@ -276,5 +291,8 @@ DATE = Kind(
     measure=measured(as_days),
     show=_show,
     fit=_fit,
-    coders={"date": Date.from_json, "plain": _plain},
+    coders={
+        "date": Stored(Date.from_json, _n_numbers, _check),
+        "plain": Stored(_plain, one_number, check_plain),
+    },
 )

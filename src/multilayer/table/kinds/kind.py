@@ -24,6 +24,14 @@ Parse = Callable[[str], float | datetime | None]
 Reads = Callable[[str], bool]
 
 
+def no_check(plan: Mapping[str, Any]) -> None:
+    """Nothing is to be checked."""
+
+
+def no_check_of_arrays(plan: Mapping[str, Any], arrays: Arrays) -> None:
+    """There are none to be checked."""
+
+
 class Coder(ABC):
     """What turns the cells of one column into encoded numbers, and of a category into a code; frozen."""
 
@@ -64,6 +72,27 @@ class Coder(ABC):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Its arrays, for a tensor file; "knots" and "places" are written one behind the other for all."""
         return {}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a coder stands in a model file, and what of it is to be checked, as a file may be made to harm.
+
+    make:         the coder of a column, from what `Coder.to_json` and `Coder.arrays` gave
+    n_numbers:    how many numbers it gives but for what its own arrays tell, from its JSON and the number of
+                  the column's levels
+    check:        ValueError unless its JSON is whole
+    has_code:     whether it has "levels" with a code each
+    own_arrays:   names of its arrays but for knots and places
+    check_arrays: ValueError unless these are what its JSON, already checked, speaks of
+    """
+
+    make: Callable[[Column, Mapping[str, Any], Arrays], Coder]
+    n_numbers: Callable[[Mapping[str, Any], int], int]
+    check: Callable[[Mapping[str, Any]], None] = no_check
+    has_code: bool = False
+    own_arrays: tuple[str, ...] = ()
+    check_arrays: Callable[[Mapping[str, Any], Arrays], None] = no_check_of_arrays
 
 
 @dataclass(frozen=True)
@@ -130,8 +159,8 @@ class Kind:
         show: range or levels and settings, in words.
 
         fit: the coder of a column, learnt on the values of training rows.
-        coders: its coders by their names in model files: from `to_json` and `arrays` back to the coder. Kinds
-            with numbers have "plain", and those with levels "levels", for `Encoder.plain`.
+        coders: its coders by their names in model files. Kinds with numbers have "plain" and those with
+            levels "levels" for `Encoder.plain`.
     """
 
     name: KindName
@@ -159,7 +188,7 @@ class Kind:
     measure: Callable[[Column, NDArray[Any]], Column]
     show: Callable[[Column], str]
     fit: Callable[[Column, NDArray[Any], Learning], Coder]
-    coders: Mapping[str, Callable[[Column, Mapping[str, Any], Arrays], Coder]]
+    coders: Mapping[str, Stored]
 
     @property
     def has_numbers(self) -> bool:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import SchemaError
+from multilayer.file_values import fits, is_count, need
 from multilayer.table.cells import Cells
 from multilayer.table.column import Column
-from multilayer.table.kinds.boolean import Flag
+from multilayer.table.kinds.boolean import Flag, check_flag
 from multilayer.table.kinds.kind import (
     Arrays,
     Candidate,
@@ -21,6 +22,7 @@ from multilayer.table.kinds.kind import (
     Kind,
     Learning,
     Parse,
+    Stored,
     Weight,
     any_values,
     as_it_is,
@@ -34,7 +36,7 @@ from multilayer.table.kinds.kind import (
     range_text,
     reads,
 )
-from multilayer.table.kinds.unscaled import Plain
+from multilayer.table.kinds.unscaled import PLAIN, one_number
 from multilayer.table.steps import (
     Chain,
     Constant,
@@ -339,11 +341,26 @@ def flag_of_numbers(column: Column, plan: Mapping[str, Any], arrays: Arrays) -> 
     return Flag(column, plan["low"], plan["high"], (Tame(),))
 
 
+def check_number(plan: Mapping[str, Any]) -> None:
+    """ValueError unless the JSON of a `Number` is whole."""
+    for key in ("center", "width"):
+        need(fits(plan.get(key), float), f"{key!r} must be a number")
+    need(plan["width"] >= 0, "'width' must not be negative")
+    need(is_count(plan.get("n_knots", 0)), "'n_knots' must be a whole number")
+    need(type(plan.get("has_missing")) is bool, "'has_missing' must be true or false")
+
+
+def n_numbers(plan: Mapping[str, Any], n_levels: int) -> int:
+    """Size, place and absence."""
+    return 1 + (plan.get("n_knots", 0) > 0) + plan["has_missing"]
+
+
+NOTHING = Stored(Nothing.from_json, lambda plan, n_levels: 0)
 CODERS = {
-    "number": Number.from_json,
-    "flag": flag_of_numbers,
-    "nothing": Nothing.from_json,
-    "plain": Plain.from_json,
+    "number": Stored(Number.from_json, n_numbers, check_number),
+    "flag": Stored(flag_of_numbers, one_number, check_flag),
+    "nothing": NOTHING,
+    "plain": PLAIN,
 }
 
 

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from multilayer.errors import ConfigError
 from multilayer.table.cells import is_missing
 from multilayer.table.column import Column
-from multilayer.table.kinds.category import Category, shown_levels
+from multilayer.table.kinds.category import Category, check_levels, shown_levels
 from multilayer.table.kinds.kind import (
     Arrays,
     Coder,
     Kind,
     Learning,
+    Stored,
     as_declared,
     as_everywhere,
     as_texts,
@@ -25,7 +26,7 @@ from multilayer.table.kinds.kind import (
     no_codes,
     of_no_texts,
 )
-from multilayer.table.kinds.unscaled import Levels
+from multilayer.table.kinds.unscaled import LEVELS, one_number
 from multilayer.table.levels import as_levels, count_levels, shortest_text
 from multilayer.table.sources.dtype_hints import Note
 from multilayer.table.sources.names import listed
@@ -163,5 +164,8 @@ ORDERED = Kind(
     measure=_measure,
     show=_show,
     fit=_fit,
-    coders={"ordered": Ordered.from_json, "levels": Levels.from_json},
+    coders={
+        "ordered": Stored(Ordered.from_json, one_number, check_levels, has_code=True),
+        "levels": LEVELS,
+    },
 )

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from multilayer.file_values import are_finite, is_count, need
 from multilayer.table.cells import distinct_texts, is_missing
 from multilayer.table.column import Column
 from multilayer.table.kinds.kind import (
@@ -14,6 +16,7 @@ from multilayer.table.kinds.kind import (
     Coder,
     Kind,
     Learning,
+    Stored,
     any_values,
     as_declared,
     as_everywhere,
@@ -29,7 +32,9 @@ from multilayer.table.kinds.kind import (
 from multilayer.table.kinds.number import CLIP
 from multilayer.table.levels import as_levels
 from multilayer.table.steps import Chain, Feature, IsMissing, Outputs, SmoothClip, Take, Vectors
-from multilayer.table.text import TextVectors, n_words
+from multilayer.table.text import N_HASHES, TextVectors, n_words
+
+ARRAYS = ("buckets", "weights", "projection", "center", "scale")
 
 
 def _measure(column: Column, values: NDArray[Any]) -> Column:
@@ -94,6 +99,42 @@ def _fit(column: Column, values: NDArray[Any], learning: Learning) -> Text:
     return Text.fit(column, values, learning.text_width)
 
 
+def _check(plan: Mapping[str, Any]) -> None:
+    need(type(plan.get("has_missing")) is bool, "'has_missing' must be true or false")
+    need(is_count(plan.get("n_word_terms")), "'n_word_terms' must be a whole number")
+
+
+def _n_numbers(plan: Mapping[str, Any], n_levels: int) -> int:
+    """All but the directions, which the arrays tell."""
+    return 1 + plan["has_missing"]
+
+
+def _check_arrays(plan: Mapping[str, Any], arrays: Arrays) -> None:
+    buckets, weights, projection, center, scale = (arrays[name] for name in ARRAYS)
+    need(buckets.dtype == np.uint32 and buckets.ndim == 1, "its terms are absent")
+    n, n_words = len(buckets), plan["n_word_terms"]
+    need(
+        n < 2**15 and n_words <= n and len(np.unique(buckets)) == n,
+        "its terms are too many, or twice there",
+    )
+    need(
+        (buckets[:n_words] < N_HASHES).all() and (buckets[n_words:] >= N_HASHES).all(),
+        "words come first",
+    )
+    need((buckets < 2 * N_HASHES).all(), "its terms are no hashes")
+    need(are_finite(weights, np.float32, (n,)), "each term needs a weight")
+    need((weights > 0).all(), "weights of terms must be above 0")
+    need(projection.ndim == 2 and len(projection) == n, "it has no directions")
+    need(
+        are_finite(projection, np.float32, projection.shape),
+        "its directions are no numbers",
+    )
+    width = projection.shape[1] + 1
+    for array in (center, scale):
+        need(are_finite(array, np.float64, (width,)), "each number needs a scale")
+    need((scale > 0).all(), "scales must be above 0")
+
+
 TEXT = Kind(
     name="text",
     wanted="text",
@@ -120,5 +161,7 @@ TEXT = Kind(
     measure=_measure,
     show=_show,
     fit=_fit,
-    coders={"text": Text.from_json},
+    coders={
+        "text": Stored(Text.from_json, _n_numbers, _check, own_arrays=ARRAYS, check_arrays=_check_arrays)
+    },
 )

@@ -17,6 +17,7 @@ from multilayer.table.kinds.kind import (
     Kind,
     Learning,
     Parse,
+    Stored,
     as_declared,
     as_everywhere,
     as_it_is,
@@ -31,8 +32,8 @@ from multilayer.table.kinds.kind import (
     seconds_of_note,
     waves,
 )
-from multilayer.table.kinds.number import Nothing, Number, tells_too_little
-from multilayer.table.kinds.unscaled import Plain
+from multilayer.table.kinds.number import NOTHING, Nothing, Number, check_number, n_numbers, tells_too_little
+from multilayer.table.kinds.unscaled import PLAIN
 from multilayer.table.steps import Chain, Feature, Fill, Multiply, Outputs
 
 WANTED = "a time of day such as 08:15"
@@ -110,6 +111,10 @@ def _fit(column: Column, values: NDArray[Any], learning: Learning) -> Coder:
     return Time(column, Number.fit(column, seconds, learning.weight))
 
 
+def _n_numbers(plan: Mapping[str, Any], n_levels: int) -> int:
+    return n_numbers(plan, n_levels) + 2
+
+
 TIME = Kind(
     name="time",
     wanted=WANTED,
@@ -136,5 +141,5 @@ TIME = Kind(
     measure=measured(as_times),
     show=_show,
     fit=_fit,
-    coders={"time": Time.from_json, "nothing": Nothing.from_json, "plain": Plain.from_json},
+    coders={"time": Stored(Time.from_json, _n_numbers, check_number), "nothing": NOTHING, "plain": PLAIN},
 )

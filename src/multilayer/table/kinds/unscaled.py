@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from multilayer.file_values import fits, need
 from multilayer.table.column import Column
-from multilayer.table.kinds.kind import Arrays, Coder
+from multilayer.table.kinds.kind import Arrays, Coder, Stored
 from multilayer.table.steps import RARE, Chain, Code, Equals, Feature, Fill, Outputs
 
 
@@ -56,3 +59,18 @@ class Levels(Coder):
     def from_json(cls, column: Column, plan: Mapping[str, Any], arrays: Arrays) -> "Levels":
         """The inverse of `to_json`."""
         return cls(column)
+
+
+def one_number(plan: Mapping[str, Any], n_levels: int) -> int:
+    """A coder that always gives one number."""
+    return 1
+
+
+def check_plain(plan: Mapping[str, Any]) -> None:
+    """ValueError unless the JSON of a `Plain` is whole."""
+    need(fits(plan.get("fill"), float), "'fill' must be a number")
+    need(abs(plan["fill"]) <= np.finfo(np.float32).max, "'fill' is too large")
+
+
+PLAIN = Stored(Plain.from_json, one_number, check_plain)
+LEVELS = Stored(Levels.from_json, lambda plan, n_levels: n_levels)
