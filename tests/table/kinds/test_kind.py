@@ -9,7 +9,7 @@ import pytest
 
 import multilayer as ml
 from multilayer.errors import SchemaError
-from multilayer.table.cells import Cells
+from multilayer.table.cells import Cells, is_missing
 from multilayer.table.column import KIND_NAMES, Column
 from multilayer.table.encode import Encoder
 from multilayer.table.kinds import KINDS, kind_of
@@ -72,6 +72,17 @@ def test_a_column_is_read_and_measured_and_shown(name):
         numbers = kind.numbers(column, values)
         assert np.isnan(numbers[-1])
         assert name == "boolean" or [numbers[:-1].min(), numbers[:-1].max()] == [column.low, column.high]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_column_without_values_is_read_and_encoded(name):
+    column, values = column_and_values(name)
+    kind = KINDS[name]
+    coder = kind.fit(column, values, Learning(None, 0, 4))
+    for empty in (np.full(3, np.nan), np.full(3, None, object)):
+        assert is_missing(kind.read(column, empty)).all()
+        assert all(np.isfinite(x).all() for x in coder.encode(kind.cells(column, empty)))
+        assert coder.code is None or not coder.codes(kind.cells(column, empty)).any()
 
 
 @pytest.mark.parametrize("name", [name for name, (_, _, wrong) in EXAMPLES.items() if wrong])

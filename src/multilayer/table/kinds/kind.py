@@ -126,7 +126,9 @@ class Candidate:
 class Kind:
     """A kind of column: what its cells are, how it is told, measured, shown and encoded. Each has every slot.
 
-    A new kind is one file of this folder with one object like these, and one line in `KINDS`.
+    A new kind is one file of this folder with one object like these, a line in `KINDS`, and its name in
+    `KindName`. Functions take a column's values in any type that a `Table` has: what is missing throughout
+    comes as float64.
 
     Attributes:
         name: what users call it.
