@@ -33,6 +33,7 @@ class Cells:
 
     values:  float64 with NaN; datetime64[us] in UTC with NaT; or distinct texts, None if one is missing
     missing: where there is no value
+    has_gaps: whether any is missing
     rows:    of texts, which of `values` each row holds, int64 (n_rows,); None: each row has its own
     written: of dates, what gives clock and calendar as the text of each shows them; None where none does
 
@@ -43,13 +44,15 @@ class Cells:
 
     values: NDArray[Any]
     missing: NDArray[np.bool_]
+    has_gaps: bool
     rows: NDArray[np.int64] | None = None
     written: Callable[[], Dates] | None = None
 
     @classmethod
     def of(cls, values: NDArray[Any], written: Callable[[], Dates] | None = None) -> "Cells":
         """Each row its own."""
-        return cls(values, is_missing(values), None, written)
+        missing = is_missing(values)
+        return cls(values, missing, bool(missing.any()), None, written)
 
     @classmethod
     def of_texts(cls, texts: NDArray[np.object_]) -> "Cells":
@@ -60,7 +63,7 @@ class Cells:
         missing = np.zeros(len(place), bool)
         if None in place:
             missing[place[None]] = True
-        return cls(values, missing, rows)
+        return cls(values, missing, None in place, rows)
 
 
 def codes_of(values: NDArray[np.object_]) -> tuple[Mapping[Any, int], NDArray[np.int64]]:

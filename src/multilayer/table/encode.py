@@ -184,15 +184,16 @@ class Encoder:
 
     def transform(self, table: Table) -> Batch:
         """Encode rows; SchemaError if a value is not of its column's kind, DataError for an absent column."""
-        num = np.empty((table.n_rows, len(self._coded)), dtype=np.float32)
-        cat = np.empty((table.n_rows, len(self.cat_names)), dtype=np.int64)
+        n_rows = table.n_rows
+        num = np.empty((n_rows, len(self._coded)), dtype=np.float32)
+        cat = np.empty((n_rows, len(self.cat_names)), dtype=np.int64)
         num_place = cat_place = 0
         for coder in self.coders:
             coder = _in_zone_of(table, coder)
             cells = kind_of(coder.column).cells(coder.column, table[coder.column.name])
             for encoded in coder.encode(cells):
                 width = 1 if encoded.ndim == 1 else encoded.shape[1]
-                num[:, num_place : num_place + width] = encoded.reshape(table.n_rows, width)
+                num[:, num_place : num_place + width] = encoded.reshape(n_rows, width)
                 num_place += width
             if coder.code is not None:
                 cat[:, cat_place] = coder.codes(cells)

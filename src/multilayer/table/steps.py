@@ -57,7 +57,7 @@ class Fill(Step):
 
     def run(self, x: Floats, cells: Cells) -> Floats:
         """Numbers, without NaN if value is none."""
-        return np.where(cells.missing, self.value, x)
+        return np.where(cells.missing, self.value, x) if cells.has_gaps else x
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class FillDate(Step):
 
     def run(self, x: Dates, cells: Cells) -> Dates:
         """Dates without NaT."""
-        return np.where(cells.missing, EPOCH, x)
+        return np.where(cells.missing, EPOCH, x) if cells.has_gaps else x
 
 
 @dataclass(frozen=True)

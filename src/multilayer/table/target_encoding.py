@@ -215,7 +215,7 @@ def _smoothed(hits: Floats, rows: Floats, share: float) -> Floats:
 
 
 def _run(steps: Chain, column: NDArray[Any]) -> NDArray[Any]:
-    cells = Cells(column, np.zeros(0, bool))
+    cells = Cells(column, np.zeros(0, bool), has_gaps=False)
     for step in steps:
         column = step.run(column, cells)
     return column
