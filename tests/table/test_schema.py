@@ -5,7 +5,6 @@ import pytest
 
 from multilayer.errors import ConfigError, DataError, SchemaError
 from multilayer.table.encode import Encoder
-from multilayer.table.kinds.date import as_dates
 from multilayer.table.schema import Schema, check, infer_schema, strange_columns
 from multilayer.table.sources.read import Table, read_table
 
@@ -40,44 +39,6 @@ def infer(values, kind=None):
 )
 def test_kinds_are_inferred(values, kind):
     assert infer(values).kind == kind
-
-
-@pytest.mark.parametrize(
-    ("texts", "date_format", "first"),
-    [
-        (["2024-01-31", "1999-12-01"], "ISO 8601", "2024-01-31"),
-        (["2013-01-01T10:00:00Z", "2013-06-01T10:00:00Z"], "ISO 8601", "2013-01-01T10"),
-        (["2013-01-01 10:30", "2013-06-01 10:31:02.5"], "ISO 8601", "2013-01-01T10:30"),
-        (["2013-01-01T10:00:00+02:00", "2013-06-01T10:00:00+02:00"], "ISO 8601", "2013-01-01T08"),
-        (["20141013T000000", "20141209T120000"], "ISO 8601", "2014-10-13"),
-        (["1/2/2011", "12/31/2012"], "%m/%d/%Y", "2011-01-02"),
-        (["01/02/2011", "31/12/2012"], "%d/%m/%Y", "2011-02-01"),
-        (["01/02/2011", "03/04/2012"], "%m/%d/%Y", "2011-01-02"),
-        (["01/02/2011 5:07", "13/04/2012 23:59"], "%d/%m/%Y %H:%M", "2011-02-01T05:07"),
-        (["31.12.2012", "1.2.2013"], "%d.%m.%Y", "2012-12-31"),
-        (["2 Jan 2020", "3 Feb 2021"], "%d %b %Y", "2020-01-02"),
-        (["Jan 2, 2020", "Feb 3, 2021"], "%b %d, %Y", "2020-01-02"),
-    ],
-)
-def test_text_of_one_date_format_is_a_date(texts, date_format, first):
-    column = infer([*texts, None])
-    assert (column.kind, column.date_format, column.n_missing) == ("date", date_format, 1)
-    values = as_dates(column, np.array([*texts, None], dtype=object))
-    assert values[0] == np.datetime64(first, "us")
-    assert np.isnat(values[-1])
-
-
-@pytest.mark.parametrize(
-    "texts",
-    [
-        ["2024-01-31", "not a date"],
-        ["2024-02-30", "2024-01-01"],
-        ["1/2/2011", "2011-01-02"],
-        ["20141013T9", "x1"],
-    ],
-)
-def test_text_that_is_not_wholly_dates_is_a_category(texts):
-    assert infer(texts).kind == "category"
 
 
 def test_columns_know_what_was_seen():
