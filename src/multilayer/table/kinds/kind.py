@@ -25,7 +25,7 @@ Reads = Callable[[str], bool]
 
 
 def no_check(plan: Mapping[str, Any]) -> None:
-    """Nothing is to be checked."""
+    """There is nothing in it to be checked."""
 
 
 def no_check_of_arrays(plan: Mapping[str, Any], arrays: Arrays) -> None:
@@ -89,7 +89,7 @@ class Stored:
 
     make: Callable[[Column, Mapping[str, Any], Arrays], Coder]
     n_numbers: Callable[[Mapping[str, Any], int], int]
-    check: Callable[[Mapping[str, Any]], None] = no_check
+    check: Callable[[Mapping[str, Any]], None]
     has_code: bool = False
     own_arrays: tuple[str, ...] = ()
     check_arrays: Callable[[Mapping[str, Any], Arrays], None] = no_check_of_arrays

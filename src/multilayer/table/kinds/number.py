@@ -32,6 +32,7 @@ from multilayer.table.kinds.kind import (
     joined,
     measured,
     mismatch,
+    no_check,
     note_of_kind,
     range_text,
     reads,
@@ -355,7 +356,7 @@ def n_numbers(plan: Mapping[str, Any], n_levels: int) -> int:
     return 1 + (plan.get("n_knots", 0) > 0) + plan["has_missing"]
 
 
-NOTHING = Stored(Nothing.from_json, lambda plan, n_levels: 0)
+NOTHING = Stored(Nothing.from_json, lambda plan, n_levels: 0, no_check)
 CODERS = {
     "number": Stored(Number.from_json, n_numbers, check_number),
     "flag": Stored(flag_of_numbers, one_number, check_flag),

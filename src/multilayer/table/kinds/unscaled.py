@@ -9,7 +9,7 @@ import numpy as np
 
 from multilayer.file_values import fits, need
 from multilayer.table.column import Column
-from multilayer.table.kinds.kind import Arrays, Coder, Stored
+from multilayer.table.kinds.kind import Arrays, Coder, Stored, no_check
 from multilayer.table.steps import RARE, Chain, Code, Equals, Feature, Fill, Outputs
 
 
@@ -73,4 +73,4 @@ def check_plain(plan: Mapping[str, Any]) -> None:
 
 
 PLAIN = Stored(Plain.from_json, one_number, check_plain)
-LEVELS = Stored(Levels.from_json, lambda plan, n_levels: n_levels)
+LEVELS = Stored(Levels.from_json, lambda plan, n_levels: n_levels, no_check)
