@@ -260,7 +260,7 @@ class Member:
         """Whether all losses and parameters are finite, but for the loss of a batch of which no row
         counts.
         """
-        bad = [step for step, loss in enumerate(self.losses) if not math.isfinite(loss)]
+        bad = np.flatnonzero(~np.isfinite(self.losses)).tolist()
         if bad:
             masses, (order, bounds) = self.engine.masses(), self.batches
             if any(masses[order[bounds[step] : bounds[step + 1]]].any() for step in bad):
