@@ -14,17 +14,25 @@ copyright = "The multilayer authors, BSD-3-Clause"
 version = release = multilayer.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "pictures", "reference"]
+smartquotes = False  # values such as "cosine" are to be copied
 exclude_patterns = ["_extensions"]
 nitpicky = True  # a link to a name that the reference lacks is an error
 # What belongs to Python and to other packages is shown, and not linked: the site is built without a network.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!multilayer\b).*"),
-    (r"py:.*", r"multilayer\.(?!nn\.)[a-z_]\w*\..*"),  # types that stand in signatures and in no page
+    (
+        r"py:.*",
+        r"multilayer\.(?!nn\.)[a-z_]\w*\..*",
+    ),  # types that stand in signatures and in no page
 ]
 
 myst_enable_extensions = ["deflist", "fieldlist"]
-myst_heading_anchors = 4  # links to headings, with the anchors that GitHub gives them
-suppress_warnings = ["myst.header"]  # a page that begins with a level below the last one's
+myst_heading_anchors = (
+    4  # links to headings, with the anchors that GitHub gives them
+)
+suppress_warnings = [
+    "myst.header"
+]  # a page that begins with a level below the last one's
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

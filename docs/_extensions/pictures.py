@@ -73,9 +73,9 @@ def flow() -> str:
     made = ""
     for i, (name, what) in enumerate(stages):
         x = 10 + 165 * i
-        made += box(x, 20, 130, 62, ACCENT if i in (0, 4) else "currentColor")
-        made += text(x + 65, 47, name, 16) + text(x + 65, 68, what, 12, colour=QUIET)
-        made += arrow(x + 134, 51, x + 161) if i < 4 else ""
+        made += box(x, 20, 138, 62, ACCENT if i in (0, 4) else "currentColor")
+        made += text(x + 69, 47, name, 15) + text(x + 69, 68, what, 11, colour=QUIET)
+        made += arrow(x + 141, 51, x + 162) if i < 4 else ""
     return _svg(820, 100, made)
 
 
