@@ -1,8 +1,9 @@
 """Every Python block of README.md and docs/ runs, in order, as a reader would type it.
 
 The blocks of one file share their names, and run in an empty folder. A block that starts with >>> is a
-doctest: its printed results are compared. A `text` block right below a Python block is what that one prints:
-words are compared, numbers are not, as their last digits differ among processors; `...` stands for anything.
+doctest: its printed results are compared. A `text` block right below a Python block is what that one prints
+(or an `output` block, whose long lines the site wraps): words are compared, numbers are not, as their last
+digits differ among processors; `...` stands for anything.
 To write what is printed now into the pages:
 
     UPDATE_DOCS=1 scripts/test -n 0 tests/test_docs.py
@@ -30,7 +31,7 @@ FENCE = re.compile(
 NO_TEST = re.compile(r"<!--\s*no test: \S.*?-->\s*\Z", re.S)
 
 
-PRINTED = re.compile(r"\n*```text\n(?P<text>.*?)^```[ \t]*$", re.M | re.S)
+PRINTED = re.compile(r"\n*```(?:text|output)\n(?P<text>.*?)^```[ \t]*$", re.M | re.S)
 NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?")
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
@@ -156,7 +157,7 @@ print("error", 0.25)
 print("odd", 2)
 ```
 
-```text
+```output
 error 0.26
 odd ...
 ```

@@ -17,6 +17,7 @@ import pkgutil
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -26,6 +27,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import multilayer
+
+_NAMES = re.compile(r"^```\{api\}\n(.*?)^```", re.M | re.S)
 
 
 @cache
@@ -145,11 +148,12 @@ def _prose(text: str | None) -> str:
 
 
 @cache
-def _links() -> dict[str, str]:
-    """Names that docstrings write in backticks, and where the reference has them."""
-    found = {name: f"multilayer.{name}" for name in multilayer.__all__}
-    found |= {name: f"multilayer.nn.{name}" for name in importlib.import_module("multilayer.nn").__all__}
-    return found
+def _links(folder: Path) -> dict[str, str]:
+    """Names that docstrings write in backticks, and where the reference in that folder has them."""
+    listed = [name for page in folder.glob("*.md") for name in _NAMES.findall(page.read_text())]
+    return {name.removeprefix("nn."): full_name(name) for fence in listed for name in fence.split()} | {
+        name: f"multilayer.{name}" for name in multilayer.__all__
+    }
 
 
 def _is_shown(member: Any) -> bool:
@@ -168,7 +172,7 @@ def _on_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
     def link(text: str) -> str | None:
         plain = text.removesuffix("()").removeprefix("ml.").removeprefix("multilayer.")
-        path = f"{owner}.{plain}" if plain in members else _links().get(plain)
+        path = f"{owner}.{plain}" if plain in members else _links(app.srcdir / "reference").get(plain)
         return f":py:obj:`{text} <{path}>`" if path and path != name else None
 
     lines[:] = to_rest(lines, link)
@@ -182,7 +186,13 @@ def _skip(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any)
 def _on_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """NumPy's whole numbers go wherever Python's do; to say so of each parameter hides what matters."""
+    """The signature as people need it.
+
+    NumPy's whole numbers go wherever Python's do, and to say so of each parameter hides what matters. Classes
+    with defaults that are made anew are results, which nobody makes by hand.
+    """
+    if signature and "<factory>" in signature:
+        return "", None
     return (signature and re.sub(r" \| ~?(numpy\.)?integer\[~?(typing\.)?Any\]", "", signature)), returns
 
 
