@@ -170,6 +170,10 @@ Args:
     low: lowest frequency, of *all*,
         in turns.
     high, higher: the other `x`s.
+    source: one of
+        str or Path   .csv, .tsv;
+                      a folder
+        frame         pandas
 
 Raises:
     ConfigError: low is not positive.
@@ -189,6 +193,8 @@ def test_docstrings_become_sections_formulas_and_definitions() -> None:
         ":Source: Someone 2022, arXiv:1234.5678",
         ":Arguments:\n    ``low``\n        lowest frequency, of \\*all\\*, in turns.",
         "    ``high``, ``higher``\n        the other ``x``\\ s.",
+        "    ``source``\n        one of\n\n        str or Path\n            .csv, .tsv; a folder\n",
+        "        frame\n            pandas",
         ":Raises:\n    ``ConfigError``",
         ">>> f(1)\n2\n",
     ):

@@ -14,6 +14,7 @@ PROSE = ("Returns", "Shape", "Units", "Source", "Differs")
 _NAMES = r"[A-Za-z_][\w.\[\]]*(?:, (?:[A-Za-z_][\w.\[\]]*|\.\.\.))*"
 _ITEM = re.compile(rf"(?P<names>{_NAMES}):(?:\s+(?P<text>.*))?$")
 _SECTION = re.compile(rf"(?P<name>{'|'.join((*ITEMS, *PROSE))}):\s*(?P<text>.*)$")
+_CHOICE = re.compile(r"(?P<name>\S.*?) {3,}(?P<text>\S.*)$")
 _FORMULA = re.compile(r"^[\w^\-, ]+(\([^)]*\))? (-=|=) \S")
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -64,7 +65,7 @@ def _paragraph(lines: list[str], link: Link) -> list[str]:
 
 
 def _items(lines: list[str], link: Link) -> list[str]:
-    """A definition for each item; lines that stand further in than an item's text stay as they are."""
+    """A definition for each item, and within it one for each line with a wide gap after its first words."""
     made: list[str] = []
     for item in _split(lines):
         match = _ITEM.match(item[0])
@@ -72,15 +73,15 @@ def _items(lines: list[str], link: Link) -> list[str]:
             made += [_inline(" ".join(map(str.strip, item)), link), ""]
             continue
         names = ", ".join(_code(name.strip(), link) for name in match["names"].split(","))
-        text, fixed = [match["text"] or ""], []
-        for line in item[1:]:
-            if fixed or (len(line) - len(line.lstrip()) > 4 and re.search(r"\S {2,}\S", line)):
-                fixed.append(line)
+        text, choices = [match["text"] or ""], []
+        for line in map(str.strip, item[1:]):
+            if choice := _CHOICE.match(line):
+                choices.append([choice["name"], choice["text"]])
             else:
-                text.append(line.strip())
+                (choices[-1] if choices else text).append(line)
         made += [names, f"    {_inline(' '.join(text).strip() or '...', link)}", ""]
-        if fixed:
-            made += ["    ::", "", *_indented(_dedented(fixed), 8), ""]
+        for name, *told in choices:
+            made += [f"    {_inline(name, link)}", f"        {_inline(' '.join(told), link)}", ""]
     return made
 
 
