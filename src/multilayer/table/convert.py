@@ -35,6 +35,7 @@ _WANTED = {
     "time": "a time of day such as 08:15",
     "duration": "a duration, in seconds or such as 1 days 02:00:00",
 }
+MOST_DIGITS = 4_000  # that Python makes a number of
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -185,7 +186,8 @@ def has_lost_digits(values: NDArray[Any]) -> bool:
 
 def is_wide(level: str) -> bool:
     """Whether a level is a whole number of which a float would lose digits."""
-    return level.removeprefix("-").isdigit() and abs(int(level)) > LARGEST_EXACT
+    digits = level.removeprefix("-")
+    return digits.isdecimal() and (len(digits) > MOST_DIGITS or int(digits) > LARGEST_EXACT)
 
 
 def level_finder(levels: Sequence[str]) -> Callable[[str], str | None]:
