@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test nightly check bench clean
+.PHONY: demo test docs nightly check bench clean
 
 demo: .venv/installed-core
 	$(BIN)/multilayer demo
@@ -11,6 +11,10 @@ demo: .venv/installed-core
 test: .venv/installed-test
 	scripts/check
 	scripts/test
+
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -d build/doctrees -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 nightly: .venv/installed-test
 	HYPOTHESIS_PROFILE=nightly scripts/test tests/table/test_any_table.py
@@ -39,6 +43,10 @@ clean:
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing multilayer with its test extras into .venv (PyTorch is large: the first time takes a while)"
 	$(PIP_INSTALL) --editable '.[test]'
+	touch .venv/installed-core .venv/installed-docs $@
+
+.venv/installed-docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) --editable '.[docs]'
 	touch .venv/installed-core $@
 
 .venv/installed-bench: .venv/installed-test

@@ -16,11 +16,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multilayer import ConfigError, DataError, Model, SchemaError, fit, recipe
+from multilayer import ConfigError, DataError, Model, SchemaError, fit
 from multilayer.model.file import unpack
+from multilayer.model.format import parts_of
+from multilayer.recipe import summary, wanted
 from multilayer.recipe.data import TARGET_FOLDS, Data, Parts, target_folds
 from multilayer.recipe.wanted import Wanted
-from multilayer.training import pack
+from multilayer.training import pack, run_length
 from multilayer.training.loop import Progress, train_pack
 from tests.stopwatch import Stopwatch
 
@@ -683,7 +685,7 @@ class TestMonotone:
             columns["price"] = np.where(columns["price"] > np.median(columns["price"]), "dear", "cheap")
         options: dict[str, Any] = {"members": 2, "hidden": 16, "epochs": 4, "lr": 0.05, "seed": seed}
         model = fit(columns, target="price", monotone=ways, **options)
-        model = Model._from(*_saved(model))
+        model = Model(**parts_of(*_saved(model)))
         for name, way in ways.items():
             prediction = self.along(model, name, seed)
             steps = np.diff(prediction, axis=1) * (1 if way in ("increasing", 1) else -1)
@@ -724,7 +726,7 @@ class TestMonotone:
             for network in model.networks:
                 for parameter in network.parameters():
                     parameter.normal_(std=0.3, generator=generator)
-        prediction = self.along(Model._from(*_saved(model)), "age", 0)
+        prediction = self.along(Model(**parts_of(*_saved(model))), "age", 0)
 
         assert np.diff(self.along(model, "age", 0), axis=1).min() < 0
         assert np.diff(prediction, axis=1).min() >= -1e-5 * model.task.scale
@@ -780,7 +782,7 @@ class TestTraining:
         assert model.history.stopped == "no better validation loss in 2 epochs"
 
     def test_time_budget_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        clock = Stopwatch().replace(monkeypatch, recipe, recipe.config, recipe.summary, pack)
+        clock = Stopwatch().replace(monkeypatch, wanted, summary, pack, run_length)
         long = {"epochs": 100_000, "patience": 100_000, "callbacks": [lambda _: clock.advance(0.1)]}
         model = fit(table("price"), target="price", hidden=8, time_budget=1, **long)
 
@@ -790,7 +792,7 @@ class TestTraining:
     def test_a_fit_that_takes_longer_than_its_budget_says_by_how_much(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        clock = Stopwatch().replace(monkeypatch, recipe, recipe.config, recipe.summary, pack)
+        clock = Stopwatch().replace(monkeypatch, wanted, summary, pack, run_length)
         how = {"network": "mlp", "epochs": 2, "time_budget": 2}
         slow = fit(table("price"), target="price", callbacks=[lambda _: clock.advance(5)], **how)
         quick = fit(table("price"), target="price", callbacks=[lambda _: clock.advance(0.5)], **how)

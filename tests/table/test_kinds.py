@@ -494,3 +494,9 @@ def test_a_model_file_of_0_1_0_loads_and_predicts_the_same():
 def test_a_column_of_an_old_file_has_the_defaults_of_what_came_later():
     assert Column(name="a", kind="number").zone is None
     assert ml.Schema.from_json({"columns": [{"name": "a", "kind": "number", "levels": []}], "ignored": {}})
+
+
+@pytest.mark.parametrize("digit", ["¹", "²", "①", "٣"])
+def test_digits_that_are_no_figures_are_levels(digit: str) -> None:
+    schema = infer_schema({"a": [digit, "x", digit, "x"] * 5, "b": list(range(20))}, kinds={"a": "category"})
+    assert set(schema["a"].levels) == {digit, "x"}

@@ -22,7 +22,7 @@ import multilayer as ml
 from multilayer.errors import ConfigError, DataError
 from multilayer.nn.blocks import block, mlp
 from multilayer.nn.embeddings import TableEmbedding
-from multilayer.training import loop, pack
+from multilayer.training import loop, pack, run_length
 from multilayer.training.autograd import torch_threads
 from multilayer.training.loop import train, train_pack
 from multilayer.training.losses import make_loss
@@ -730,7 +730,7 @@ def test_weights_that_break_in_the_last_step_count_as_diverged():
 
 
 def test_the_time_budget_is_roughly_kept(monkeypatch):
-    clock = Stopwatch().replace(monkeypatch, pack)
+    clock = Stopwatch().replace(monkeypatch, pack, run_length)
     slow_mse = clock.slow(nn.functional.mse_loss, 0.01)
     net, x, y = problem()
     history = train(net, x, y, loss=slow_mse, epochs=10_000, batch_size=6, schedule="linear", time_budget=0.4)
@@ -740,7 +740,7 @@ def test_the_time_budget_is_roughly_kept(monkeypatch):
 
 
 def test_a_budget_shorter_than_an_epoch_ends_within_it(monkeypatch):
-    slow_mse = Stopwatch().replace(monkeypatch, pack).slow(nn.functional.mse_loss, 0.01)
+    slow_mse = Stopwatch().replace(monkeypatch, pack, run_length).slow(nn.functional.mse_loss, 0.01)
     net, x, y = problem(n_rows=400)
     history = train(net, x, y, loss=slow_mse, epochs=2, batch_size=2, time_budget=0.2)
     assert 0 < len(history.step_loss) < 200

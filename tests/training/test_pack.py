@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.training import loop, pack
+from multilayer.training import loop, pack, run_length
 from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.loop import train, train_pack
 from multilayer.training.pack import n_cores, run_together, thread_pool
@@ -120,7 +120,7 @@ def test_one_member_that_diverges_does_not_stop_the_others() -> None:
 def test_a_short_budget_leaves_out_the_last_networks_for_min_epochs_of_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = Stopwatch().replace(monkeypatch, pack)
+    clock = Stopwatch().replace(monkeypatch, pack, run_length)
     x, y = problem()
     nets = [network(i) for i in range(8)]
     before = [weights(net) for net in nets]
@@ -150,7 +150,7 @@ def test_a_budget_that_suffices_leaves_out_none() -> None:
 
 
 def test_the_first_network_is_trained_however_short_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow_mse = Stopwatch().replace(monkeypatch, pack).slow(nn.functional.mse_loss, 0.01)
+    slow_mse = Stopwatch().replace(monkeypatch, pack, run_length).slow(nn.functional.mse_loss, 0.01)
     x, y = problem()
     nets = [network(i) for i in range(4)]
     how = {"engine": "autograd", "n_threads": 1, "epochs": 4, "min_epochs": 4}

@@ -1,6 +1,7 @@
 """Rows as networks take them."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,11 @@ class EncodedRows:
         """The same rows, weighed as the loss counts them; factors: of each class, from class weights."""
         return replace(self, weight=loss_weight(factors, self.code, self.weight))
 
-    def merged(self) -> "EncodedRows":
+    @classmethod
+    def by_content(
+        cls, x: NDArray[np.float32], code: NDArray[np.generic], weight: NDArray[np.floating[Any]] | None
+    ) -> "EncodedRows":
         """The distinct rows with the weights of their repetitions, in an order that their content gives."""
-        code = self.code
-        found = by_content([*self.x.T], [*(code.T if code.ndim == 2 else [code])], self.weight)
-        weight = None if found.weight is None else found.weight.astype(np.float32)
-        return EncodedRows(self.x[found.rows], code[found.rows], weight)
+        found = by_content([*x.T], [*(code.T if code.ndim == 2 else [code])], weight)
+        merged = None if found.weight is None else found.weight.astype(np.float32)
+        return cls(x[found.rows], code[found.rows], merged)

@@ -141,8 +141,9 @@ def fit(
         memory: bytes that the process may take, or a text such as "2GiB"; None is half of what is free. CSV
             or Parquet files (`*.parquet`, a folder) of more rows than fit are streamed: shuffled once on the
             disk of temporary files, then trained on in chunks, an epoch each. Not so with y=, validation
-            rows, several targets, lists in columns, exposure, network, thousands: these need memory. All
-            other settings mean the same, except: all networks validate on the same rows, a tenth where
+            rows, several targets, lists in columns, exposure, network, thousands, drop_missing_target, text
+            files in another encoding, or a target of numbers written as text: these need memory. All other
+            settings mean the same, except: all networks validate on the same rows, a tenth where
             nothing is said; equal rows are not merged; groups are told apart by a hash; text of `time` is
             numbers or dates such as 2024-05-31; and errors number rows of the shuffled table.
         seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.

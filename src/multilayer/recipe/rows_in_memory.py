@@ -85,7 +85,7 @@ class InMemory(Rows):
         train = to_score = EncodedRows(network_inputs(batch), code, parts.train.weight)
         if parts.valid is not None:
             x = network_inputs(encoder.transform(parts.valid.features))
-            to_score = EncodedRows(x, task.encode(parts.valid.y), parts.valid.weight).merged()
+            to_score = EncodedRows.by_content(x, task.encode(parts.valid.y), parts.valid.weight)
         return Plan(
             task=task,
             encoder=encoder,

@@ -12,6 +12,7 @@ from multilayer.table.cells import codes_of, is_missing
 
 MAX_LEVELS = 10_000  # of a category; the rest is pooled as rare
 LARGEST_EXACT = 2.0**53  # beyond it, a float may stand for several whole numbers
+MOST_DIGITS = 4_000  # that Python makes a number of
 _POINTED = re.compile(r"-?(0|[1-9]\d*)\.\d+", re.ASCII)
 
 
@@ -58,7 +59,8 @@ def has_lost_digits(values: NDArray[Any]) -> bool:
 
 def is_wide(level: str) -> bool:
     """Whether a level is a whole number of which a float would lose digits."""
-    return level.removeprefix("-").isdigit() and abs(int(level)) > LARGEST_EXACT
+    digits = level.removeprefix("-")
+    return digits.isdecimal() and (len(digits) > MOST_DIGITS or int(digits) > LARGEST_EXACT)
 
 
 def level_finder(levels: Sequence[str]) -> Callable[[str], str | None]:

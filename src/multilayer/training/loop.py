@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -24,26 +25,24 @@ from multilayer.training.losses import LossLike
 from multilayer.training.optim import Muon, Schedule, Stepped, ask, constant, make_schedule, make_stepped
 from multilayer.training.pack import (
     Callback,
-    Clock,
     Engine,
     Member,
     NextRows,
     Progress,
-    RunLength,
-    check_whole,
     n_cores,
     pack_bytes,
     run_pack,
 )
 from multilayer.training.random_state import is_drawing
 from multilayer.training.rows import Rows, hold_out
+from multilayer.training.run_length import Clock, RunLength
+from multilayer.training.settings import Training, check_whole
 
 logger = logging.getLogger("multilayer")
 
 __all__ = ["Callback", "Progress", "train", "train_pack"]
 
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-MOST_THREADS = 1_024  # for one product: of some ten thousand OpenMP ends the process
 FEW_STEPS = 1_000  # with fewer, loading the kernels (some 0.2 s) would cost more than they save
 FEW_STEPS_OF_MUON = 200  # each of which takes PyTorch some 5 ms
 LOAD_BUDGET_S, COMPILE_BUDGET_S = 0.2, 60.0  # with less time, kernels are not loaded, or not compiled first
@@ -144,32 +143,9 @@ def train(
     >>> len(history.train_loss), history.best_epoch
     (3, 3)
     """
-    (history,) = train_pack(
-        [net],
-        x,
-        y,
-        loss=loss,
-        optimizer=optimizer,
-        epochs=epochs,
-        steps=steps,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        validation=validation,
-        schedule=schedule,
-        schedule_every=schedule_every,
-        clip_norm=clip_norm,
-        clip_value=clip_value,
-        accumulate=accumulate,
-        sample_weight=sample_weight,
-        patience=patience,
-        metrics=metrics,
-        time_budget=time_budget,
-        seeds=[seed],
-        device=device,
-        engine=engine,
-        threads=threads,
-        callbacks=callbacks,
-    )
+    given = dict(locals())
+    shared = {name: value for name, value in given.items() if name not in ("net", "x", "y", "loss", "seed")}
+    (history,) = train_pack([net], x, y, loss=loss, seeds=[seed], **shared)
     return history
 
 
@@ -243,122 +219,44 @@ def train_pack(
     >>> [h.epochs for h in train_pack(nets, x, x.sum(1, keepdim=True), loss="mse", epochs=3)]
     [3, 3]
     """
-    if isinstance(accumulate, str) and accumulate != "forever":
-        raise ConfigError(
-            f"accumulate must be a whole number of at least 1, or 'forever'; got {accumulate!r}."
-        )
-    nets = list(nets)
-    if not nets:
-        raise ConfigError("a pack needs at least one network; got none.")
-    check_whole("min_epochs", min_epochs)
-    check_whole("n_threads", n_threads)
-    check_whole("threads", threads, most=MOST_THREADS)
-    callbacks = _as_callbacks(callbacks)
-    metrics = _as_metrics(metrics)
-    _check_apart(nets)
-    for net in nets:
-        _check_net(net)
-        if device is not None:
-            _move(net, device)
+    training = Training.make(
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        schedule_every=schedule_every,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        accumulate=accumulate,
+        patience=patience,
+        metrics=metrics,
+        time_budget=time_budget,
+        min_epochs=min_epochs,
+        engine=engine,
+        threads=threads,
+        n_threads=n_threads,
+        callbacks=callbacks,
+    )
+    nets = _checked_nets(nets, device)
     optimizers = _one_each("optimizer", optimizer, len(nets))
     schedules = _one_each("schedule", schedule, len(nets))
-    seeds = list(range(len(nets))) if seeds is None else _one_each("seeds", list(seeds), len(nets))
-    for seed in seeds:
-        check_whole("seed", -1 if seed is None else seed, least=0)
-        if seed >= 2**63:
-            raise ConfigError(f"seed must be below 2**63; got {seed}.")
-    passes: Passes | None = None
-    bounds, given = None, x
-    if is_dataset(x):
-        if y is not None or sample_weight is not None or more_rows is not None:
-            raise ConfigError(
-                "a Dataset or DataLoader holds its targets, and gives its rows anew each epoch; got y, "
-                "sample_weight "
-                "or more_rows as well. Leave them out, or pass arrays."
-            )
-        found = as_arrays(x)
-        if found is None:
-            passes = Passes(x, batch_size, shuffle, seeds[0], steps, nets[0])
-            found = passes()
-        elif found.batch_size is not None and batch_size is not None:
-            raise ConfigError("a DataLoader makes its own batches; got batch_size as well. Leave it out.")
-        x, y, bounds = found.x, found.y, found.bounds
-        batch_size = batch_size if found.batch_size is None else found.batch_size
-        shuffle = shuffle if found.shuffle is None else found.shuffle
-    again = None if given is x or passes is not None else partial(_of_dataset, given)
-    data = Rows.make(nets[0], x, y, sample_weight, loss, bounds, again)
-    for net in nets[1:]:
-        data.check(net)
-    data, held_out = hold_out(data, nets[0], validation, seeds[0])
-    next_rows = None
-    if more_rows is not None or passes is not None:
-        if rows is not None or validation_rows is not None or isinstance(validation, float):
-            raise ConfigError(
-                "more_rows, or a DataLoader, replaces the rows that rows, validation_rows or a share count "
-                "in; got "
-                "both. Pass validation=(x, y)."
-            )
-        next_rows = _passes_maker(passes, nets[0], data) if passes else _rows_maker(more_rows, nets[0], data)
-    subsets = (
-        [None] * len(nets)
-        if rows is None
-        else [_row_numbers(r, data) for r in _one_each("rows", list(rows), len(nets))]
-    )
+    seeds = _checked_seeds(seeds, len(nets))
+    given = _Given.make(nets, x, y, sample_weight, loss, more_rows, training, seeds[0])
+    training = given.training
+    data, held_out = hold_out(given.rows, nets[0], validation, seeds[0])
+    if given.next_rows is not None and (
+        rows is not None or validation_rows is not None or isinstance(validation, float)
+    ):
+        raise ConfigError(
+            "more_rows, or a DataLoader, replaces the rows that rows, validation_rows or a share count in; "
+            "got both. Pass validation=(x, y)."
+        )
+    next_rows = None if given.next_rows is None else given.next_rows(data)
+    subsets = [None] * len(nets) if rows is None else _row_numbers_of("rows", rows, data, len(nets))
     held_out_of = _held_out_of(held_out, validation_rows, data, len(nets))
     clock = Clock(math.inf if time_budget is None else time_budget)
-    members = []
-    for net, one, scheduled, seed, subset, held_out in zip(
-        nets, optimizers, schedules, seeds, subsets, held_out_of, strict=True
-    ):
-        n_rows = data.n_rows if subset is None else len(subset)
-        length = RunLength.make(
-            n_rows,
-            epochs,
-            steps,
-            batch_size,
-            accumulate,
-            clip_norm,
-            patience,
-            time_budget,
-            held_out,
-            clip_value=clip_value,
-            bounds=data.bounds,
-        )
-        made = make_optimizer(one, net, may_be_given_more=bool(callbacks))
-        _check_data(made, x=given, y=y, sample_weight=sample_weight)
-        _tell_of_idle_loss(data.loss.module, made, net)
-        scheduled = ask(scheduled)
-        stepped = make_stepped(scheduled, made, schedule_every)
-        made_schedule = make_schedule(scheduled if stepped is None else None)
-        _check_schedule(made_schedule, stepped, made, length, accumulate, held_out)
-        chosen, reason = make_engine(
-            engine,
-            net,
-            data,
-            made,
-            length,
-            clip_norm,
-            accumulate,
-            int(seed),
-            threads,
-            len(nets),
-            clip_value=clip_value,
-        )
-        member = Member(
-            chosen,
-            length,
-            made_schedule,
-            held_out,
-            metrics,
-            rows=subset,
-            seed=int(seed),
-            shuffle=shuffle,
-            stepped=stepped,
-            bounds=data.bounds,
-            insists=engine == "kernels",
-        )
-        member.history.engine, member.history.engine_reason = chosen.name, reason or ""
-        members.append(member)
+    each = zip(nets, optimizers, schedules, seeds, subsets, held_out_of, strict=True)
+    members = [_make_member(training, given, data, len(nets), *own) for own in each]
     if any(isinstance(member.engine, AutogradEngine) for member in members) or is_drawing():
         n_threads = 1  # PyTorch's random state and threads belong to the whole process
     n_threads = n_threads or (n_cores() if len(nets) > 1 else 1)
@@ -368,7 +266,7 @@ def train_pack(
         return run_pack(
             members,
             clock,
-            callbacks,
+            training.callbacks,
             n_threads=n_threads,
             next_rows=next_rows,
             min_epochs=min_epochs,
@@ -377,6 +275,131 @@ def train_pack(
     finally:
         for member in members:
             member.engine.close()
+
+
+def _checked_nets(nets: Iterable[nn.Module], device: Any) -> list[nn.Module]:
+    """Networks that can train beside each other, on the device."""
+    found = list(nets)
+    if not found:
+        raise ConfigError("a pack needs at least one network; got none.")
+    _check_apart(found)
+    for net in found:
+        _check_net(net)
+        if device is not None:
+            _move(net, device)
+    return found
+
+
+def _checked_seeds(seeds: Sequence[Any] | None, n: int) -> list[Any]:
+    found = list(range(n)) if seeds is None else _one_each("seeds", list(seeds), n)
+    for seed in found:
+        check_whole("seed", -1 if seed is None else seed, least=0)
+        if seed >= 2**63:
+            raise ConfigError(f"seed must be below 2**63; got {seed}.")
+    return found
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The rows that a pack was given.
+
+    rows:      of the first epoch
+    next_rows: from the rows that are trained on, what gives those of a later epoch; None if they stay
+    x, y, weight: as they came
+    training:  the settings, with the batches of a loader
+    """
+
+    rows: Rows
+    next_rows: Callable[[Rows], NextRows] | None
+    x: Any
+    y: Any
+    weight: Any
+    training: Training
+
+    @classmethod
+    def make(
+        cls,
+        nets: Sequence[nn.Module],
+        x: Any,
+        y: Any,
+        weight: Any,
+        loss: LossLike,
+        more_rows: Callable[[], Sequence[Any]] | None,
+        training: Training,
+        seed: int,
+    ) -> "_Given":
+        """Arrays, or what a dataset holds, checked against each network."""
+        passes: Passes | None = None
+        bounds, again, first = None, None, x
+        if is_dataset(x):
+            if y is not None or weight is not None or more_rows is not None:
+                raise ConfigError(
+                    "a Dataset or DataLoader holds its targets, and gives its rows anew each epoch; got y, "
+                    "sample_weight or more_rows as well. Leave them out, or pass arrays."
+                )
+            found = as_arrays(x)
+            if found is None:
+                passes = Passes(x, training.batch_size, training.shuffle, seed, training.steps, nets[0])
+                found = passes()
+            elif found.batch_size is not None and training.batch_size is not None:
+                raise ConfigError("a DataLoader makes its own batches; got batch_size as well. Leave it out.")
+            else:
+                again = partial(_of_dataset, x)
+            first, y, bounds = found.x, found.y, found.bounds
+            training = replace(
+                training,
+                batch_size=training.batch_size if found.batch_size is None else found.batch_size,
+                shuffle=training.shuffle if found.shuffle is None else found.shuffle,
+            )
+        rows = Rows.make(nets[0], first, y, weight, loss, bounds, again)
+        for net in nets[1:]:
+            rows.check(net)
+        next_rows = None
+        if passes is not None:
+            next_rows = partial(_passes_maker, passes, nets[0])
+        elif more_rows is not None:
+            next_rows = partial(_rows_maker, more_rows, nets[0])
+        return cls(rows, next_rows, x, y, weight, training)
+
+
+def _make_member(
+    training: Training,
+    given: _Given,
+    data: Rows,
+    n_nets: int,
+    net: nn.Module,
+    optimizer: Any,
+    schedule: Any,
+    seed: int,
+    subset: NDArray[np.int64] | None,
+    held_out: Rows | None,
+) -> Member:
+    """A network with its engine, optimiser, schedule and rows; subset: numbers of the rows to train on."""
+    training.check_length(has_validation=held_out is not None)
+    length = RunLength.make(training, data.n_rows if subset is None else len(subset), data.bounds)
+    made = make_optimizer(optimizer, net, may_be_given_more=bool(training.callbacks))
+    _check_data(made, x=given.x, y=given.y, sample_weight=given.weight)
+    _tell_of_idle_loss(data.loss.module, made, net)
+    schedule = ask(schedule)
+    stepped = make_stepped(schedule, made, training.schedule_every)
+    made_schedule = make_schedule(schedule if stepped is None else None)
+    _check_schedule(made_schedule, stepped, made, length, training.accumulate, held_out)
+    engine, reason = make_engine(training, net, data, made, length, int(seed), n_nets)
+    member = Member(
+        engine,
+        length,
+        made_schedule,
+        held_out,
+        training.metrics,
+        rows=subset,
+        seed=int(seed),
+        shuffle=training.shuffle,
+        stepped=stepped,
+        bounds=data.bounds,
+        insists=training.engine == "kernels",
+    )
+    member.history.engine, member.history.engine_reason = engine.name, reason
+    return member
 
 
 def _check_apart(nets: Sequence[nn.Module]) -> None:
@@ -447,27 +470,6 @@ def _move(net: nn.Module, device: Any) -> None:
         ) from error
 
 
-def _as_callbacks(callbacks: Any) -> list[Callback]:
-    given = [callbacks] if callable(callbacks) else callbacks
-    if given is None or isinstance(given, str) or not isinstance(given, Iterable):
-        raise ConfigError(f"callbacks must be functions of a Progress, in a list; got {callbacks!r}.")
-    made = list(given)
-    for one in made:
-        if not callable(one):
-            raise ConfigError(f"callbacks must be functions of a Progress; got {one!r} among them.")
-    return made
-
-
-def _as_metrics(metrics: Any) -> Mapping[str, Callable[..., float]]:
-    if metrics is None:
-        return {}
-    if not isinstance(metrics, Mapping) or not all(map(callable, metrics.values())):
-        raise ConfigError(
-            f"metrics must be a dict from names to functions of output and target; got {metrics!r}."
-        )
-    return metrics
-
-
 def _check_schedule(
     schedule: Schedule,
     stepped: Stepped | None,
@@ -530,11 +532,11 @@ def _passes_maker(passes: Passes, net: nn.Module, first: Rows) -> NextRows:
     return next_rows
 
 
-def _rows_maker(more_rows: Callable[[], Sequence[Any]] | None, net: nn.Module, first: Rows) -> NextRows:
+def _rows_maker(more_rows: Callable[[], Sequence[Any]], net: nn.Module, first: Rows) -> NextRows:
     """What gives the rows of the next epoch, checked as those of the first were."""
 
     def next_rows() -> Rows:
-        x, y, weight = more_rows()  # type: ignore[misc]
+        x, y, weight = more_rows()
         made = Rows.make(net, x, y, weight, first.loss.function)
         if made.n_rows != first.n_rows or (made.weight is None) != (first.weight is None):
             raise DataError(
@@ -566,7 +568,11 @@ def _held_out_of(
         return [held_out] * n
     if held_out is not None:
         raise ConfigError("give validation or validation_rows, not both.")
-    return [data.take(_row_numbers(r, data)) for r in _one_each("validation_rows", list(validation_rows), n)]
+    return [data.take(numbers) for numbers in _row_numbers_of("validation_rows", validation_rows, data, n)]
+
+
+def _row_numbers_of(name: str, given: Sequence[Any], data: Rows, n: int) -> list[NDArray[np.int64]]:
+    return [_row_numbers(numbers, data) for numbers in _one_each(name, list(given), n)]
 
 
 def _row_numbers(rows: Any, data: Rows) -> NDArray[np.int64]:
@@ -583,27 +589,20 @@ def _row_numbers(rows: Any, data: Rows) -> NDArray[np.int64]:
 
 
 def make_engine(
-    wanted: str,
+    training: Training,
     net: nn.Module,
     data: Rows,
     optimizer: torch.optim.Optimizer,
     length: RunLength,
-    clip_norm: float | None,
-    accumulate: int | Literal["forever"],
     seed: int,
-    threads: int | None,
     n_nets: int,
-    *,
-    clip_value: float | None = None,
 ) -> tuple[Engine, str]:
     """The engine for a run of so many networks, and in words why it is not the kernels, where it is not.
 
     Raises:
-        ConfigError: the engine is unknown, or the kernels are wanted and cannot train this.
+        ConfigError: the kernels are wanted and cannot train this.
     """
-    if wanted not in ("auto", "kernels", "autograd"):
-        raise ConfigError(f"engine must be 'auto', 'kernels' or 'autograd'; got {wanted!r}.")
-    rows = (net, data.x, data.y, data.weight)
+    wanted, accumulate, threads = training.engine, training.accumulate, training.threads
     reason: str | None = "as asked"
     plan = None
     if wanted != "autograd":
@@ -615,30 +614,13 @@ def make_engine(
             reason = _why_not_worth_it(length, n_nets, optimizer)
         if reason is not None and wanted == "kernels":
             raise ConfigError(f"engine='kernels' cannot run this: {reason} Use engine='auto'.")
+    shared: dict[str, Any] = {"loss": data.loss, "optimizer": optimizer, "seed": seed}
+    shared |= {"clip_norm": training.clip_norm, "clip_value": training.clip_value}
+    rows = (net, data.x, data.y, data.weight)
     if reason is None:
-        kernels = KernelEngine(
-            *rows,
-            loss=data.loss,
-            optimizer=optimizer,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            accumulate=int(accumulate),
-            seed=seed,
-            threads=threads or torch.get_num_threads(),
-            plan=plan,
-        )
-        return kernels, ""
-    autograd = AutogradEngine(
-        *rows,
-        loss=data.loss,
-        optimizer=optimizer,
-        clip_norm=clip_norm,
-        clip_value=clip_value,
-        accumulate=accumulate,
-        seed=seed,
-        threads=threads,
-    )
-    return autograd, reason
+        threads = threads or torch.get_num_threads()
+        return KernelEngine(*rows, **shared, accumulate=int(accumulate), threads=threads, plan=plan), ""
+    return AutogradEngine(*rows, **shared, accumulate=accumulate, threads=threads), reason
 
 
 def _why_not_worth_it(length: RunLength, n_nets: int, optimizer: torch.optim.Optimizer) -> str | None:

@@ -18,8 +18,8 @@ from multilayer.training.autograd import (
     unfit,
 )
 from multilayer.training.datasets import as_arrays, inputs_of, is_dataset
-from multilayer.training.pack import check_whole
 from multilayer.training.random_state import RandomState
+from multilayer.training.settings import check_whole
 from multilayer.training.user_arrays import Inputs, as_inputs, n_rows_of, taken
 
 

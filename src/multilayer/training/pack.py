@@ -4,7 +4,6 @@ One network is a pack of one: this is the one training loop. Engines run the ste
 rates; the pack keeps the clock, tells the callbacks and stops.
 """
 
-import copy
 import logging
 import math
 import os
@@ -26,9 +25,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from multilayer.errors import ConfigError, counted
 from multilayer.training.autograd import AutogradEngine, evaluating
 from multilayer.training.history import History, Stop
+from multilayer.training.kept import Kept
 from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.optim import SCHEDULES, Schedule, Stepped, constant
 from multilayer.training.rows import Rows
+from multilayer.training.run_length import Clock, RunLength, batch_bounds
 from multilayer.training.user_arrays import as_numpy, parts_of
 
 logger = logging.getLogger("multilayer")
@@ -66,131 +67,6 @@ class Progress:
 # "anything".
 Callback = Callable[[Progress], Any]
 NextRows = Callable[[], Rows]  # gives the rows of the next epoch
-
-
-@dataclass(frozen=True)
-class RunLength:
-    """How long a run is, and in which batches.
-
-    n_rows, batch_size: of one member; epochs, steps: at most; patience: in epochs
-    time_budget_s: of all members together
-    steps_per_epoch: of the first epoch; a loader may give others
-    """
-
-    n_rows: int
-    epochs: int
-    steps: int | None
-    batch_size: int
-    patience: int | None
-    time_budget_s: float
-    steps_per_epoch: int
-
-    @classmethod
-    def make(
-        cls,
-        n_rows: int,
-        epochs: int | None,
-        steps: int | None,
-        batch_size: int | None,
-        accumulate: int | str,
-        clip_norm: float | None,
-        patience: int | None,
-        time_budget: float | None,
-        held_out: Rows | None,
-        *,
-        clip_value: float | None = None,
-        bounds: NDArray[np.int64] | None = None,
-    ) -> "RunLength":
-        """Check what the user asked for, and fill in what was left open.
-
-        Raises:
-            ConfigError: a number that is not positive, epochs and steps at once, patience without validation.
-        """
-        if epochs is not None and steps is not None:
-            raise ConfigError("give epochs or steps, not both.")
-        sizes = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "patience": patience}
-        if accumulate != "forever":
-            sizes["accumulate"] = accumulate  # type: ignore[assignment]
-        for name, value in sizes.items():
-            check_whole(name, value)
-        limits = {"clip_norm": clip_norm, "clip_value": clip_value, "time_budget": time_budget}
-        for name, limit in limits.items():
-            check_positive(name, limit)
-        if clip_norm is not None and clip_value is not None:
-            raise ConfigError("give clip_norm or clip_value, not both.")
-        if patience is not None and held_out is None:
-            raise ConfigError("patience watches the validation loss; pass validation as well.")
-        size = min(batch_size or 256, n_rows) if bounds is None else int(np.diff(bounds).max())
-        per_epoch = len(batch_bounds(n_rows, size) if bounds is None else bounds) - 1
-        if epochs is None:
-            epochs = 10 if steps is None else math.ceil(steps / per_epoch)
-        return cls(n_rows, epochs, steps, size, patience, time_budget or math.inf, per_epoch)
-
-    @property
-    def n_steps(self) -> int:
-        """Steps of a run that is not stopped early."""
-        return self.steps or self.epochs * self.steps_per_epoch
-
-
-def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> None:
-    """Refuse a setting that is given and is no whole number of at least so much, and at most."""
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if value is not None and (not is_whole or value < least):
-        raise ConfigError(f"{name} must be a whole number of at least {least}; got {value!r}.")
-    if value is not None and most is not None and value > most:
-        raise ConfigError(f"{name} must be at most {most:,}; got {value!r}. Leave it out, or pass fewer.")
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Refuse a setting that is given and is no positive number."""
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if value is not None and (not is_number or not value > 0):
-        raise ConfigError(f"{name} must be positive; got {value!r}.")
-
-
-def batch_bounds(n_rows: int, batch_size: int) -> NDArray[np.int64]:
-    """Where batches start, and the end; a last batch left with one row is joined to the one before it."""
-    bounds = np.arange(0, n_rows, batch_size)
-    if batch_size > 1 and len(bounds) > 1 and n_rows - bounds[-1] == 1:
-        bounds = bounds[:-1]
-    return np.append(bounds, n_rows).astype(np.int64)
-
-
-class Clock:
-    """Time of a whole pack: what has passed, and what its budget leaves."""
-
-    def __init__(self, budget_s: float) -> None:
-        self.budget_s = budget_s
-        self.started = time.perf_counter()
-        self.prepared_s = 0.0  # what passed before the first step
-        self.stop = Event()  # set when the user interrupts: members end after the piece that they are in
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self.started
-
-    @property
-    def left_s(self) -> float:
-        """Seconds that the budget leaves."""
-        return self.budget_s - self.elapsed_s
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no further step may begin."""
-        return self.stop.is_set() or self.left_s <= 0
-
-    def epochs_left(self, planned: int, done: int) -> int:
-        """Epochs still to come, fewer than planned where the budget does not reach."""
-        left = planned - done
-        if done and math.isfinite(self.budget_s):
-            epoch_s = (self.elapsed_s - self.prepared_s) / done
-            left = min(left, max(1, round(self.left_s / epoch_s)))
-        return left
-
-    def suffices_for(self, epochs: int, epoch_s: float, rounds: int) -> bool:
-        """Whether so many epochs, of so many members one after another, end within the budget."""
-        return self.left_s > 0 and self.prepared_s + epochs * rounds * epoch_s <= self.budget_s
 
 
 class Member:
@@ -384,7 +260,7 @@ class Member:
         """Whether all losses and parameters are finite, but for the loss of a batch of which no row
         counts.
         """
-        bad = [step for step, loss in enumerate(self.losses) if not math.isfinite(loss)]
+        bad = np.flatnonzero(~np.isfinite(self.losses)).tolist()
         if bad:
             masses, (order, bounds) = self.engine.masses(), self.batches
             if any(masses[order[bounds[step] : bounds[step + 1]]].any() for step in bad):
@@ -658,65 +534,6 @@ def _mean(losses: NDArray[np.float64], sizes: NDArray[np.int64]) -> float:
         counted = ~np.isnan(losses)
         return _mean(losses[counted], sizes[counted])
     return mean
-
-
-class Kept:
-    """A copy of a network's parameters, buffers and extra state, to come back to.
-
-    >>> net = nn.Linear(1, 1)
-    >>> kept = Kept(net)
-    >>> before = net.weight.item()
-    >>> _ = nn.init.constant_(net.weight, 7.0)
-    >>> kept.put_back()
-    True
-    >>> net.weight.item() == before
-    True
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        self.net = net
-        self.look_again()
-        self.take()
-
-    def look_again(self) -> None:
-        """Find the network's tensors anew, as it may have got others."""
-        self._found: dict[str, Tensor] | None = None
-
-    @torch.no_grad()
-    def take(self) -> None:
-        """Copy what the network is now."""
-        if self._found is None:
-            self._found = dict([*self.net.named_parameters(), *self.net.named_buffers()])
-            self.tensors = {name: tensor.detach().clone() for name, tensor in self._found.items()}
-        else:
-            for kept, tensor in zip(self.tensors.values(), self._found.values(), strict=True):
-                kept.copy_(tensor)
-        self.extra = {
-            name: copy.deepcopy(module.get_extra_state())
-            for name, module in self.net.named_modules()
-            if type(module).get_extra_state is not nn.Module.get_extra_state
-        }
-
-    @torch.no_grad()
-    def put_back(self) -> bool:
-        """Make the network what it was, in its own memory; False, and nothing done, if it has other parts
-        now.
-        """
-        now = dict([*self.net.named_parameters(), *self.net.named_buffers()])
-        if {name: tensor.shape for name, tensor in now.items()} != {
-            name: kept.shape for name, kept in self.tensors.items()
-        }:
-            return False
-        for name, kept in self.tensors.items():
-            now[name].copy_(kept)
-        for name, state in self.extra.items():
-            self.net.get_submodule(name).set_extra_state(copy.deepcopy(state))
-        return True
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory of the copies."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
 
 def _whole_updates(piece: int, left: int, accumulate: int | str) -> int:

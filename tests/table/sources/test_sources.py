@@ -32,6 +32,7 @@ from multilayer import (
     read_table,
 )
 from multilayer.model.file import unpack
+from multilayer.model.format import parts_of
 from multilayer.table.sources.notation import Notation
 
 N_ROWS = 20
@@ -433,7 +434,7 @@ def test_a_validation_table_is_read_in_the_same_notation() -> None:
 def test_a_model_file_that_knows_of_no_notation_loads(of_mapping: Model) -> None:
     meta, arrays = unpack(of_mapping.to_bytes(), "it", "")
     assert meta.pop("notation")["missing"] == []
-    loaded = Model._from(meta, arrays)
+    loaded = Model(**parts_of(meta, arrays))
     np.testing.assert_array_equal(loaded.predict(XY), of_mapping.predict(XY))
 
 

@@ -120,7 +120,7 @@ def test_other_products_are_blas_own() -> None:
 def test_short_vectors_give_the_same_bits_as_long_ones() -> None:
     """Where the processor has long ones; with others this runs the same code twice."""
     script = (
-        "import sys, numpy as np; from tests.training.test_matmul import *\n"
+        "import sys, numpy as np; from tests.training.kernels.test_matmul import *\n"
         "out = np.empty((37, 51), np.float32)\n"
         "multiply(tiles, matrix(37, 600, True, 0), matrix(600, 51, True, 1), out)\n"
         "print(LANES, hash(out.tobytes()))"

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import lr_scheduler, sgd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from multilayer.training.kernels.loop import plain
+from multilayer.training.kernels import plain
 from multilayer.training.kernels.plain import (
     foreign_to_function,
     foreign_to_module,

@@ -147,7 +147,8 @@ def _cross_entropy(module: Any, rows: LossRows) -> LossSpec | None:
             smoothing,
         )
     labels = np.ascontiguousarray(y, np.int64).reshape(-1)
-    counted = labels[labels != module.ignore_index]
+    is_odd = bool(len(labels)) and (labels.min() < 0 or labels.max() >= d_out)
+    counted = labels[labels != module.ignore_index] if is_odd else labels[:0]
     if len(counted) and (counted.min() < 0 or counted.max() >= d_out):
         raise DataError(
             f"class codes must be from 0 to {d_out - 1}, one for each of the network's {d_out} outputs; "
