@@ -45,6 +45,7 @@ from multilayer.estimators.input import (
     without_odd_cells,
 )
 from multilayer.estimators.settings import check_settings, recipe_settings, textbook_settings, why_textbook
+from multilayer.machine import n_cores
 from multilayer.model.model import Model
 from multilayer.recipe.fit import fit as fit_recipe
 from multilayer.table.encode import Encoder
@@ -59,7 +60,6 @@ from multilayer.tasks.task import Kind as TaskKind
 from multilayer.textbook import solver
 from multilayer.textbook.network import Textbook, Weights, draw_weights, outputs
 from multilayer.training.loop import Progress
-from multilayer.training.pack import n_cores
 
 _F = TypeVar("_F")
 

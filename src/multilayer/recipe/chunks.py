@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, MultilayerError
+from multilayer.machine import free_memory, n_cores
 from multilayer.model.model import Model, network_inputs
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.table.column import Infinite
@@ -26,7 +27,6 @@ from multilayer.table.split import folds
 from multilayer.tasks.classification import Classification, loss_weight
 from multilayer.tasks.make import guess_kind, make_task
 from multilayer.tasks.task import Task
-from multilayer.training.pack import n_cores
 
 MB = 1_000_000
 UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": MB, "GB": 1e9, "TB": 1e12}
@@ -66,26 +66,6 @@ def parse_memory(memory: Any) -> int:
             f"got {memory!r}."
         )
     return n_bytes
-
-
-def free_memory() -> int | None:
-    """Bytes that this process may still take: of the machine, and of its container (cgroup) if less."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    except (OSError, ValueError):
-        pass
-    for most, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            root = Path("/sys/fs/cgroup")
-            found.append(int((root / most).read_text()) - int((root / used).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return max(0, min(found)) if found else None
 
 
 @dataclass(frozen=True)

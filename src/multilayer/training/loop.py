@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from multilayer.errors import ConfigError, DataError, counted
+from multilayer.machine import n_cores
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.history import History
@@ -31,7 +32,6 @@ from multilayer.training.pack import (
     Progress,
     RunLength,
     check_whole,
-    n_cores,
     pack_bytes,
     run_pack,
 )
