@@ -111,7 +111,7 @@ LAYERS = {
         "training.kernels.losses",
         "training.kernels.blas",
     ],
-    "training.rows": ["training.autograd", "training.datasets"],
+    "training.rows": ["table.row_weights", "training.autograd", "training.datasets"],
     "training.pack": ["training.rows", "training.kernels.engine", "training.optim", "training.history"],
     "training.snapshots": ["training.pack"],
     "training.loop": ["machine", "training.pack"],

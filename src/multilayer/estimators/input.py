@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import validate_data
 
 from multilayer.errors import DataError, warn
+from multilayer.table.row_weights import check_weights
 from multilayer.table.sources.names import column_names
 from multilayer.table.sources.read import Table, read_table
 
@@ -107,19 +108,18 @@ def check_same_rows(n_rows: int, n_targets: int) -> None:
 
 
 def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
-    """One finite number for each row, none negative and not all zero."""
+    """Weights of rows, or one for all of them, in whatever scikit-learn takes them; by the rule for all."""
     if isinstance(sample_weight, numbers.Number):
-        return np.full(n_rows, float(sample_weight))  # type: ignore[arg-type]
+        return check_weights(np.full(n_rows, sample_weight), n_rows)
     weight = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name="sample_weight"
+        sample_weight,
+        ensure_2d=False,
+        dtype=np.float64,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        input_name="sample_weight",
     )
-    if weight.shape != (n_rows,):
-        raise DataError(f"sample_weight.shape == {weight.shape}, expected {(n_rows,)}: one weight a row.")
-    if (weight < 0).any():
-        raise DataError(f"Negative values in data passed to `sample_weight`: first {weight[weight < 0][0]}.")
-    if not weight.any():
-        raise DataError("Sample weights must contain at least one non-zero number.")
-    return weight
+    return check_weights(weight, n_rows)
 
 
 def as_labels(y: Any) -> Any:

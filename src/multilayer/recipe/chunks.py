@@ -20,6 +20,7 @@ from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.table.column import Infinite
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.on_disk import Aside, Source, StoredTable, describe, is_packed, is_path, store
+from multilayer.table.row_weights import wrong_weights
 from multilayer.table.schema import Kinds, Schema
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, listed
@@ -227,9 +228,9 @@ class Stream:
         facts = self.table.facts(self.roles.weight)
         strange = facts.n_missing or facts.n_infinite
         if self.table.is_text(self.roles.weight) or strange or facts.low < 0 or not facts.high > 0:
-            raise DataError(
-                f"sample_weight must be finite numbers, none missing or negative and not all zero; "
-                f"{self.roles.weight!r} goes from {facts.low} to {facts.high}, {facts.n_missing:,} missing."
+            raise wrong_weights(
+                self.table.n_rows,
+                f"{self.roles.weight!r}, from {facts.low} to {facts.high}, {facts.n_missing:,} missing",
             )
 
     def task(
