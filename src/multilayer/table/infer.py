@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -221,7 +221,8 @@ def _measured(column: Column, values: NDArray[Any]) -> Column:
     if column.kind in ("category", "ordered"):
         counts = count_levels(as_levels(column, values))
         if column.kind == "ordered":
-            return _within_order(replace(column, n_unique=len(counts)), values, counts)
+            check_order(column, counts, values)
+            return replace(column, n_unique=len(counts))
         if has_lost_digits(values):
             lost = "the last digits of its numbers beyond 2^53 were lost, as they came as floats"
             column = replace(column, reason="; ".join(filter(None, (column.reason, lost))))
@@ -245,15 +246,23 @@ def _measured(column: Column, values: NDArray[Any]) -> Column:
     return replace(column, n_unique=len(distinct), low=float(distinct[0]), high=float(distinct[-1]))
 
 
-def _within_order(column: Column, values: NDArray[Any], counts: Mapping[str, int]) -> Column:
-    strange = [level for level in counts if level not in set(column.levels)]
-    if strange:
-        row = as_levels(column, values).tolist().index(strange[0])
-        raise ConfigError(
-            f"A declared order must name every level; column {column.name!r} holds {strange[0]!r} in row "
-            f"{row + 1}, and the order is {listed(column.levels)}. Add the level, or mend the value."
-        )
-    return column
+def check_order(column: Column, levels: Iterable[str], values: NDArray[Any] | None = None) -> None:
+    """Refuse levels that an ordered column's declared order lacks.
+
+    values: of all rows, to say in which one the first such level stands
+
+    Raises:
+        ConfigError: there is one.
+    """
+    known = set(column.levels)
+    strange = next((level for level in levels if level not in known), None)
+    if strange is None:
+        return
+    row = "" if values is None else f" in row {as_levels(column, values).tolist().index(strange) + 1}"
+    raise ConfigError(
+        f"A declared order must name every level; column {column.name!r} holds {strange!r}{row}, and the "
+        f"order is {listed(column.levels)}. Add the level, or mend the value."
+    )
 
 
 def count_levels(levels: NDArray[np.object_]) -> Counter[str]:

@@ -16,7 +16,7 @@ from multilayer.errors import ConfigError, DataError, OutputError, nearest
 from multilayer.output import temporary_folder
 from multilayer.signals import held_back
 from multilayer.table.column import Infinite
-from multilayer.table.infer import IDENTIFIED, IDENTIFIER, ROW_NUMBERS
+from multilayer.table.infer import IDENTIFIED, IDENTIFIER, ROW_NUMBERS, check_order
 from multilayer.table.odd_cells import without_texts
 from multilayer.table.schema import (
     CONVERSIONS,
@@ -678,7 +678,9 @@ def _counted(table: StoredTable, column: Column, texts: Texts | None) -> Column:
         n_unique, levels = table.levels(column)
         return replace(column, n_unique=n_unique, levels=levels)
     if column.kind == "ordered":
-        return _within_order(table, column)
+        found = as_levels(column, table.distinct(column.name, len(column.levels) + 1)).tolist()
+        check_order(column, found)
+        return replace(column, n_unique=len(found))
     if column.low is None or column.high is None:
         return column
     column = replace(column, n_unique=max(column.n_unique, facts.n_unique))
@@ -688,15 +690,3 @@ def _counted(table: StoredTable, column: Column, texts: Texts | None) -> Column:
         return replace(column, low=texts.low, high=texts.high)
     numbers = _numbers(column, _column(column.name, np.array([facts.low, facts.high])))
     return replace(column, low=float(numbers[0]), high=float(numbers[1]))
-
-
-def _within_order(table: StoredTable, column: Column) -> Column:
-    """An ordered category, if no row holds a level that its order lacks."""
-    found = as_levels(column, table.distinct(column.name, len(column.levels) + 1)).tolist()
-    strange = [level for level in found if level not in column.levels]
-    if strange:
-        raise ConfigError(
-            f"A declared order must name every level; column {column.name!r} holds {strange[0]!r}, and the "
-            f"order is {listed(column.levels)}. Add the level, or mend the value."
-        )
-    return replace(column, n_unique=len(found))
