@@ -30,7 +30,7 @@ def test_schema_is_printed_written_edited_and_fitted_on(fitted: Path) -> None:
     lines = text.splitlines()
     assert lines[0].split() == ["column", "kind", "missing", "distinct", "range", "or", "levels"]
     assert "city    category        0         2  " in text
-    assert lines[-1] == f"Saved in s.json. To use it: multilayer fit {table} --schema s.json"
+    assert lines[-1] == f"Saved in s.json. To use it: multilayer fit {table} --target COL --schema s.json"
     schema = json.loads(Path("s.json").read_text())
     assert json.loads(done("schema", table, "--json").stdout) == schema
     by_name = {column["name"]: column for column in schema["columns"]}

@@ -71,5 +71,5 @@ def schema(
         options = [(name, value) for name, value in given.items() if value is not None]
         options += [("--missing", marks) for marks in missing or []]
         reading = [part for option in options for part in option] + ([] if header else ["--no-header"])
-        command = shlex.join(["multilayer", "fit", table, "--schema", str(path), *reading])
+        command = shlex.join(["multilayer", "fit", table, "--target", "COL", "--schema", str(path), *reading])
         show(f"\nSaved in {path}. To use it: {command}")
