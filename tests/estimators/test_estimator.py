@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from multilayer import MLPClassifier, MLPRegressor
+from multilayer import ConfigError, DataError, MLPClassifier, MLPRegressor
 from multilayer.estimators.settings import RULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -84,6 +84,32 @@ def test_weights_set_by_hand_are_a_network_to_predict_with() -> None:
     regressor.out_activation_, regressor.n_features_in_ = "identity", 2
 
     np.testing.assert_array_equal(regressor.predict([[1.0, 1.0], [0.0, 3.0]]), [4.0, 4.0])
+
+
+@pytest.mark.parametrize("solver", [None, "adam"])
+@pytest.mark.parametrize(
+    ("weight", "got"), [(-2.0, "-2.0 in row 0"), (0, "zeros alone"), (float("nan"), "nan in row 0")]
+)
+def test_one_weight_for_all_rows_must_be_a_right_one(solver: str | None, weight: float, got: str) -> None:
+    X, y = numbers()
+    with pytest.raises(DataError, match=f"sample_weight must be 60 finite numbers, .*; got {got}"):
+        MLPRegressor(solver=solver, max_iter=1).fit(X, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("solver", [None, "adam"])
+@pytest.mark.parametrize("weights", [{0: -1.0, 1: 1.0}, {0: 0.0, 1: 0.0}, {0: float("inf"), 1: 1.0}])
+def test_weights_of_classes_must_be_right_ones(solver: str | None, weights: dict[int, float]) -> None:
+    X, y = numbers()
+    with pytest.raises(ConfigError, match="class_weight must be finite numbers, none negative"):
+        MLPClassifier(solver=solver, max_iter=1, class_weight=weights).fit(X, (y > 0).astype(int))
+
+
+@pytest.mark.parametrize("solver", [None, "adam"])
+def test_some_row_must_weigh_something(solver: str | None) -> None:
+    X, y = numbers()
+    is_up = (y > 0).astype(int)
+    with pytest.raises(DataError, match="got zeros alone"):
+        MLPClassifier(solver=solver, class_weight={0: 0.0, 1: 1.0}).fit(X, is_up, sample_weight=1.0 - is_up)
 
 
 WARNED = """

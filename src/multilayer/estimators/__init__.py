@@ -248,7 +248,12 @@ class MLPClassifier(ClassifierMixin, Estimator):
                 "class_weight must be 'balanced', a mapping of labels to weights, or a list of such, one for "
                 f"each label; got {self.class_weight!r} ({error}). Name each class that y holds."
             ) from None
-        return of_class if weight is None else of_class * weight
+        if not np.isfinite(of_class).all() or (of_class < 0).any() or not of_class.any():
+            raise ConfigError(
+                "class_weight must be finite numbers, none negative and not all zero; got "
+                f"{self.class_weight!r}. Give each class one, 0 to leave its rows out."
+            )
+        return of_class if weight is None else check_weight(of_class * weight, len(labels))
 
     def _fit_classes(
         self, X: Any, labels: NDArray[Any], sample_weight: Any, reason: str, *, one_epoch: bool = False
