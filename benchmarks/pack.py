@@ -14,8 +14,8 @@ from torch import nn
 
 from benchmarks.peers import Case
 from benchmarks.report import Report, alternate, parser_of, ratio, spread
+from multilayer.machine import n_cores
 from multilayer.training.loop import train_pack
-from multilayer.training.pack import n_cores
 
 CASE = Case(256, 64, 128, 2, 10, batch_norm=True)
 STEPS = 32  # an epoch

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import Report, alternate, parser_of, ratio, spread, timed
+from multilayer.machine import n_cores
 from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.losses import Loss
-from multilayer.training.pack import n_cores
 
 SIZES = (64, 128, 128, 1)
 CHUNK = 1024  # rows at once, of the products alone

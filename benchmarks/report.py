@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from multilayer.machine import n_cores
 from multilayer.training.kernels.matmul import LANES
-from multilayer.training.pack import n_cores
 
 PACKAGES = (
     "multilayer",

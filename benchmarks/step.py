@@ -22,7 +22,7 @@ import torch
 from benchmarks import peers
 from benchmarks.peers import Case, Run
 from benchmarks.report import Report, alternate, parser_of, ratio, spread, timed
-from multilayer.training.pack import n_cores
+from multilayer.machine import n_cores
 
 SIZES = (  # batch, d_in, width, depth, d_out
     (32, 16, 32, 2, 2),

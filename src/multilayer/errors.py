@@ -51,12 +51,12 @@ class TableWarning(UserWarning):
     """Something in a table was passed over: columns that are not used, cells that are not what others are."""
 
 
-def warn(message: str) -> None:
-    """A `TableWarning` that names the line of the caller outside of this package."""
+def warn(message: str, category: type[Warning] = TableWarning) -> None:
+    """A warning that names the line of the caller outside of this package."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("multilayer"):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, TableWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,13 +1,14 @@
-"""Files that are written whole or not at all, and what a killed process left of them."""
+"""Files that are written whole or not at all, what a killed process left of them, and numbers in JSON."""
 
 import contextlib
+import math
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from multilayer.errors import OutputError
@@ -182,3 +183,16 @@ def unused(path: Path) -> Iterator[bool]:
         yield is_own and lock(descriptor) is True
     finally:
         os.close(descriptor)
+
+
+def finite(value: Any) -> Any:
+    """The same plain values with None for NaN and infinities, which JSON does not have.
+
+    >>> finite({"loss": [0.5, float("nan")]})
+    {'loss': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -483,12 +483,15 @@ class TestWeights:
     @pytest.mark.parametrize(
         ("weight", "rule"),
         [
-            (np.zeros(80), "at least one non-zero"),
-            (-np.ones(80), "Negative"),
-            (np.ones(3), "one weight a row"),
+            (np.zeros(80), "sample_weight must be 80 finite numbers, .* got zeros alone"),
+            (-np.ones(80), "none negative and not all zero; got -1.0 in row 0"),
+            (np.ones(3), r"got shape \(3,\), .*one weight a row"),
+            (-2.0, "got -2.0 in row 0"),
+            (0, "zeros alone"),
+            (float("nan"), "got nan in row 0"),
         ],
     )
-    def test_that_are_wrong(self, blobs: Any, weight: np.ndarray, rule: str) -> None:
+    def test_that_are_wrong(self, blobs: Any, weight: Any, rule: str) -> None:
         X, y = blobs
 
         with pytest.raises(DataError, match=rule):

@@ -18,7 +18,6 @@ import multilayer as ml
 from multilayer.errors import DataError
 from multilayer.model import predictor
 from multilayer.model.predictor import Predictor
-from multilayer.training import pack
 from multilayer.training.kernels import loop as kernels
 
 
@@ -132,7 +131,7 @@ def test_same_bits_on_any_number_of_threads(loaded: None, monkeypatch: pytest.Mo
 
     results = []
     for n in (1, 2, 5):
-        monkeypatch.setattr(pack, "n_cores", lambda n=n: n)
+        monkeypatch.setattr("multilayer.model.predictor.n_cores", lambda n=n: n)
         results.append(predict(x))
 
     assert np.array_equal(results[0], results[1])

@@ -234,7 +234,7 @@ def test_what_streaming_cannot_do_is_refused(
     ("column", "settings", "match"),
     [
         ("CASE WHEN i % 1000 THEN i END AS y, 1 AS w", {}, "3 of 3,000 have none"),
-        ("i AS y, CASE WHEN i = 5 THEN -1 ELSE 1 END AS w", {"sample_weight": "w"}, "'w' goes from -1"),
+        ("i AS y, CASE WHEN i = 5 THEN -1 ELSE 1 END AS w", {"sample_weight": "w"}, "'w', from -1"),
         ("i AS y, 1 AS w", {"drop": ["x", "w"]}, "one column beside the target"),
         ("i - 9 AS y, 1 AS w", {"objective": "poisson"}, r"0 or above.*in a shuffled sample"),
         ("'c' || (i % 11) AS y, 1 AS w", {"task": "regression"}, "numbers"),
@@ -260,8 +260,6 @@ def test_only_large_files_are_streamed(flats: str) -> None:
     assert streaming.budget_for(flats, "800MB", query="SELECT * FROM self") is None
     with pytest.raises(DataError, match="no file"):
         streaming.budget_for("absent.parquet", "1GiB")
-    free = streaming.free_memory()
-    assert free is None or 10**7 < free < 10**14
 
 
 def test_the_command_line_predicts_in_pieces_what_it_predicts_at_once(

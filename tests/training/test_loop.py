@@ -540,11 +540,11 @@ def test_x_of_another_width_is_refused():
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        ([1.0], "sample_weight must have as many rows as x; got 1 and 21"),
+        ([1.0], r"sample_weight must be 21 finite numbers, .* got shape \(1,\)"),
         ([-1.0] * N_ROWS, "none negative and not all zero"),
         ([0.0] * N_ROWS, "none negative and not all zero"),
-        ([[1.0]] * N_ROWS, r"one number a row, .* got shape \(21, 1\)"),
-        ([math.inf] * N_ROWS, "sample_weight must be finite"),
+        ([[1.0]] * N_ROWS, r"must be 21 finite numbers, .* got shape \(21, 1\)"),
+        ([math.inf] * N_ROWS, "sample_weight must be 21 finite numbers"),
     ],
 )
 def test_wrong_weights_are_refused(weight, message):

@@ -7,8 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.errors import nearest
-from multilayer.estimators.input import encoder_of_numbers, plain_encoder
+from multilayer.estimators.plain_rows import plain_encoder
 from multilayer.estimators.settings import RECIPE_NAMES
 from multilayer.model.model import Model
 from multilayer.nn.networks import NetworkConfig
@@ -18,18 +17,8 @@ from multilayer.tasks.classification import Classification
 from multilayer.tasks.multi_target import Multilabel, SeveralNumbers
 from multilayer.tasks.regression import Regression
 from multilayer.tasks.task import Task
-from multilayer.training.history import History
+from multilayer.training.history import EngineName, History
 from multilayer.training.random_state import RandomState
-
-# scikit-learn's attributes that have no honest value -> why, and what there is instead
-_NOT_OF_THE_RECIPE = {
-    "validation_scores_": "the recipe records validation losses, in model_.history.val_loss",
-    "t_": "each network of the recipe sees rows of its own; model_.summary['rows'] counts them",
-}
-_NOT_OF_LBFGS = dict.fromkeys(
-    ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"),
-    "solver='lbfgs' keeps no record of its iterations",
-)
 
 
 def recipe_attribute(model: Model, name: str) -> Any:
@@ -53,51 +42,37 @@ def recipe_attribute(model: Model, name: str) -> Any:
     return None
 
 
-def missing_attribute(owner: str, name: str, fitted: dict[str, Any]) -> str:
-    """Why an estimator has no such attribute."""
-    if "model_" in fitted and name in _NOT_OF_THE_RECIPE:
-        return (
-            f"{owner} has no {name!r}: {_NOT_OF_THE_RECIPE[name]}. solver='adam' has it as scikit-learn does."
-        )
-    if "coefs_" in fitted and name in _NOT_OF_LBFGS:
-        return f"{owner} has no {name!r}: {_NOT_OF_LBFGS[name]}."
-    near = "" if name.startswith("_") else nearest(name, fitted)
-    return f"{owner!r} object has no attribute {name!r}.{near}"
-
-
-def textbook_model(estimator: Any) -> Model:
+def textbook_model(
+    estimator: Any, encoder: Encoder, *, is_multilabel: bool, reason: str, engine: EngineName
+) -> Model:
     """A model of what the textbook trained, made anew at each call.
 
     Raises:
         AttributeError: a Model cannot hold it: a Poisson loss, a single class.
     """
-    task = _task(estimator)
-    encoder = vars(estimator).get("_encoder")
-    if encoder is None:
-        n = estimator.n_features_in_
-        encoder = encoder_of_numbers(estimator._column_names(n), vars(estimator).get("_fills", np.zeros(n)))
+    task = _task(estimator, is_multilabel)
     activation = estimator.activation or "relu"
     hidden = tuple(w.shape[1] for w in estimator.coefs_[:-1])
     network = _network_config(encoder, hidden, estimator.n_outputs_, activation)
     history = History(
         train_loss=list(vars(estimator).get("loss_curve_", [estimator.loss_])),
-        engine=estimator._engine,
+        engine=engine,
         best_epoch=estimator.n_iter_,
         stopped="see n_iter_ and max_iter",
     )
     decisions = [
-        f"algorithm: scikit-learn's own, as {estimator._reason} asks for it",
+        f"algorithm: scikit-learn's own, as {reason} asks for it",
         "columns: numbers as they come, the median for missing ones, a column of 0 and 1 for each level of a "
         "category",
         f"networks: one of {' x '.join(map(str, hidden)) or 'no hidden layer'}, {activation}; solver "
-        f"{estimator.solver or 'adam'}, {estimator.n_iter_} iterations; engine {estimator._engine}",
+        f"{estimator.solver or 'adam'}, {estimator.n_iter_} iterations; engine {engine}",
     ]
     networks: list[nn.Module] = [_with_weights(network, estimator.coefs_, estimator.intercepts_)]
     summary = {"score": {}, "baseline": {}, "rows": {}, "decisions": decisions, "interrupted": False}
     return Model(_target_names(task), task, encoder, network, networks, [history], summary)
 
 
-def _task(estimator: Any) -> Task:
+def _task(estimator: Any, is_multilabel: bool) -> Task:
     n = estimator.n_outputs_
     names = tuple(f"target{i}" for i in range(n))
     if estimator.out_activation_ == "exp":
@@ -106,7 +81,7 @@ def _task(estimator: Any) -> Task:
         )
     if estimator.out_activation_ == "identity":
         return Regression() if n == 1 else SeveralNumbers(names, (Regression(),) * n)
-    if estimator._is_multilabel:
+    if is_multilabel:
         return Multilabel(names, (Classification((0, 1), "int64"),) * n)
     if len(estimator.classes_) < 2:
         raise AttributeError(f"there is no model_ of a single class: y held {estimator.classes_[0]!r} alone.")

@@ -1,7 +1,6 @@
 """What the estimators accept as X, y and sample_weight, checked in scikit-learn's words where it has some."""
 
 import numbers
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,16 +10,12 @@ from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import validate_data
 
-from multilayer.errors import DataError
-from multilayer.table.column import Column
-from multilayer.table.encode import Encoder
-from multilayer.table.kinds import kind_of
-from multilayer.table.kinds.category import CATEGORY
-from multilayer.table.levels import as_levels
-from multilayer.table.odd_cells import as_learnt
-from multilayer.table.schema import Schema, infer_schema
-from multilayer.table.sources.read import Table
+from multilayer.errors import DataError, warn
+from multilayer.table.row_weights import check_weights
+from multilayer.table.sources.names import column_names
+from multilayer.table.sources.read import Table, read_table
 
 
 def is_frame(X: Any) -> bool:
@@ -58,6 +53,42 @@ def as_numbers(X: Any) -> Any:
     return X if not is_frame(X) or nw.dependencies.is_pandas_dataframe(X) else nw.from_native(X).to_numpy()
 
 
+def table_of(estimator: Any, X: Any, *, reset: bool) -> Table:
+    """X as a Table named like the one at fit, or x0, x1, ... when that had no names.
+
+    reset: whether this is the X that the estimator learns its columns from
+    """
+    X = unmasked(X)
+    if is_frame(X):
+        table = read_table(X)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        check_size(table, min_rows=2 if reset else 1)
+    else:
+        finite = "allow-nan" if estimator.infinite == "error" else False
+        rules: dict[str, Any] = {"dtype": None, "ensure_all_finite": finite}
+        X = validate_data(estimator, X, reset=reset, ensure_min_samples=2 if reset else 1, **rules)
+        table = read_table(without_odd_cells(X))
+    names = names_of_columns(estimator, len(table.names))
+    # Lists in a frame are columns with names of their own.
+    return table.rename(names) if len(names) == len(table.names) else table
+
+
+def names_of_columns(estimator: Any, n: int) -> list[str]:
+    """The names of X at fit, or x0, x1, ... when it had none."""
+    names = vars(estimator).get("feature_names_in_")
+    return [f"x{i}" for i in range(n)] if names is None else list(column_names(names))
+
+
+def checked_y(estimator: Any, y: Any, **rules: Any) -> NDArray[Any]:
+    """The target as scikit-learn checks it, which takes X for nameless and forgets its names."""
+    refuse_masked(y)
+    names = vars(estimator).get("feature_names_in_")
+    checked: NDArray[Any] = validate_data(estimator, X="no_validation", y=y, **rules)
+    if names is not None:
+        estimator.feature_names_in_ = names
+    return checked
+
+
 def check_size(table: Table, *, min_rows: int) -> None:
     """What `check_array` demands of an array, in its words."""
     if table.n_rows < min_rows:
@@ -77,19 +108,18 @@ def check_same_rows(n_rows: int, n_targets: int) -> None:
 
 
 def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
-    """One finite number for each row, none negative and not all zero."""
+    """Weights of rows, or one for all of them, in whatever scikit-learn takes them; by the rule for all."""
     if isinstance(sample_weight, numbers.Number):
-        return np.full(n_rows, float(sample_weight))  # type: ignore[arg-type]
+        return check_weights(np.full(n_rows, sample_weight), n_rows)
     weight = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name="sample_weight"
+        sample_weight,
+        ensure_2d=False,
+        dtype=np.float64,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        input_name="sample_weight",
     )
-    if weight.shape != (n_rows,):
-        raise DataError(f"sample_weight.shape == {weight.shape}, expected {(n_rows,)}: one weight a row.")
-    if (weight < 0).any():
-        raise DataError(f"Negative values in data passed to `sample_weight`: first {weight[weight < 0][0]}.")
-    if not weight.any():
-        raise DataError("Sample weights must contain at least one non-zero number.")
-    return weight
+    return check_weights(weight, n_rows)
 
 
 def as_labels(y: Any) -> Any:
@@ -121,22 +151,6 @@ def unmasked(X: Any) -> Any:
     if X.dtype.kind == "O":
         return X.filled(None)
     return X.astype(np.float64).filled(np.nan) if X.dtype.kind in "biuf" else X
-
-
-def tell_new_levels(encoder: Encoder, table: Table) -> None:
-    """Warn of levels that came after the first call, by which the columns were encoded for good."""
-    for column in encoder.schema.columns:
-        if not kind_of(column).finds_levels:
-            continue
-        levels = as_levels(table[column.name])
-        new = [level for level in dict.fromkeys(levels.tolist()) if level not in {*column.levels, None}]
-        if new:
-            n_rows = int(np.isin(levels, np.array(new, dtype=object)).sum())
-            warnings.warn(
-                f"The levels of a column are those of the first call; {column.name!r} holds new ones now, in "
-                f"{n_rows} rows (first: {new[0]!r}), which count as unknown. Begin with rows of all levels.",
-                stacklevel=5,
-            )
 
 
 def checked_labels(labels: NDArray[Any]) -> NDArray[Any]:
@@ -183,11 +197,10 @@ def without_odd_cells(X: NDArray[Any]) -> NDArray[Any]:
         return X
     odd = [at for at, cell in np.ndenumerate(X) if _is_odd(type(cell))]
     first = X[odd[0]]
-    warnings.warn(
+    warn(
         f"X holds {len(odd)} cells that are neither text nor numbers (first: row {odd[0][0]}, column "
         f"{odd[0][1]}, a {type(first).__name__}). They become their text, the columns categories.",
         DataConversionWarning,
-        stacklevel=5,
     )
     X = X.copy()
     for at in odd:
@@ -205,42 +218,3 @@ def as_column(y: NDArray[Any]) -> NDArray[Any]:
         return y.astype(str).astype(object)
     wanted = {"U": object, "i": np.int64, "u": np.int64, "f": np.float64}.get(y.dtype.kind, y.dtype)
     return y.astype(wanted, copy=False)
-
-
-def plain_encoder(table: Table, kinds: Any) -> Encoder:
-    """An encoder that scales nothing; the median of each column stands for its missing values.
-
-    Raises:
-        DataError: no column is left, or none gives a number.
-    """
-    schema = infer_schema(table, kinds=kinds)
-    texts = [column.name for column in schema.columns if kind_of(column).is_free_text]
-    if texts:
-        schema = infer_schema(table, kinds={**(kinds or {}), **dict.fromkeys(texts, CATEGORY.name)})
-    table = as_learnt(table, schema.columns)[0]
-    fills = {}
-    for column in schema.columns:
-        if (numbers := kind_of(column).numbers) is not None:
-            values = numbers(column, table[column.name])
-            fills[column.name] = float(np.median(values[~np.isnan(values)]))
-    encoder = Encoder.plain(schema, fills)
-    if not encoder.num_features:
-        raise DataError("X must have a number or a category with levels seen often enough; all are rare.")
-    return encoder
-
-
-def encoder_of_numbers(names: Iterable[str], fills: NDArray[np.float64]) -> Encoder:
-    """The same for an array of numbers: every column stays, and one that was missing has its fill."""
-    columns = tuple(Column(name, "number") for name in names)
-    return Encoder.plain(
-        Schema(columns, {}), dict(zip((c.name for c in columns), fills.tolist(), strict=True))
-    )
-
-
-def medians(X: NDArray[Any]) -> NDArray[np.float64]:
-    """Of each column the median of what is there; 0 where nothing is, or nothing is missing."""
-    fills = np.zeros(X.shape[1])
-    for i in np.flatnonzero(np.isnan(X).any(axis=0)):
-        present = X[~np.isnan(X[:, i]), i]
-        fills[i] = np.median(present) if len(present) else 0.0
-    return fills

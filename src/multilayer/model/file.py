@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ModelFileError, nearest
-from multilayer.table.sources.intact import memory
+from multilayer.machine import total_memory
 
 FORMAT = 1  # every format ever released stays readable
 MOST_HEADER = 100_000_000  # bytes, as safetensors has it
@@ -227,7 +227,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with _opened(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > memory():
+            if size > total_memory():
                 raise MemoryError
             return file.read(size)
     except (OSError, ValueError, MemoryError) as error:

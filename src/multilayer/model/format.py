@@ -22,6 +22,7 @@ from multilayer.model.check import (
 from multilayer.model.file import FORMAT, digest
 from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig
+from multilayer.output import finite
 from multilayer.table.encode import Encoder
 from multilayer.table.sources.notation import Notation
 from multilayer.tasks.make import task_from_json
@@ -123,15 +124,6 @@ def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Modul
 
 def _below(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def finite(value: Any) -> Any:
-    """The same plain values with None for NaN and infinities, which JSON does not have."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def nan_if_none(value: Any) -> Any:

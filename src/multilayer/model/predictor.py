@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multilayer.machine import n_cores
 from multilayer.signals import held_back
 from multilayer.training.autograd import forward_in_chunks, mixes_rows, torch_threads
 from multilayer.training.forked import Lock
@@ -113,7 +114,7 @@ class Predictor:
         """Pieces of the table side by side, each through all networks."""
         if len(x) <= ROWS_A_TASK:
             return self._mean(outputs, x)
-        from multilayer.training.pack import n_cores, run_together, thread_pool
+        from multilayer.training.pack import run_together, thread_pool
 
         parts: dict[int, NDArray[np.float64]] = {}
 

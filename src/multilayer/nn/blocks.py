@@ -108,8 +108,8 @@ def mlp(
     widths = [hidden] if isinstance(hidden, int) else list(hidden)
     for name, width in [("d_in", d_in), *(("hidden", width) for width in widths), ("d_out", d_out)]:
         _check_width(name, width)
-    activations = _one_each("activation", activation, len(widths))
-    dropouts = _one_each("dropout", dropout, len(widths))
+    activations = one_each("activation", activation, len(widths), "hidden layers")
+    dropouts = one_each("dropout", dropout, len(widths), "hidden layers")
     layers: list[nn.Module] = []
     width = d_in
     for d_hidden, act, drop in zip(widths, activations, dropouts, strict=True):
@@ -153,13 +153,19 @@ def make_activation(activation: Activation, d: int = 1) -> nn.Module:
     return ACTIVATIONS[activation](d)
 
 
-def _one_each(name: str, value: Any, n: int) -> list[Any]:
+def one_each(name: str, value: Any, n: int, things: str) -> list[Any]:
+    """A setting for each of n things: one value for all of them, or a sequence with one for each.
+
+    Raises:
+        ConfigError: the sequence has another length.
+
+    >>> one_each("dropout", 0.1, 2, "hidden layers"), one_each("dropout", [0.1, 0.2], 2, "hidden layers")
+    ([0.1, 0.1], [0.1, 0.2])
+    """
     if isinstance(value, str) or not isinstance(value, Sequence):
         return [value] * n
     if len(value) != n:
-        raise ConfigError(
-            f"{name} must be one value or one for each of the {n} hidden layers; got {len(value)}."
-        )
+        raise ConfigError(f"{name} must be one for each of the {n} {things}; got {len(value)}.")
     return list(value)
 
 

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, MultilayerError
+from multilayer.machine import free_memory, n_cores
 from multilayer.model.model import Model, network_inputs
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.table.column import Infinite
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.kinds import kind_of
 from multilayer.table.on_disk import Aside, Source, StoredTable, describe, is_packed, is_path, store
+from multilayer.table.row_weights import wrong_weights
 from multilayer.table.schema import Kinds, Schema
 from multilayer.table.sources.names import listed
 from multilayer.table.sources.notation import Notation
@@ -28,7 +30,6 @@ from multilayer.table.split import folds
 from multilayer.tasks.classification import Classification, loss_weight
 from multilayer.tasks.make import guess_kind, make_task
 from multilayer.tasks.task import Task
-from multilayer.training.pack import n_cores
 
 MB = 1_000_000
 UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": MB, "GB": 1e9, "TB": 1e12}
@@ -68,26 +69,6 @@ def parse_memory(memory: Any) -> int:
             f"got {memory!r}."
         )
     return n_bytes
-
-
-def free_memory() -> int | None:
-    """Bytes that this process may still take: of the machine, and of its container (cgroup) if less."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    except (OSError, ValueError):
-        pass
-    for most, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            root = Path("/sys/fs/cgroup")
-            found.append(int((root / most).read_text()) - int((root / used).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return max(0, min(found)) if found else None
 
 
 @dataclass(frozen=True)
@@ -249,9 +230,9 @@ class Stream:
         facts = self.table.facts(self.roles.weight)
         strange = facts.n_missing or facts.n_infinite
         if self.table.is_text(self.roles.weight) or strange or facts.low < 0 or not facts.high > 0:
-            raise DataError(
-                f"sample_weight must be finite numbers, none missing or negative and not all zero; "
-                f"{self.roles.weight!r} goes from {facts.low} to {facts.high}, {facts.n_missing:,} missing."
+            raise wrong_weights(
+                self.table.n_rows,
+                f"{self.roles.weight!r}, from {facts.low} to {facts.high}, {facts.n_missing:,} missing",
             )
 
     def task(

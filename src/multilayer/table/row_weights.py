@@ -15,13 +15,22 @@ def check_weights(weight: Any, n_rows: int) -> NDArray[np.float64]:
         DataError: not one finite number for each row, a negative one, or all zero.
     """
     w = _as_array(weight)
-    right = w.shape == (n_rows,) and w.dtype.kind in "fiub"
-    if not right or not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise DataError(
-            f"sample_weight must be {n_rows} finite numbers, none negative and not all zero; "
-            f"got shape {w.shape}, type {w.dtype}{f', from {w.min()} to {w.max()}' if right else ''}."
-        )
+    if w.shape != (n_rows,) or w.dtype.kind not in "fiub":
+        raise wrong_weights(n_rows, f"shape {w.shape}, type {w.dtype}")
+    wrong = np.flatnonzero(~np.isfinite(w) | (w < 0))
+    if len(wrong):
+        raise wrong_weights(n_rows, f"{w[wrong[0]]} in row {wrong[0]} (counted from 0)")
+    if not w.any():
+        raise wrong_weights(n_rows, "zeros alone")
     return w.astype(np.float64)
+
+
+def wrong_weights(n_rows: int, got: str) -> DataError:
+    """The error for weights of rows, wherever they were looked at."""
+    return DataError(
+        f"sample_weight must be {n_rows} finite numbers, none negative and not all zero; got {got}. "
+        "Pass one weight a row; 0 leaves a row out."
+    )
 
 
 def _as_array(values: Any) -> NDArray[Any]:

@@ -118,8 +118,19 @@ def pinball_loss(
     >>> pinball_loss(np.array([3.0]), np.array([[1.0, 1.0]]), quantiles=[0.1, 0.9])
     1.0
     """
-    short, q = y[:, None].astype(np.float64) - prediction, np.asarray(quantiles)
-    return average(np.maximum(q * short, (q - 1) * short).mean(axis=1), weight)
+    return average(pinball_of_rows(y[:, None].astype(np.float64) - prediction, quantiles), weight)
+
+
+def pinball_of_rows(short: Array, quantiles: Sequence[float]) -> Array:
+    """Quantile loss of each row, mean over the quantiles, which are the last axis.
+
+    short: by how much each quantile is below the target
+
+    >>> pinball_of_rows(np.array([[2.0, 2.0], [-1.0, 0.0]]), [0.1, 0.9])
+    array([1.  , 0.45])
+    """
+    q = np.asarray(quantiles)
+    return np.maximum(q * short, (q - 1) * short).mean(axis=-1)
 
 
 def coverage(y: Array, prediction: Array, weight: Array | None = None) -> float:

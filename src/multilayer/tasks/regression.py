@@ -17,6 +17,7 @@ from multilayer.tasks.metrics import (
     interval_width,
     mae,
     pinball_loss,
+    pinball_of_rows,
     r2,
     rmse,
     weighted_quantile,
@@ -283,9 +284,7 @@ class Quantiles(_Robust):
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Pinball loss in units of the target's spread, mean over quantiles."""
-        short = (code[..., None] - essence) / self.scale
-        q = np.array(self.quantiles)
-        return np.maximum(q * short, (q - 1) * short).mean(axis=-1)
+        return pinball_of_rows((code[..., None] - essence) / self.scale, self.quantiles)
 
     def constant(self, code: Array, weight: Weight = None) -> Floats:
         """The quantiles of all rows."""

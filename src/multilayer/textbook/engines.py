@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy.special
@@ -16,6 +16,7 @@ from multilayer.textbook.network import (
     loss_and_gradient,
     outputs,
 )
+from multilayer.training.history import EngineName
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,7 @@ class Optimizer:
 class NumpyEngine:
     """Trains weights and the optimiser's state in place; sparse rows are made dense by batches."""
 
-    name = "NumPy"
+    name: ClassVar[EngineName] = "NumPy"
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class KernelEngine:
     weights of rows, after each batch.
     """
 
-    name = "kernels"
+    name: ClassVar[EngineName] = "kernels"
 
     def __init__(
         self,

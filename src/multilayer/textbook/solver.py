@@ -18,6 +18,7 @@ from sklearn.model_selection import train_test_split
 from multilayer.errors import DataError
 from multilayer.textbook.engines import KernelEngine, NumpyEngine, Optimizer
 from multilayer.textbook.network import Array, Rows, Textbook, Weights, loss_and_gradient
+from multilayer.training.history import EngineName
 
 Engine = NumpyEngine | KernelEngine
 KERNEL_STEPS = 1_000  # with fewer, loading the kernels would cost more than they save
@@ -44,7 +45,7 @@ class Run:
     epochs: int = 0
     steps: int = 0
     t: int = 0
-    engine: str = "NumPy"
+    engine: EngineName = "NumPy"
 
     @classmethod
     def start(cls, settings: Textbook, weights: Weights) -> "Run":

@@ -15,6 +15,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from multilayer.errors import ConfigError, DataError, counted
+from multilayer.machine import n_cores
+from multilayer.nn.blocks import one_each
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.history import History
@@ -29,7 +31,6 @@ from multilayer.training.pack import (
     Member,
     NextRows,
     Progress,
-    n_cores,
     pack_bytes,
     run_pack,
 )
@@ -549,15 +550,9 @@ def _rows_maker(more_rows: Callable[[], Sequence[Any]], net: nn.Module, first: R
 
 
 def _one_each(name: str, value: Any, n: int) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        if isinstance(value, torch.optim.Optimizer | LRScheduler) and n > 1:
-            raise ConfigError(
-                f"one {name} cannot serve {n} networks; pass a maker, or a list with one for each."
-            )
-        return [value] * n
-    if len(value) != n:
-        raise ConfigError(f"{name} must be one for each of the {n} networks; got {len(value)}.")
-    return list(value)
+    if isinstance(value, torch.optim.Optimizer | LRScheduler) and n > 1:
+        raise ConfigError(f"one {name} cannot serve {n} networks; pass a maker, or a list with one for each.")
+    return one_each(name, value, n, "networks")
 
 
 def _held_out_of(

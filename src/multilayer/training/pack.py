@@ -6,13 +6,11 @@ rates; the pack keeps the clock, tells the callbacks and stops.
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -541,29 +539,3 @@ def _whole_updates(piece: int, left: int, accumulate: int | str) -> int:
     if accumulate == "forever" or accumulate == 1:
         return piece
     return min(left, math.ceil(piece / int(accumulate)) * int(accumulate))
-
-
-def n_cores() -> int:
-    """Cores that this process may use: its affinity, and the limit of its container (cgroup), rounded up.
-
-    >>> n_cores() >= 1
-    True
-    """
-    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_cores()
-    return max(1, n if quota is None else min(n, -(-quota[0] // quota[1])))
-
-
-def _cgroup_cores() -> tuple[int, int] | None:
-    """CPU time that the container may use, over the period it is counted in; None without a limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # version 2
-        return None if quota == "max" else (int(quota), int(period))
-    except (OSError, ValueError):
-        pass
-    try:
-        folder = Path("/sys/fs/cgroup/cpu")  # version 1
-        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
-        return None if quota_us < 0 else (quota_us, int((folder / "cpu.cfs_period_us").read_text()))
-    except (OSError, ValueError):
-        return None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
+from multilayer.table.row_weights import check_weights
 from multilayer.training.autograd import REFUSALS, first_that_fits, unfit
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
 from multilayer.training.losses import (
@@ -24,6 +25,7 @@ from multilayer.training.user_arrays import (
     Inputs,
     Target,
     as_inputs,
+    as_numpy,
     as_parts,
     as_tensor,
     check_finite,
@@ -190,13 +192,7 @@ def _first_that_fits(net: nn.Module, candidates: Sequence[Inputs]) -> tuple[Inpu
 
 def _weights(weight: Any, x: Inputs, dtype: torch.dtype) -> Tensor:
     w = as_tensor(weight, "sample_weight").to(parts_of(x)[0].device, dtype)
-    check_finite(w, "sample_weight")
-    _check_rows("sample_weight", w, x)
-    if w.ndim != 1 or bool((w < 0).any()) or not bool((w > 0).any()):
-        raise DataError(
-            "sample_weight must be one number a row, none negative and not all zero; "
-            f"got shape {tuple(w.shape)}, from {w.min():g} to {w.max():g}."
-        )
+    check_weights(as_numpy(w), n_rows_of(x))
     return w
 
 

@@ -190,7 +190,7 @@ def test_a_view_of_endless_rows_is_refused_when_memory_is_used_up(
     )
     homes.execute(f"CREATE VIEW endless AS {rows}")
     homes.commit()
-    monkeypatch.setattr("multilayer.table.sources.database.memory", lambda: 10_000_000)
+    monkeypatch.setattr("multilayer.table.sources.database.total_memory", lambda: 10_000_000)
 
     with pytest.raises(DataError, match="A table must fit into memory"):
         read_table("homes.sqlite", query="SELECT * FROM endless")

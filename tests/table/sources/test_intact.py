@@ -258,7 +258,7 @@ def test_a_parquet_file_with_more_rows_than_the_memory_holds_is_refused(
     """A value that stands in all rows is written once, however many these are."""
     pq.write_table(pa.table({"x": np.zeros(100_000), "y": np.zeros(100_000)}), "t.parquet")
     assert Path("t.parquet").stat().st_size < 10_000
-    monkeypatch.setattr("multilayer.table.sources.files.memory", lambda: 1_000_000)
+    monkeypatch.setattr("multilayer.table.sources.files.total_memory", lambda: 1_000_000)
 
     with pytest.raises(DataError, match=r"must fit into memory; 't.parquet' is said to have 100,000 rows"):
         read_table("t.parquet")

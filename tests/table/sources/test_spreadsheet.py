@@ -69,7 +69,7 @@ class TestWithOpenpyxl:
     ) -> None:
         book.active.append([1, "a"])
         book.save("t.xlsx")
-        monkeypatch.setattr("multilayer.table.sources.spreadsheet.memory", lambda: 1_000)
+        monkeypatch.setattr("multilayer.table.sources.spreadsheet.total_memory", lambda: 1_000)
         with pytest.raises(DataError, match=r"must fit into memory; 't\.xlsx' takes .* GB unpacked"):
             read_table("t.xlsx")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from multilayer.errors import DataError
+from multilayer.machine import total_memory
 from multilayer.signals import held_back
 from multilayer.table.sources.dtype_hints import note_of_sql
-from multilayer.table.sources.intact import memory
 from multilayer.table.sources.names import column_names, listed, unusable
 from multilayer.table.sources.sparse import SparseColumn
 from multilayer.table.sources.values import Columns, from_numpy, from_objects, merged
@@ -168,7 +168,7 @@ def _all_rows(cursor: Any, query: str) -> list[Any]:
         sample = batch[::16]
         n_sample = sum(sys.getsizeof(row) + sum(map(sys.getsizeof, row)) for row in sample)
         n_bytes += n_sample * len(batch) // len(sample)
-        if 2 * n_bytes > memory():  # they are taken apart into columns, too
+        if 2 * n_bytes > total_memory():  # they are taken apart into columns, too
             raise DataError(
                 f"A table must fit into memory; the query {_short(query)} has given {len(rows):,} rows, "
                 "which hardly do, and goes on. Add a LIMIT, or write them to Parquet and stream (memory=)."

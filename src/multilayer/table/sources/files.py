@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from multilayer.errors import ConfigError, DataError, extra
+from multilayer.machine import total_memory
 from multilayer.table.sources.arrow_schema import ArrowField, arrow_fields
 from multilayer.table.sources.database import (
     DATABASE_EXTENSIONS,
@@ -31,7 +32,7 @@ from multilayer.table.sources.delimited import (
 )
 from multilayer.table.sources.dtype_hints import Note, Odd
 from multilayer.table.sources.frames import of_frame, of_mapping, of_records
-from multilayer.table.sources.intact import check_plain, memory, reading
+from multilayer.table.sources.intact import check_plain, reading
 from multilayer.table.sources.names import column_name, listed
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.paths import path_of, refuse_absent, refuse_url
@@ -333,7 +334,7 @@ def _refuse_endless_columns(connection: Any, paths: Sequence[Path], n_columns: i
     query = f"SELECT sum(num_rows) FROM parquet_file_metadata([{files}])"
     ((found,),) = connection.sql(query).fetchall()
     n_rows = int(found or 0)
-    if 8 * n_rows * n_columns > memory():
+    if 8 * n_rows * n_columns > total_memory():
         raise DataError(
             f"A table must fit into memory; {str(paths[0])!r} is said to have {n_rows:,} rows, which do not. "
             "Check the file, read a part of it with a query, or stream it (memory=)."

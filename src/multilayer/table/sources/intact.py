@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import os
 import stat
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -72,13 +71,6 @@ def check_packed(paths: Collection[Path]) -> None:
             with unpacked(path) as file:
                 while file.read(CHUNK):
                     pass
-
-
-def memory() -> int:
-    """Bytes of memory of this machine: what takes more need not be tried."""
-    if not hasattr(os, "sysconf"):
-        return 1 << 40
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def unpacked(path: Path) -> Any:

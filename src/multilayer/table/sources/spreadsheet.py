@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from multilayer.errors import DataError, MultilayerError, extra
+from multilayer.machine import total_memory
 from multilayer.table.sources.frames import of_mapping
-from multilayer.table.sources.intact import memory
 from multilayer.table.sources.names import column_names, listed
 from multilayer.table.sources.values import Columns
 
@@ -55,7 +55,7 @@ def _refuse_endless(path: Path) -> None:
     """A few kilobytes that are packed may become any number of cells."""
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    if 8 * size > memory():
+    if 8 * size > total_memory():
         raise DataError(
             f"A table must fit into memory; {str(path)!r} takes {size / 1e9:.1f} GB unpacked, which do not. "
             "Check the file, or save it as CSV and stream it (memory=)."

@@ -1,4 +1,4 @@
-"""The command line on full disks, closed pipes and under signals: one line, its exit status, nothing left."""
+"""How a command ends, on full disks, closed pipes and under signals: in one line, and nothing is left."""
 
 import os
 import resource
@@ -230,13 +230,13 @@ def test_a_signal_while_pytorch_is_loaded_is_heard_when_it_is_whole(arguments: S
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_signal_that_a_library_makes_another_error_of_is_a_signal(name: str) -> None:
     code = """
-        import multilayer.recipe
+        import multilayer.recipe.fit
         def fit(*arguments, **settings):
             try:
                 os.kill(os.getpid(), signal.{name})
             except KeyboardInterrupt as error:  # as Python itself does in __set_name__
                 raise RuntimeError("Error calling __set_name__") from error
-        multilayer.recipe.fit = fit
+        multilayer.recipe.fit.fit = fit
     """
     done = driven(code.format(name=name), *FIT)
 

@@ -1,0 +1,172 @@
+"""`multilayer predict` and `multilayer evaluate`: a model on the rows of a table."""
+
+import csv
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from multilayer.cli.files import check_out, load_model, table_source
+from multilayer.cli.model_text import score_table
+from multilayer.cli.options import (
+    ExtraOption,
+    JsonOption,
+    MemoryOption,
+    ModelArgument,
+    QueryOption,
+    TableArgument,
+)
+from multilayer.cli.printing import progress, show, show_json, write_out
+from multilayer.errors import ConfigError, OutputError, counted
+from multilayer.signals import held_back
+
+if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
+    import numpy
+
+    import multilayer.model.model
+
+
+def predict(
+    model: ModelArgument,
+    table: TableArgument,
+    query: QueryOption = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A .csv or .parquet file; without it, CSV on stdout.")
+    ] = None,
+    extra: ExtraOption = "warn",
+    memory: MemoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the rows of TABLE: the probability of each class, then the prediction."""
+    path = Path(out) if out else None
+    if path:
+        _check_ending(path)
+        check_out(path, sources=(model, table))
+    written: dict[str, Any] = {"out": out, "n_rows": 0, "columns": []}
+    with (
+        table_source(table, model) as source,
+        progress(f"predicting {table}"),
+        closing(_predicted(load_model(model), source, query, extra, memory, written)) as parts,
+    ):
+        if path:
+            _write_predictions(parts, path)
+        elif as_json:
+            written["values"] = _joined(parts)
+        else:
+            write_out(_to_csv(parts))
+    if as_json:
+        show_json(written)
+    elif path:
+        show(f"{counted(written['n_rows'], 'prediction')} saved in {path}")
+
+
+def evaluate(
+    model: ModelArgument,
+    table: TableArgument,
+    query: QueryOption = None,
+    extra: ExtraOption = "warn",
+    memory: MemoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a model on TABLE, which must hold the target column."""
+    with table_source(table, model) as source, progress(f"evaluating {table}"):
+        with held_back():
+            from multilayer.recipe.chunks import in_order
+
+        loaded = load_model(model)
+        with in_order(loaded, source, memory, query) as pieces:
+            if pieces is None:
+                score = loaded.evaluate(source, query=query, extra=extra)
+            else:
+                score = loaded.evaluate_pieces(pieces, extra=extra)
+    if as_json:
+        show_json({"model": model, "table": table, "target": loaded.target, "score": score})
+    else:
+        show(f"{', '.join(loaded.targets)} in {table}")
+        show(score_table(score))
+
+
+def _predicted(
+    model: "multilayer.model.model.Model",
+    table: str,
+    query: str | None,
+    extra: str,
+    memory: str | None,
+    written: dict[str, Any],
+) -> Generator[dict[str, "numpy.ndarray"], None, None]:
+    """The columns that `predict` writes, of all rows or, of a table larger than memory, piece by piece.
+
+    written: gets their names and the number of rows.
+    """
+    with held_back():
+        from multilayer.recipe.chunks import in_order
+
+    with in_order(model, table, memory, query) as pieces:
+        parts, query = ([table], query) if pieces is None else (pieces, None)
+        for piece in parts:
+            columns = model.predict_columns(piece, query=query, extra=extra)
+            written["n_rows"] += len(next(iter(columns.values())))
+            written["columns"] = list(columns)
+            yield columns
+
+
+def _joined(parts: Iterator[dict[str, "numpy.ndarray"]]) -> dict[str, list[Any]]:
+    """The columns of all parts, as lists."""
+    values: dict[str, list[Any]] = {}
+    for columns in parts:
+        for name, column in columns.items():
+            values.setdefault(name, []).extend(column.tolist())
+    return values
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"predictions are written as .csv or .parquet; got {path.name!r}. Change --out.")
+
+
+def _write_predictions(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> None:
+    from multilayer.output import write_atomically
+
+    write_atomically(path, (_to_parquet if path.suffix.lower() == ".parquet" else _to_csv)(parts, path))
+
+
+def _to_csv(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path | None = None) -> Iterator[bytes]:
+    """The CSV text of the parts, one after the other, under one header."""
+    for i, columns in enumerate(parts):
+        file = StringIO(newline="")
+        writer = csv.writer(file, lineterminator="\n")
+        if i == 0:
+            writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        yield file.getvalue().encode()
+
+
+def _to_parquet(parts: Iterator[dict[str, "numpy.ndarray"]], path: Path) -> Iterator[bytes]:
+    """The Parquet file that is to stand at path, made in a folder beside it: DuckDB writes to files only."""
+    with held_back():
+        import duckdb
+
+    from multilayer.output import temporary_folder
+
+    try:
+        with (
+            temporary_folder(path.parent) as folder,
+            duckdb.connect(f"{folder}/predictions.duckdb") as connection,
+        ):
+            connection.execute("SET memory_limit = '500MB'; SET enable_progress_bar = false")
+            for i, columns in enumerate(parts):
+                connection.register("part", dict(columns))
+                into = "INSERT INTO predictions" if i else "CREATE TABLE predictions AS"
+                connection.execute(f"{into} SELECT * FROM part")
+            connection.table("predictions").write_parquet(f"{folder}/predictions.parquet")
+            with Path(folder, "predictions.parquet").open("rb") as file:
+                yield from iter(lambda: file.read(1 << 24), b"")
+    except (OSError, duckdb.Error) as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"{path} could not be written: is the disk full? What stood there is untouched."
+        ) from error
