@@ -18,6 +18,7 @@ from multilayer.signals import held_back
 from multilayer.table.column import Column, Infinite
 from multilayer.table.infer import IDENTIFIED, IDENTIFIER, ROW_NUMBERS
 from multilayer.table.kinds import kind_of
+from multilayer.table.kinds.ordered import check_order
 from multilayer.table.levels import as_levels, frequent_levels
 from multilayer.table.odd_cells import without_texts
 from multilayer.table.schema import Kinds, Schema, declared_schema, infer_schema
@@ -26,7 +27,7 @@ from multilayer.table.sources.delimited import Delimited, file_errors, literal_p
 from multilayer.table.sources.dtype_hints import Note, note_of_sql
 from multilayer.table.sources.files import Files
 from multilayer.table.sources.intact import reading
-from multilayer.table.sources.names import column_names, listed, require_columns
+from multilayer.table.sources.names import column_names, require_columns
 from multilayer.table.sources.notation import Notation, mark_date, mark_number
 from multilayer.table.sources.read import Table
 from multilayer.table.sources.values import MISSING_MARKS, from_numpy, merged
@@ -708,7 +709,9 @@ def _counted(table: StoredTable, column: Column, texts: Texts | None) -> Column:
     column = replace(column, n_missing=facts.n_missing)
     kind = kind_of(column)
     if kind.has_order:
-        return _within_order(table, column)
+        found = as_levels(table.distinct(column.name, len(column.levels) + 1)).tolist()
+        check_order(column, found)
+        return replace(column, n_unique=len(found))
     if kind.has_levels:
         n_unique, levels = table.levels(column)
         return replace(column, n_unique=n_unique, levels=levels)
@@ -721,15 +724,3 @@ def _counted(table: StoredTable, column: Column, texts: Texts | None) -> Column:
         return replace(column, low=texts.low, high=texts.high)
     numbers = _numbers(column, _column(column.name, np.array([facts.low, facts.high])))
     return replace(column, low=float(numbers[0]), high=float(numbers[1]))
-
-
-def _within_order(table: StoredTable, column: Column) -> Column:
-    """An ordered category, if no row holds a level that its order lacks."""
-    found = as_levels(table.distinct(column.name, len(column.levels) + 1)).tolist()
-    strange = [level for level in found if level not in column.levels]
-    if strange:
-        raise ConfigError(
-            f"A declared order must name every level; column {column.name!r} holds {strange[0]!r}, and the "
-            f"order is {listed(column.levels)}. Add the level, or mend the value."
-        )
-    return replace(column, n_unique=len(found))

@@ -1,6 +1,6 @@
 """Ordered categories: levels with an order, which the user or the column's type says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -78,18 +78,27 @@ def _natural_order(column: Column, values: NDArray[Any], note: Note | None) -> t
 
 def _measure(column: Column, values: NDArray[Any]) -> Column:
     counts = count_levels(as_levels(values))
-    return _within_order(replace(column, n_unique=len(counts)), values, counts)
+    check_order(column, counts, values)
+    return replace(column, n_unique=len(counts))
 
 
-def _within_order(column: Column, values: NDArray[Any], counts: Mapping[str, int]) -> Column:
-    strange = [level for level in counts if level not in set(column.levels)]
-    if strange:
-        row = as_levels(values).tolist().index(strange[0])
-        raise ConfigError(
-            f"A declared order must name every level; column {column.name!r} holds {strange[0]!r} in row "
-            f"{row + 1}, and the order is {listed(column.levels)}. Add the level, or mend the value."
-        )
-    return column
+def check_order(column: Column, levels: Iterable[str], values: NDArray[Any] | None = None) -> None:
+    """Refuse levels that the declared order of a column lacks.
+
+    values: of all rows, to say in which one the first such level stands
+
+    Raises:
+        ConfigError: there is one.
+    """
+    known = set(column.levels)
+    strange = next((level for level in levels if level not in known), None)
+    if strange is None:
+        return
+    row = "" if values is None else f" in row {as_levels(values).tolist().index(strange) + 1}"
+    raise ConfigError(
+        f"A declared order must name every level; column {column.name!r} holds {strange!r}{row}, and the "
+        f"order is {listed(column.levels)}. Add the level, or mend the value."
+    )
 
 
 def _show(column: Column) -> str:
