@@ -12,7 +12,8 @@ _ALIKE = str.maketrans(dict.fromkeys(_MINUSES, "-") | dict.fromkeys(_BLANKS, " "
 _THOUSANDS = (",", ".", " ", "'", "’")
 _BODY = r"\d[\d.,'’ ]*(?:[eE][+-]?\d+)?|[.,]\d+(?:[eE][+-]?\d+)?"
 _UNIT_BEFORE = rf"(?:US|A|C|HK|NZ|R)?[{_CURRENCIES}]|(?:{_CODES})\.?(?=[\s\d+-])"
-_UNIT_BEHIND = rf"[{_CURRENCIES}%‰]|°[CF]?|[^\W\d_°][^\s\d,;:()]{{0,11}}(?: [^\W\d_]{{1,8}})?[²³]?"
+_POWERS = r"(?:[^\W\d_°][^\s\d,;:()]{0,9}/)?(?:(?:[mcdk]?m|in|ft|yd|mi)[23]|(?<=/)s2)"  # m2, kg/m3, m/s2
+_UNIT_BEHIND = rf"[{_CURRENCIES}%‰]|°[CF]?|{_POWERS}|[^\W\d_°][^\s\d,;:()]{{0,11}}(?: [^\W\d_]{{1,8}})?[²³]?"
 _MULTIPLES = frozenset(
     ("k", "K", "m", "M", "b", "B", "bn", "Bn", "mn", "Mn", "T", "million", "thousand", "Mio", "Mrd")
 )
