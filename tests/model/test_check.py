@@ -13,8 +13,9 @@ import pytest
 from safetensors.numpy import save
 
 from multilayer import Model, ModelFileError, fit
-from multilayer.model.check import may_overflow
+from multilayer.model.check import check_task, may_overflow
 from multilayer.model.file import digest, unpack
+from multilayer.tasks.make import make_task
 
 ROOT = Path(__file__).parents[2]
 N_ROWS = 60
@@ -372,3 +373,11 @@ def test_hundreds_of_random_edits_are_refused_or_harmless() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert re.match(r"800 forged model files: \d+ refused, \d+ loads", done.stdout)
     assert "refused by" not in done.stdout  # by what no check foresaw
+
+
+@pytest.mark.parametrize("objective", ["log", "poisson", "gamma", "tweedie"])
+def test_a_positive_target_needs_a_positive_range(objective: str) -> None:
+    task = make_task(np.array([1.0, 2.0, 4.0]), objective=objective).to_json()
+    check_task(task, "y")
+    with pytest.raises(ValueError):
+        check_task(task | {"low": -2.0, "high": -1.0}, "y")

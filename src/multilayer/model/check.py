@@ -30,7 +30,7 @@ from multilayer.table.steps import RARE
 from multilayer.table.target_encoding import LARGEST
 from multilayer.tasks.classification import THRESHOLD_METRICS
 from multilayer.tasks.make import OBJECTIVES
-from multilayer.tasks.positive import _LogLink
+from multilayer.tasks.positive import LogLink, LogTarget
 from multilayer.tasks.regression import Quantiles
 from multilayer.training.history import History, upgraded
 
@@ -277,7 +277,7 @@ def _check_regression(values: Any) -> int:
     limits = [abs(value) for value in (values["center"], values["scale"], low, high) if abs(value) < math.inf]
     need(max(limits) < LARGEST_NUMBER, "numbers are too large")
     need(
-        not issubclass(cls, _LogLink) or high > 0,
+        not issubclass(cls, LogLink | LogTarget) or high > 0,
         "predictions must be able to be above 0",
     )
     need(values.get("factor", 1.0) > 0, "'factor' must be above 0")

@@ -18,8 +18,17 @@ LARGEST_LOG = 30.0  # outputs are cut off there: e^30 times the mean is beyond a
 POWER = 1.5  # of Tweedie's variance, as LightGBM and CatBoost have it
 
 
+def _refusal(objective: str, y: Floats, is_wrong: NDArray[np.bool_], rule: str, advice: str) -> DataError:
+    """The error for a target that is outside of what an objective can be."""
+    row = int(is_wrong.argmax())
+    return DataError(
+        f"objective {objective!r} needs a target {rule}; got {y[row]:g} in row {row + 1}, and "
+        f"{int(is_wrong.sum())} such in all. {advice}"
+    )
+
+
 @dataclass(frozen=True)
-class _LogLink(Regression):
+class LogLink(Regression):
     """The mean is e^output times the mean of the training target (`scale`)."""
 
     @property
@@ -37,16 +46,9 @@ class _LogLink(Regression):
         cut = Clip(-LARGEST_LOG, LARGEST_LOG)
         return (First(), cut, Exp(), Scale(self.scale), Clip(self.low, self.high))
 
-    def _refuse(self, y: Floats, is_wrong: NDArray[np.bool_], rule: str, advice: str) -> DataError:
-        row = int(is_wrong.argmax())
-        return DataError(
-            f"objective {self.objective!r} needs a target {rule}; got {y[row]:g} in row {row + 1}, and "
-            f"{int(is_wrong.sum())} such in all. {advice}"
-        )
-
 
 @dataclass(frozen=True)
-class Poisson(_LogLink):
+class Poisson(LogLink):
     """Counts, or other numbers from 0 up whose variance grows with the mean."""
 
     objective: ClassVar[str] = "poisson"
@@ -63,7 +65,9 @@ class Poisson(_LogLink):
 
     def _check_range(self, y: Floats) -> None:
         if (y < 0).any():
-            raise self._refuse(y, y < 0, "of 0 or above", "Leave such rows out, or take another objective.")
+            raise _refusal(
+                self.objective, y, y < 0, "of 0 or above", "Leave such rows out, or take another objective."
+            )
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Half the deviance, in units of the mean, without its part that the prediction has no say in."""
@@ -77,7 +81,7 @@ class Poisson(_LogLink):
 
 
 @dataclass(frozen=True)
-class Gamma(_LogLink):
+class Gamma(LogLink):
     """Positive amounts whose spread grows in proportion to the mean, such as what a claim costs."""
 
     objective: ClassVar[str] = "gamma"
@@ -94,7 +98,9 @@ class Gamma(_LogLink):
 
     def _check_range(self, y: Floats) -> None:
         if (y <= 0).any():
-            raise self._refuse(y, y <= 0, "above 0", "Leave such rows out, or take objective 'tweedie'.")
+            raise _refusal(
+                self.objective, y, y <= 0, "above 0", "Leave such rows out, or take objective 'tweedie'."
+            )
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Half the deviance, without its part that the prediction has no say in."""
@@ -108,7 +114,7 @@ class Gamma(_LogLink):
 
 
 @dataclass(frozen=True)
-class Tweedie(_LogLink):
+class Tweedie(LogLink):
     """Numbers that are often 0, else positive, such as what an insurance pays in a year.
 
     power: the variance grows with this power of the mean
@@ -130,7 +136,9 @@ class Tweedie(_LogLink):
 
     def _check_range(self, y: Floats) -> None:
         if (y < 0).any():
-            raise self._refuse(y, y < 0, "of 0 or above", "Leave such rows out, or take another objective.")
+            raise _refusal(
+                self.objective, y, y < 0, "of 0 or above", "Leave such rows out, or take another objective."
+            )
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Half the deviance, in units of the mean, without its part that the prediction has no say in."""
@@ -148,7 +156,7 @@ class Tweedie(_LogLink):
 
 
 @dataclass(frozen=True)
-class LogTarget(_LogLink):
+class LogTarget(Regression):
     """Positive numbers with a long tail: their logarithm by squared error, corrected to predict the mean.
 
     y^ = factor e^(scale output + center),   factor = sum(w y) / sum(w e^(scale output + center))
@@ -168,27 +176,19 @@ class LogTarget(_LogLink):
     objective: ClassVar[str] = "log"
 
     @property
-    def takes_exposure(self) -> bool:
-        """A logarithm by squared error has no rates."""
-        return False
-
-    @property
-    def loss(self) -> LossLike:
-        """Squared error of the standardised logarithm."""
-        return "mse"
-
-    @property
     def metric(self) -> str:
         """Root mean squared error of the logarithm."""
         return "log_rmse"
 
     def _check_range(self, y: Floats) -> None:
         if (y <= 0).any():
-            raise self._refuse(y, y <= 0, "above 0", "Leave such rows out, or take objective 'tweedie'.")
+            raise _refusal(
+                self.objective, y, y <= 0, "above 0", "Leave such rows out, or take objective 'tweedie'."
+            )
 
     def _units(self, y: Floats, weight: Weight) -> tuple[float, float]:
         """Mean and standard deviation of the logarithm."""
-        return Regression._units(self, np.log(y), weight)
+        return super()._units(np.log(y), weight)
 
     def as_network_target(self, code: Array) -> Array:
         """The standardised logarithm, (n, 1) float32."""
