@@ -185,3 +185,15 @@ def test_table_embedding_writes_each_output_column_once() -> None:
     periodic = plan.ops[2]
     np.testing.assert_array_equal(plan.ints[periodic[k.AUX] :][:6], [2, 8, 3, 4, 1, 3])
     assert len({int(op[k.V_OUT]) for op in plan.ops[:4]}) == 1
+
+
+@pytest.mark.parametrize("option", [{"padding_idx": 0}, {"max_norm": 1.0}, {"sparse": True}])
+def test_options_of_an_embedding_of_categories_are_refused(option: dict[str, object]) -> None:
+    embedding = TableEmbedding(1, (50,), one_hot_up_to=4)
+    assert read_plan(embedding).d_out == embedding.d_out
+    (table,) = embedding.category.tables
+    for name, value in option.items():
+        setattr(table, name, value)
+
+    with pytest.raises(UnknownToKernels, match="options that the kernels do not know"):
+        read_plan(embedding)

@@ -7,7 +7,8 @@ is set: one in `eval()` is read as such. To teach it a layer, write a function o
 it in `READERS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -523,67 +524,42 @@ def _read_table_embedding(builder: PlanBuilder, module: Any, name: str) -> None:
     """One op for each part, all writing to their columns of one output; those without parameters first."""
     _check_is_first(builder, name)
     builder.expect(module.n_columns, name)
-    parts_of = {
+    _check_parts(module, name)
+    kept = module.kept_columns.tolist()
+    first_wave = len(kept)
+    first_curve = first_wave + (0 if module.periodic is None else module.periodic.weight[:, 0].numel())
+    first_code = first_curve + (0 if module.piecewise is None else module.piecewise.slope.numel())
+    parts = _TableParts(builder, builder.new_value(module.d_out), module.d_out)
+    parts.add(layers.SELECT, aux=len(kept), aux2=-1 if kept == [*range(module.n_num)] else len(builder.ints))
+    builder.ints += kept
+    lookups = [] if module.category is None else _add_one_hots(parts, module, first_code)
+    if module.periodic is not None:
+        columns = module.periodic_columns.numpy()
+        with parts.next():
+            _add_periodic(
+                builder, module.periodic, f"{name}.periodic", columns, module.d_out, first_wave, False
+            )
+    if module.piecewise is not None:
+        columns = module.piecewise_columns.numpy()
+        with parts.next():
+            _add_piecewise(builder, module.piecewise, f"{name}.piecewise", columns, module.d_out, first_curve)
+    for column, start, table in lookups:
+        _add_lookup(parts, table, column, start, name)
+    builder.value, builder.d = parts.out, module.d_out
+
+
+def _check_parts(module: Any, name: str) -> None:
+    """Refuse an embedding of which a part is of another class than ours."""
+    known = {
         "periodic": PeriodicEmbedding,
         "piecewise": PiecewiseLinearEmbedding,
         "category": CategoryEmbedding,
     }
-    for part, kind in parts_of.items():
-        if (of := getattr(module, part)) is not None and type(of) is not kind:
-            raise UnknownToKernels(f"the kernels do not know the layer {name}.{part} ({type(of).__name__}).")
-    out = builder.new_value(module.d_out)
-    parts = _TableParts(builder, out, module.d_out)
-    kept = module.kept_columns.tolist()
-    parts.add(layers.SELECT, aux=len(kept), aux2=-1 if kept == [*range(module.n_num)] else len(builder.ints))
-    builder.ints += kept
-    first_wave = len(kept)
-    first_curve = first_wave + (module.periodic.weight[:, 0].numel() if module.periodic is not None else 0)
-    first = first_curve + (module.piecewise.slope.numel() if module.piecewise is not None else 0)
-    lookups = []
-    if module.category is not None:
-        tables = iter(module.category.tables)
-        for i, (n_codes, hot) in enumerate(
-            zip(module.category.cardinalities, module.category.one_hot, strict=True)
-        ):
-            builder.code_ranges[module.n_num + i] = n_codes
-            if hot:
-                parts.add(layers.ONE_HOT, aux=module.n_num + i, aux2=n_codes, stat=first)
-                first += n_codes
-            else:
-                table = next(tables)
-                lookups.append((module.n_num + i, first, table))
-                first += table.embedding_dim
-    if module.periodic is not None:
-        columns = module.periodic_columns.numpy()
-        parts.before()
-        _add_periodic(builder, module.periodic, f"{name}.periodic", columns, module.d_out, first_wave, False)
-        parts.after()
-    if module.piecewise is not None:
-        columns = module.piecewise_columns.numpy()
-        parts.before()
-        _add_piecewise(builder, module.piecewise, f"{name}.piecewise", columns, module.d_out, first_curve)
-        parts.after()
-    for column, start, table in lookups:
-        if (
-            type(table) is not nn.Embedding
-            or table.max_norm is not None
-            or table.sparse
-            or table.scale_grad_by_freq
-            or table.padding_idx is not None
-        ):
-            raise UnknownToKernels(f"{name} has an nn.Embedding with options that the kernels do not know.")
-        shape = (table.num_embeddings, table.embedding_dim)
-        weight, trains = builder.tensor(f"{name}.table_of_column_{column}", table.weight, shape)
-        parts.add(
-            layers.LOOK_UP,
-            trains=trains,
-            p0=weight,
-            aux=column,
-            aux2=table.num_embeddings,
-            aux3=table.embedding_dim,
-            stat=start,
-        )
-    builder.value, builder.d = out, module.d_out
+    for part, kind in known.items():
+        if (found := getattr(module, part)) is not None and type(found) is not kind:
+            raise UnknownToKernels(
+                f"the kernels do not know the layer {name}.{part} ({type(found).__name__})."
+            )
 
 
 class _TableParts:
@@ -592,16 +568,53 @@ class _TableParts:
     def __init__(self, builder: PlanBuilder, out: int, d_out: int) -> None:
         self.builder, self.out, self.d_out = builder, out, d_out
 
-    def before(self) -> None:
+    @contextmanager
+    def next(self) -> Iterator[None]:
+        """The op that is added in the block is one of them."""
         self.builder.value, self.builder.d = 0, self.builder.d_in
-
-    def after(self) -> None:
+        yield
         self.builder.ops[-1][k.V_OUT] = self.out
 
     def add(self, kernels: Kernels, *, trains: bool = False, **fields: int) -> None:
-        self.before()
-        self.builder.add(kernels, d_out=self.d_out, trains=trains, keep_value=True, **fields)  # type: ignore[arg-type]
-        self.after()
+        with self.next():
+            self.builder.add(kernels, d_out=self.d_out, trains=trains, keep_value=True, **fields)  # type: ignore[arg-type]
+
+
+def _add_one_hots(parts: _TableParts, module: Any, first: int) -> list[tuple[int, int, Any]]:
+    """Add the categories that become columns of 0 and 1; of the others column, first output and table.
+
+    first: output of the first category
+    """
+    lookups, tables = [], iter(module.category.tables)
+    codes = zip(module.category.cardinalities, module.category.one_hot, strict=True)
+    for column, (n_codes, is_hot) in enumerate(codes, start=module.n_num):
+        parts.builder.code_ranges[column] = n_codes
+        if is_hot:
+            parts.add(layers.ONE_HOT, aux=column, aux2=n_codes, stat=first)
+            first += n_codes
+        else:
+            table = next(tables)
+            lookups.append((column, first, table))
+            first += table.embedding_dim
+    return lookups
+
+
+def _add_lookup(parts: _TableParts, table: Any, column: int, start: int, name: str) -> None:
+    """Add a category whose codes are looked up in a table; start: its first output."""
+    is_plain = type(table) is nn.Embedding and table.max_norm is None and table.padding_idx is None
+    if not is_plain or table.sparse or table.scale_grad_by_freq:
+        raise UnknownToKernels(f"{name} has an nn.Embedding with options that the kernels do not know.")
+    shape = (table.num_embeddings, table.embedding_dim)
+    weight, trains = parts.builder.tensor(f"{name}.table_of_column_{column}", table.weight, shape)
+    parts.add(
+        layers.LOOK_UP,
+        trains=trains,
+        p0=weight,
+        aux=column,
+        aux2=table.num_embeddings,
+        aux3=table.embedding_dim,
+        stat=start,
+    )
 
 
 def _check_is_first(builder: PlanBuilder, name: str) -> None:
