@@ -154,7 +154,7 @@ LAYERS = {
     "recipe.choices": [],
     "recipe.config": ["recipe.choices"],
     "recipe.declared": ["table"],
-    "recipe.arguments": ["recipe.choices", "tasks", "nn", "table"],
+    "recipe.arguments": ["recipe.choices", "training.settings", "tasks", "nn", "table"],
     "recipe.wanted": ["recipe.arguments", "recipe.config", "recipe.declared", "training.loop"],
     "recipe.encoded_rows": ["tasks", "table"],
     "recipe.weight_decay": ["recipe.config", "recipe.encoded_rows", "training"],

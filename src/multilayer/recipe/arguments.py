@@ -15,6 +15,7 @@ from multilayer.table.column import Infinite
 from multilayer.table.schema import Schema
 from multilayer.tasks.make import OBJECTIVES
 from multilayer.tasks.task import KINDS
+from multilayer.training.settings import why_no_device
 
 _F = TypeVar("_F")
 
@@ -220,15 +221,11 @@ def checked_device(device: Any) -> str | None:
         raise ConfigError(
             f"device must be a name such as 'cpu' or 'cuda'; got {_shown(device)}. Leave it out."
         )
-    try:
-        if torch.zeros(1, device=device).is_meta:
-            raise NotImplementedError("nothing is computed there")
-    except (RuntimeError, AssertionError, NotImplementedError, ValueError, ImportError) as error:
-        first = (str(error).splitlines() or [""])[0].rstrip(".")
+    if (reason := why_no_device(device)) is not None:
         raise ConfigError(
-            f"device must be one of PyTorch that this machine has; got {str(device)!r} ({first}). "
+            f"device must be one of PyTorch that this machine has; got {str(device)!r} ({reason}). "
             "Leave it out to train on the CPU."
-        ) from None
+        )
     return str(device)
 
 

@@ -37,7 +37,7 @@ from multilayer.training.pack import (
 from multilayer.training.random_state import is_drawing
 from multilayer.training.rows import Rows, hold_out
 from multilayer.training.run_length import Clock, RunLength
-from multilayer.training.settings import Training, check_whole
+from multilayer.training.settings import Training, check_whole, why_no_device
 
 logger = logging.getLogger("multilayer")
 
@@ -461,14 +461,13 @@ def _check_net(net: Any) -> None:
 
 
 def _move(net: nn.Module, device: Any) -> None:
-    try:
-        if not isinstance(device, str | int | torch.device) or torch.device(device).type == "meta":
-            raise TypeError("nothing is computed there")
-        net.to(device)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError) as error:
+    is_name = isinstance(device, str | int | torch.device)
+    reason = why_no_device(device) if is_name else "nothing is computed there"
+    if reason is not None:
         raise ConfigError(
-            f"device must be one that PyTorch can use here, such as 'cpu'; got {device!r}: {error}"
-        ) from error
+            f"device must be one that PyTorch can use here, such as 'cpu'; got {device!r}: {reason}"
+        )
+    net.to(device)
 
 
 def _check_schedule(

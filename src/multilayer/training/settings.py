@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from multilayer.errors import ConfigError
 
@@ -70,6 +71,19 @@ class Training:
             raise ConfigError("give clip_norm or clip_value, not both.")
         if self.patience is not None and not has_validation:
             raise ConfigError("patience watches the validation loss; pass validation as well.")
+
+
+def why_no_device(device: Any) -> str | None:
+    """Why PyTorch computes nothing on a device here, in a few words; None where it does.
+
+    >>> why_no_device("cpu"), why_no_device("meta")
+    (None, 'nothing is computed there')
+    """
+    try:
+        is_meta = torch.zeros(1, device=device).is_meta
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError, ImportError) as error:
+        return (str(error).splitlines() or [""])[0].rstrip(".")
+    return "nothing is computed there" if is_meta else None
 
 
 def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> None:
