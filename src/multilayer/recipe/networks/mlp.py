@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from multilayer.recipe.networks.network import PublishedRecipe, places_without
+from multilayer.recipe.networks.network import PublishedRecipe, ranks_alone
 from multilayer.table.steps import Feature
 from multilayer.tasks.task import Task
 
@@ -26,4 +26,4 @@ class MLPRecipe(PublishedRecipe):
 
     def places(self, features: Sequence[Feature], task: Task) -> dict[str, Any]:
         """Ranks, and whatever has none."""
-        return {"keep": places_without(features, ("scaled",)), "periodic": ()}
+        return ranks_alone(features)

@@ -182,6 +182,11 @@ def rtdl_batch_size(n_rows: int) -> int:
     return 128 if n_rows < 10_000 else 256 if n_rows < 60_000 else 512 if n_rows < 200_000 else 1024
 
 
+def ranks_alone(features: Sequence[Feature]) -> dict[str, Any]:
+    """Fields of `NetworkConfig`: numbers enter as their ranks, whatever has none as it is."""
+    return {"keep": places_without(features, ("scaled",)), "periodic": ()}
+
+
 def places_without(features: Sequence[Feature], channels: Sequence[str]) -> tuple[int, ...]:
     """Places of the encoded numbers that are of none of these channels."""
     return tuple(i for i, feature in enumerate(features) if feature.channel not in channels)

@@ -18,6 +18,7 @@ from multilayer.table.kinds.kind import (
     Learning,
     Parse,
     Stored,
+    allowed,
     any_values,
     as_declared,
     as_everywhere,
@@ -48,11 +49,7 @@ def as_booleans(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
         return converted(WANTED, column, values, _parse, np.array([np.nan]))
     if values.dtype.kind == "M":
         raise mismatch(WANTED, column, values, 0)
-    truths = values.astype(np.float64)
-    strange = ~(np.isnan(truths) | (truths == 0) | (truths == 1))
-    if strange.any():
-        raise mismatch(WANTED, column, values, int(strange.argmax()))
-    return truths
+    return allowed(WANTED, column, values, lambda truths: (truths == 0) | (truths == 1))
 
 
 def _parse(text: str) -> float | None:

@@ -350,6 +350,20 @@ def converted(
     return found[rows]
 
 
+def allowed(
+    kind_wants: str, column: Column, values: NDArray[Any], are: Callable[[Floats], NDArray[np.bool_]]
+) -> Floats:
+    """Values as numbers; SchemaError with the first that is there and is not what `are` allows.
+
+    kind_wants: `Kind.wanted`
+    """
+    numbers = values.astype(np.float64)
+    strange = ~(np.isnan(numbers) | are(numbers))
+    if strange.any():
+        raise mismatch(kind_wants, column, values, int(strange.argmax()))
+    return numbers
+
+
 def mismatch(kind_wants: str, column: Column, values: NDArray[Any], row: int) -> SchemaError:
     """The error for a row (from 0) whose value is not of the column's kind."""
     value = shortest_text(values[row])

@@ -18,6 +18,7 @@ from multilayer.table.kinds.kind import (
     Learning,
     Parse,
     Stored,
+    allowed,
     as_declared,
     as_everywhere,
     as_it_is,
@@ -45,11 +46,7 @@ def as_times(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
         return converted(WANTED, column, values, parse_time, np.array([np.nan]))
     if values.dtype.kind in "Mb":
         raise mismatch(WANTED, column, values, 0)
-    seconds = values.astype(np.float64)
-    strange = ~(np.isnan(seconds) | ((seconds >= 0) & (seconds < DAY_S)))
-    if strange.any():
-        raise mismatch(WANTED, column, values, int(strange.argmax()))
-    return seconds
+    return allowed(WANTED, column, values, lambda seconds: (seconds >= 0) & (seconds < DAY_S))
 
 
 def _parser(column: Column, texts: Sequence[str]) -> Parse:
