@@ -46,6 +46,7 @@ def file_of(
     weights: Sequence[float] | None,
     notation: Notation,
     exposure: str | None,
+    linear: NetworkConfig | None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
     tensors, plan = encoder.state()
@@ -61,6 +62,7 @@ def file_of(
             "task": task.to_json(),
             "encoder": plan,
             "network": config.to_json(),
+            "linear": None if linear is None else linear.to_json(),
             "n_networks": len(networks),
             "weights": weights,
             "notation": notation.to_json(),
@@ -86,11 +88,15 @@ def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     encoder = Encoder.from_state(encoder_arrays, meta["encoder"])
     check_statistics(encoder)
     config = NetworkConfig.from_json(meta["network"])
-    need(config.n_num == len(encoder.num_features), "networks take other numbers than rows have")
-    for i in range(meta["n_networks"]):
+    linear = None if meta.get("linear") is None else NetworkConfig.from_json(meta["linear"])
+    configs = (
+        [config] * meta["n_networks"] if linear is None else [config] * (meta["n_networks"] - 1) + [linear]
+    )
+    for i, each in enumerate(configs):
+        need(each.n_num == len(encoder.num_features), "networks take other numbers than rows have")
         states.append(_below(f"network.{i}.", arrays))
         need(states[-1], f"network {i} is absent")
-    check_sizes(config, states)
+    check_sizes(configs, states)
     n_arrays = len(encoder_arrays) + sum(map(len, states))
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
     return {
@@ -98,13 +104,14 @@ def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
         "task": task_from_json(meta["task"]),
         "encoder": encoder,
         "config": config,
-        "networks": [_network(config, state) for state in states],
+        "networks": [_network(*each) for each in zip(configs, states, strict=True)],
         "histories": [_history(values) for values in meta["histories"]],
         "summary": meta["summary"],
         "dropped": tuple(meta["dropped"]),
         "weights": None if meta.get("weights") is None else tuple(meta["weights"]),
         "notation": Notation.from_json(meta.get("notation", {})),
         "exposure": meta.get("exposure"),
+        "linear": linear,
     }
 
 

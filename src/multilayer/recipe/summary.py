@@ -46,6 +46,7 @@ def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, 
             *([f"memory: {facts.memory}"] if facts.memory else []),
             _columns_sentence(plan),
             _network_sentence(plan, trained, selected),
+            *_linear_sentences(selected),
             *_kind_sentences(plan.encoder.schema),
             *([_monotone_sentence(plan.monotone)] if plan.monotone else []),
             *_time_sentences(wanted),
@@ -63,7 +64,8 @@ def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, 
 
 def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
     config, histories = plan.config, trained.histories
-    n, first, last = len(selected.networks), min(selected.epochs), max(selected.epochs)
+    n = len(selected.networks) - (selected.linear is not None)
+    first, last = min(selected.epochs), max(selected.epochs)
     epochs = f"epoch {last}" if first == last else f"epochs {first} to {last}"
     most = max(history.epochs for history in histories)
     name = "" if config.network == "default" else f" {config.network}"
@@ -82,6 +84,20 @@ def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
         f"batches of {config.batch_size}, {most} of at most {counted(config.epochs, 'epoch')}; "
         f"predicts with {counted(n, 'network')}, of {epochs}; {_engine(histories[0])}"
     )
+
+
+def _linear_sentences(selected: Selected) -> list[str]:
+    """What share the linear network has, and why."""
+    share = selected.share
+    if share is None:
+        return []
+    alone = f"of rows held out it loses {share.alone:.4g}, the other networks {share.others:.4g}"
+    if not share.value:
+        return [f"linear network: none, as it would not help; {alone}"]
+    return [
+        f"linear network: has a share of {share.value:.0%} in each prediction; {alone}, "
+        f"together {share.together:.4g}"
+    ]
 
 
 def _engine(history: History) -> str:
