@@ -26,6 +26,8 @@ CONFIGS = {
     "none kept": replace(PLAIN, keep=()),
     "monotone": replace(PLAIN, rising=(0,), falling=(2,), unused=(4,), periodic=(1,), hidden=(9, 4)),
     "monotone with norm": replace(PLAIN, rising=(0, 2, 4, 1, 3), cardinalities=(), periodic=(), norm="batch"),
+    "linear": replace(PLAIN, architecture="linear", periodic=(), hidden=(), keep=(0, 2, 3)),
+    "linear of two classes": replace(PLAIN, architecture="linear", periodic=(), hidden=(), d_out=1),
     "mlp": replace(PLAIN, keep=(0, 2), periodic=(), dropout=0.1),
     "resnet": replace(PLAIN, architecture="resnet", periodic=(), hidden=(8, 16, 12), dropout=0.1),
     "realmlp": replace(PLAIN, architecture="realmlp", activation="selu"),
