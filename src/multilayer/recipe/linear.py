@@ -16,7 +16,6 @@ from multilayer.recipe.penalised import Problems, Rotated, as_weights
 from multilayer.recipe.plan import Plan
 from multilayer.table.kinds.number import CLIP
 from multilayer.table.steps import Feature
-from multilayer.tasks.task import Task
 from multilayer.training.autograd import torch_threads
 from multilayer.training.random_state import RandomState
 
