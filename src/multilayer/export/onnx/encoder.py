@@ -177,10 +177,7 @@ def _wave(shift: int) -> Callable[[Work], str]:
         is_odd = graph.add("Equal", graph.add("Mod", quarter, graph.constant(2, np.int64)), _int(graph, 1))
         y = work.op("Where", is_odd, work.op("Cos", rest), work.op("Sin", rest))
         is_down = graph.add("Greater", quarter, _int(graph, 1))
-        y = work.op("Where", is_down, work.op("Neg", y), y)
-        if shift:
-            return y
-        return work.op("Where", work.op("Equal", work.x, work.number(0.0)), work.x, y)  # -0, too
+        return work.op("Where", is_down, work.op("Neg", y), y)
 
     return wave
 
@@ -409,3 +406,8 @@ def unknown_steps(encoder: Encoder) -> list[str]:
     if encoder.target_encoding is not None:
         chains += [s.steps for s in encoder.target_encoding.statistics]
     return sorted({type(step).__name__ for chain in chains for step in chain if type(step) not in EMITTED})
+
+
+def needs_letters(encoder: Encoder) -> bool:
+    """Whether a graph of it takes texts apart, of which it may not know a letter."""
+    return any(isinstance(step, steps.Vectors) for c in encoder.coders for _, chain in c.outputs for step in chain)

@@ -29,6 +29,7 @@ class Graph:
         self._arrays: dict[str, NDArray[Any]] = {}
         self._taken: dict[str, int] = {}
         self._parts: list[str] = []
+        self._done: dict[tuple[Any, ...], str] = {}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -40,8 +41,13 @@ class Graph:
             self._parts.pop()
 
     def add(self, op: str, *inputs: str, domain: str = "", out: str | None = None, **attributes: Any) -> str:
-        """A node with one output, whose name this gives."""
-        return self.add_several(op, *inputs, n_outputs=1, domain=domain, out=out, **attributes)[0]
+        """A node with one output, whose name this gives; the same one for the same inputs and attributes."""
+        key = (op, domain, inputs, repr(sorted(attributes.items())) if len(attributes) < 3 else None)
+        if key in self._done and out is None and key[-1] is not None:
+            return self._done[key]
+        (done,) = self.add_several(op, *inputs, n_outputs=1, domain=domain, out=out, **attributes)
+        self._done[key] = done
+        return done
 
     def add_several(
         self,

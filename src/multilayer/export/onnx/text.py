@@ -262,7 +262,7 @@ def _vectors(graph: Graph, vectors: TextVectors, rows: str, hashes: str, n_words
     term = graph.add("Sub", keys, graph.add("Mul", row, size))
     all_rows = graph.add("Add", n_rows, graph.constant([1], np.int64))
     weights = vectors.weights if len(vectors.weights) else np.ones(1, np.float32)
-    weight = graph.add("Gather", graph.constant(weights.astype(np.float64)), term)
+    weight = graph.cast(graph.add("Gather", graph.constant(weights), term), np.float64)
     value = graph.add("Mul", _log(graph, counts, 0), weight)
     is_piece = graph.cast(
         graph.add("GreaterOrEqual", term, graph.constant(vectors.n_word_terms, np.int64)), np.int64
@@ -273,7 +273,7 @@ def _vectors(graph: Graph, vectors: TextVectors, rows: str, hashes: str, n_words
     value = graph.add("Div", value, graph.add("Gather", length, group))
     parts = []
     if vectors.width:
-        directions = graph.add("Gather", graph.constant(vectors.projection.astype(np.float64)), term)
+        directions = graph.cast(graph.add("Gather", graph.constant(vectors.projection), term), np.float64)
         column = graph.constant([1], np.int64)
         updates = graph.add("Mul", graph.add("Unsqueeze", value, column), directions)
         shape = graph.add("Concat", all_rows, graph.constant([vectors.width], np.int64), axis=0)
