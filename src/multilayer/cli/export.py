@@ -1,7 +1,7 @@
 """`multilayer export`: a model in a form for machines without the library."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from multilayer.cli.files import check_files, check_out, load_model, table_sourc
 from multilayer.cli.options import JsonOption, ModelArgument
 from multilayer.cli.printing import show, show_json
 from multilayer.signals import held_back
+
+if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
+    import multilayer.export.exported
 
 
 def export(
@@ -20,10 +23,12 @@ def export(
         typer.Option(metavar="TABLE", help="Compare with the library on the rows of this table, too."),
     ] = None,
     inputs: Annotated[
-        str, typer.Option(metavar="HOW", help="Of onnx: columns, an input for each; packed, one for each type.")
+        str,
+        typer.Option(metavar="HOW", help="Of onnx: columns, an input each; packed, one for each type."),
     ] = "columns",
     int8: Annotated[
-        bool, typer.Option("--int8", metavar="", help="Of onnx: round weights to 8 bits, and say what it costs.")
+        bool,
+        typer.Option("--int8", metavar="", help="Of onnx: weights of 8 bits, and what that costs."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +47,9 @@ def export(
         show(str(done))
 
 
-def _write(model: str, to: str, path: Path, rows: str | None, inputs: str, int8: bool) -> "Exported":
+def _write(
+    model: str, to: str, path: Path, rows: str | None, inputs: str, int8: bool
+) -> "multilayer.export.exported.Exported":
     with held_back():
-        from multilayer.export.write import write
+        from multilayer.export.exported import write
     return write(load_model(model), to, path, rows=rows, inputs=inputs, int8=int8)

@@ -3,7 +3,8 @@
 `Model.export` and `multilayer export` write them; `TARGETS` lists the forms.
 """
 
+from multilayer.export.exported import Exported, write
+from multilayer.export.feeds import feeds
 from multilayer.export.targets import TARGETS
-from multilayer.export.write import Exported, write
 
-__all__ = ["TARGETS", "Exported", "write"]
+__all__ = ["TARGETS", "Exported", "feeds", "write"]

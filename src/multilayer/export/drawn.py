@@ -16,10 +16,21 @@ from multilayer.table.sources.read import Table
 
 MISSING_SHARE = 0.08
 _ENDS = [0.0, -0.0, 1.0, -1.0, 5e-324, 1e-151, -1e-160, 1e300, -1e300, 0.5, 1e-9, DAY_S / 2, DAY_S - 1e-6]
-_YEARS = ["0001-01-01", "1600-02-29", "1899-12-31T23:59:59.999999", "1900-02-28", "1969-12-31T23:59:59.999999",
-          "1970-01-01", "2000-02-29T12:00", "2023-12-31T06:00", "2024-03-31T01:00", "2024-10-27T01:30",
+_YEARS = ["0001-01-01", "1600-02-29", "1899-12-31T23:59:59.999999", "1900-02-28",
+          "1969-12-31T23:59:59.999999", "1970-01-01",
+          "2000-02-29T12:00", "2023-12-31T06:00", "2024-03-31T01:00", "2024-10-27T01:30",
           "2100-02-28T18:00", "9999-12-31"]  # fmt: skip
-_LETTERS = [*string.ascii_letters, *string.digits, *" .,;-!?'\"\n\t", *"éüßøñÇİıŁ", *"жДπΣς", *"日本語한국어", "😀", "…", "½"]
+_LETTERS = [
+    *string.ascii_letters,
+    *string.digits,
+    *" .,;-!?'\"\n\t",
+    *"éüßøñÇİıŁ",
+    *"жДπΣς",
+    *"日本語한국어",
+    "😀",
+    "…",
+    "½",
+]
 
 Random = np.random.Generator
 
@@ -27,8 +38,8 @@ Random = np.random.Generator
 def drawn_table(encoder: Encoder, exposure: str | None, n_rows: int, seed: int) -> Table:
     """Rows that a model of these columns can be asked about, missing and unseen values among them.
 
-    Numbers are within the range of the fit, at its knots and the floats beside them, and far beyond; dates are
-    of all years; texts are put together of letters, syllables and the levels there are.
+    Numbers are within the range of the fit, at its knots and the floats beside them, and far beyond; dates
+    are of all years; texts are put together of letters and words.
     """
     rng = np.random.default_rng(seed)
     columns: dict[str, NDArray[Any]] = {}
@@ -46,7 +57,9 @@ def _column(coder: Coder, n_rows: int, rng: Random) -> NDArray[Any]:
     if kind.is_free_text:
         return _with_gaps(_texts(column, n_rows, rng), None, rng)
     if kind.has_levels:
-        return _with_gaps(_of(_levels(column, getattr(coder, "levels", column.levels)), n_rows, rng), None, rng)
+        return _with_gaps(
+            _of(_levels(column, getattr(coder, "levels", column.levels)), n_rows, rng), None, rng
+        )
     if "M" in kind.dtypes:
         return _dates(column, n_rows, rng)
     return _with_gaps(_numbers(coder, n_rows, rng), np.nan, rng)
@@ -67,7 +80,16 @@ def _levels(column: Column, levels: Sequence[str]) -> list[str]:
     known = [*dict.fromkeys((*levels, *column.levels))]
     others = [level.upper() for level in known[:20]] + [f"{level} " for level in known[:5]]
     written = [f"{level}.0" for level in known[:20]] + [f"{level}00" for level in known[:20] if "." in level]
-    pool = [*known * (1 + 60 // max(1, len(known))), *others, *written, "True", "FALSE", "never seen", "1.50", "π"]
+    pool = [
+        *known * (1 + 60 // max(1, len(known))),
+        *others,
+        *written,
+        "True",
+        "FALSE",
+        "never seen",
+        "1.50",
+        "π",
+    ]
     return [level for level in pool if _is_whole(level)]
 
 
@@ -135,7 +157,12 @@ def _dates(column: Column, n: int, rng: Random) -> NDArray[Any]:
 
 
 def _texts(column: Column, n: int, rng: Random) -> NDArray[np.object_]:
-    words = [word for word in (column.example or "").split() if _is_whole(word)] + ["the", "and", "red", "house"]
+    words = [word for word in (column.example or "").split() if _is_whole(word)] + [
+        "the",
+        "and",
+        "red",
+        "house",
+    ]
     found = np.empty(n, object)
     for i in range(n):
         size = int(rng.integers(0, 25))

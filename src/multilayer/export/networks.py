@@ -15,7 +15,8 @@ def steps_of_networks(model: Model) -> list[NetworkSteps]:
     """One for each network; they need not be built alike."""
     configs = getattr(model, "configs", None) or [model.config] * len(model.networks)
     return [
-        network_steps(config.to_json(), arrays_of(net)) for config, net in zip(configs, model.networks, strict=True)
+        network_steps(config.to_json(), arrays_of(net))
+        for config, net in zip(configs, model.networks, strict=True)
     ]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.export.typed import Input, Values, typed
-from multilayer.model.model import Model, network_inputs
+from multilayer.model.model import Model
+from multilayer.model.table_model import network_inputs
 from multilayer.table.sources.read import Table
 
 ROWS_AT_ONCE = 500
@@ -55,7 +56,9 @@ class Parity:
         if self.encoder is not None:
             said += f"encoder {self.encoder:.2g}, "
         said += f"output {self.output:.2g}"
-        return said + (f"; {self.unknown} more rows with letters that it does not know" if self.unknown else "")
+        return said + (
+            f"; {self.unknown} more rows with letters that it does not know" if self.unknown else ""
+        )
 
 
 Run = Callable[[Values], Said]
@@ -67,7 +70,7 @@ def parity(model: Model, inputs: tuple[Input, ...], table: Table, run: Run) -> P
     for start in range(0, table.n_rows, ROWS_AT_ONCE):
         piece = table.take(np.arange(start, min(start + ROWS_AT_ONCE, table.n_rows)))
         ours.append(said_by_model(model, piece))
-        theirs.append(run(typed(inputs, model.encoder, piece)))
+        theirs.append(run(typed(inputs, model.schema, piece)))
     return compared(_together(ours), _together(theirs), _unit(model))
 
 

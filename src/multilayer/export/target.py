@@ -61,5 +61,3 @@ class Target:
     what: str
     takes: frozenset[str]
     make: Callable[[Model, Settings, Table], Artefact]
-
-

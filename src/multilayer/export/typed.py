@@ -1,7 +1,7 @@
 """What artefacts take: the columns of a table in a few plain types, read as the library reads them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from multilayer.errors import DataError
 from multilayer.table.column import AS_WRITTEN, Column
-from multilayer.table.encode import Encoder, in_zone_of
+from multilayer.table.dates import in_zone
+from multilayer.table.encode import Encoder
 from multilayer.table.kinds import kind_of
+from multilayer.table.schema import Schema
 from multilayer.table.sources.read import Table
 
 Role = Literal["number", "date", "written", "text", "exposure"]
@@ -27,7 +29,7 @@ class Input:
     column: of the table
     role:   number    float64, NaN is missing; booleans are 0 and 1, times of day and durations seconds
             date      int64, microseconds since 1970 in UTC; -2^63 is missing
-            written   int64, what clock and calendar of a date's text show, where each has an offset of its own
+            written   int64, what clock and calendar of a date's text show, where each has its own offset
             text      strings, "" is missing
             exposure  float64, what the prediction is multiplied with
     name:   of the input; the column's, but for "written"
@@ -71,20 +73,20 @@ def _role(column: Column) -> Role:
     return "date" if "M" in kind.dtypes else "number"
 
 
-def typed(inputs: Sequence[Input], encoder: Encoder, table: Table) -> dict[str, NDArray[Any]]:
+def typed(inputs: Sequence[Input], schema: Schema, table: Table) -> dict[str, NDArray[Any]]:
     """The values of each input, (n_rows,), of a table that was read and checked.
 
     Raises:
         DataError: a text that no artefact can take, as it holds half a letter.
         SchemaError: a value that is not of its column's kind.
     """
-    coders = {coder.column.name: coder for coder in encoder.coders}
+    columns = {column.name: column for column in schema.columns}
     found: dict[str, NDArray[Any]] = {}
     for each in inputs:
         if each.role == "exposure":
             found[each.name] = np.asarray(table[each.column], np.float64)
             continue
-        column = in_zone_of(table, coders[each.column]).column
+        column = _in_zone_of(table, columns[each.column])
         cells = kind_of(column).cells(column, table[each.column])
         values = cells.values if cells.rows is None else cells.values[cells.rows]
         if each.role == "text":
@@ -93,6 +95,14 @@ def typed(inputs: Sequence[Input], encoder: Encoder, table: Table) -> dict[str, 
             values = _written(column, table[each.column], values, cells.written)
         found[each.name] = values.astype(np.int64) if values.dtype.kind == "M" else values
     return found
+
+
+def _in_zone_of(table: Table, column: Column) -> Column:
+    """Dates that came as text with an offset each are of the zone of a table that has one for them."""
+    note = table.notes.get(column.name)
+    if column.zone == AS_WRITTEN and note is not None and note.zone:
+        return replace(column, zone=note.zone)
+    return column
 
 
 def _texts(name: str, values: NDArray[Any]) -> NDArray[np.object_]:
@@ -112,8 +122,6 @@ def _has_half_a_letter(text: str) -> bool:
 
 
 def _written(column: Column, raw: NDArray[Any], moments: NDArray[Any], written: Any) -> NDArray[Any]:
-    from multilayer.table.dates import in_zone
-
     if written is not None:
         return written()
     return moments if column.zone in (None, AS_WRITTEN) else in_zone(moments, column.zone)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,12 @@ class Model(TableModel):
             OutputError: the folder is absent or not writable, or the disk is full.
         """
         write_atomically(path, self.to_bytes())
+
+    def export(
+        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+    ) -> Any:
+        """Write the model for machines without this library: see `multilayer.export.write`."""
+        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
 
     def to_bytes(self) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""

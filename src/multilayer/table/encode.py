@@ -189,7 +189,7 @@ class Encoder:
         cat = np.empty((n_rows, len(self.cat_names)), dtype=np.int64)
         num_place = cat_place = 0
         for coder in self.coders:
-            coder = in_zone_of(table, coder)
+            coder = _in_zone_of(table, coder)
             cells = kind_of(coder.column).cells(coder.column, table[coder.column.name])
             for encoded in coder.encode(cells):
                 width = 1 if encoded.ndim == 1 else encoded.shape[1]
@@ -237,10 +237,8 @@ class Encoder:
         return cls(schema, coders, target)
 
 
-def in_zone_of(table: Table, coder: Coder) -> Coder:
-    """A coder for this table: dates that came as text with an offset each are read by the zone of a table that
-    has one for them.
-    """
+def _in_zone_of(table: Table, coder: Coder) -> Coder:
+    """Dates that came as text with an offset each are read by the zone of a table that has one for them."""
     note = table.notes.get(coder.column.name)
     if isinstance(coder, Date) and coder.column.zone == AS_WRITTEN and note is not None and note.zone:
         return replace(coder, column=replace(coder.column, zone=note.zone))

@@ -36,7 +36,7 @@ def transitions(zone: str) -> tuple[Ints, Ints]:
     of = time_zone(zone)
     starts = [_day(1600), _day(1900), _day(2100), _day(2500)]
     samples = np.concatenate([
-        np.arange(starts[0], starts[1], 48),  # the steps, in quarter-hours, are shorter than any time of a law
+        np.arange(starts[0], starts[1], 48),  # steps in quarter-hours: no law was so short
         np.arange(starts[1], starts[2], 24),
         np.arange(starts[2], starts[3] + 96, 48),
     ])  # fmt: skip
@@ -139,9 +139,7 @@ class Calendar:
     def _day_of_cycle(self) -> str:
         """Days since the last 1 March of a year that 400 divides."""
         moved = 719_468 + CYCLES_BEFORE * DAYS_A_CYCLE
-        return self._once(
-            "cycle", lambda: self._int("Mod", self._int("Add", self._day, moved), DAYS_A_CYCLE)
-        )
+        return self._once("cycle", lambda: self._int("Mod", self._int("Add", self._day, moved), DAYS_A_CYCLE))
 
     @property
     def _year_of_cycle(self) -> str:

@@ -23,7 +23,11 @@ from multilayer.table.steps import Chain, Step
 
 Floats = NDArray[np.float64]
 
-QUARTER_TURN = 1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21  # sum: pi / 2
+QUARTER_TURN = (
+    1.57079632673412561417e00,
+    6.07710050630396597660e-11,
+    2.02226624879595063154e-21,
+)  # sum: pi / 2
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Work:
     starts, total: of the tensor before: where each lane begins, and how many columns there are
     """
 
-    def __init__(self, graph: Graph, lanes: Lanes, taken: Sequence[Step], missing: str, width: int) -> None:
+    def __init__(self, graph: Graph, lanes: Lanes, taken: Sequence[Any], missing: str, width: int) -> None:
         self.graph, self.lanes, self.steps = graph, lanes, taken
         self.x = lanes.tensor
         self.all_missing, self.n_columns = missing, width
@@ -410,4 +414,6 @@ def unknown_steps(encoder: Encoder) -> list[str]:
 
 def needs_letters(encoder: Encoder) -> bool:
     """Whether a graph of it takes texts apart, of which it may not know a letter."""
-    return any(isinstance(step, steps.Vectors) for c in encoder.coders for _, chain in c.outputs for step in chain)
+    return any(
+        isinstance(step, steps.Vectors) for c in encoder.coders for _, chain in c.outputs for step in chain
+    )

@@ -63,9 +63,7 @@ class Graph:
 
         name = self._name(op)
         outputs = [name if i == 0 else f"{name}:{i}" for i in range(n_outputs)] if out is None else [out]
-        self.nodes.append(
-            helper.make_node(op, list(inputs), outputs, name=name, domain=domain, **attributes)
-        )
+        self.nodes.append(helper.make_node(op, list(inputs), outputs, name=name, domain=domain, **attributes))
         return outputs
 
     def constant(self, values: Any, dtype: Any = None) -> str:
@@ -85,7 +83,7 @@ class Graph:
     # What many need
 
     def cast(self, x: str, dtype: Any) -> str:
-        """x in another type."""
+        """X in another type."""
         from onnx import helper
 
         return self.add("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
@@ -101,7 +99,7 @@ class Graph:
         return self.add("Gather", x, self.constant(list(places), np.int64), axis=1)
 
     def floor_divide(self, x: str, by: int) -> str:
-        """x // by in int64, towards minus infinity; runtimes divide towards zero, or in float64."""
+        """X // by in int64, towards minus infinity; runtimes divide towards zero, or in float64."""
         d = self.constant(by, np.int64)
         return self.add("Div", self.add("Sub", x, self.add("Mod", x, d)), d)
 

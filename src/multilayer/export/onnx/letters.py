@@ -1,8 +1,9 @@
 """What becomes of each letter of a text: Unicode's NFKC and case folding, as tables of single letters.
 
-A graph has no such operator. Of nearly all texts NFKC is that of their letters one by one. Where letters might be
-put together or change places, as an e and an acute accent that follows it do, the answer is not known, and
-`is_unknown` tells such texts apart. Text that is in NFKC already is known, but for three marks on one letter.
+A graph has no such operator. Of nearly all texts NFKC is that of their letters one by one. Where letters
+might be put together or change places, as an e and an acute accent that follows it do, the answer is not
+known, and `is_unknown` tells such texts apart. Text that is in NFKC already is known, but for several$
+marks on one letter.
 """
 
 import sys
@@ -10,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 MOST_LETTERS = 3  # that one letter becomes; longer ones, such as 18 of one Arabic ligature, are not known
 BREAK = 0  # what ends a word
@@ -87,15 +89,15 @@ def _pairs() -> Iterator[tuple[int, int]]:
 
 
 def is_unknown(text: str) -> bool:
-    """Whether it is not sure that a text becomes what its letters become one by one.
+    r"""Whether it is not sure that a text becomes what its letters become one by one.
 
-    >>> is_unknown("crème brûlée"), is_unknown("cre\\u0300me")
+    >>> is_unknown("crème brûlée"), is_unknown("cre\u0300me")
     (False, True)
     """
     known = letters()
     if any(known.becomes.get(letter) == (UNKNOWN,) for letter in text):
         return True
-    for before, letter in zip(text, text[1:], strict=False):
+    for before, letter in pairwise(text):
         ends, begins = known.ends.get(before, 0), known.begins.get(letter, 0)
         if ends > begins > 0:
             return True

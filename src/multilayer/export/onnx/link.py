@@ -34,6 +34,10 @@ def _number(graph: Graph, value: float) -> str:
     return graph.constant(value, np.float64)
 
 
+def _first(graph: Graph, step: steps.First, x: str) -> str:
+    return _double(graph, graph.add("Gather", x, graph.constant(0, np.int64), axis=1))
+
+
 def _clip(graph: Graph, step: steps.Clip, x: str) -> str:
     """NaN stays."""
     x = _double(graph, x)
@@ -84,7 +88,9 @@ def _of_each(graph: Graph, step: steps.OfEach, x: str) -> str:
 
 # What each step is. A test holds that none is absent.
 EMITTED: dict[type[LinkStep], Callable[..., str]] = {
-    steps.First: lambda graph, step, x: _double(graph, graph.add("Gather", x, graph.constant(0, np.int64), axis=1)),
+    steps.First: lambda graph, step, x: _double(
+        graph, graph.add("Gather", x, graph.constant(0, np.int64), axis=1)
+    ),
     steps.Scale: lambda graph, step, x: graph.add("Mul", _double(graph, x), _number(graph, step.factor)),
     steps.Shift: lambda graph, step, x: graph.add("Add", _double(graph, x), _number(graph, step.by)),
     steps.Clip: _clip,
@@ -207,4 +213,6 @@ def _several_labels(graph: Graph, task: Multilabel, prediction: str) -> list[Ans
         labels = f"what is predicted of each label, in this order: {', '.join(task.names)}"
         return [Answer("label", graph.concat(columns), dtypes[0], (n,), labels), *found]
     each = zip(task.names, columns, dtypes, strict=True)
-    return [Answer(f"label {name}", c, d, (1,), f"what is predicted of {name}") for name, c, d in each] + found
+    return [
+        Answer(f"label {name}", c, d, (1,), f"what is predicted of {name}") for name, c, d in each
+    ] + found

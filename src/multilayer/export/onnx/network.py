@@ -106,7 +106,9 @@ def _log_softmax(graph: Graph, step: steps.LogSoftmax, x: str) -> str:
 def _log_mean_exp(graph: Graph, step: steps.LogMeanExp, x: str) -> str:
     parts = _groups(graph, x, step.groups)
     most = graph.add("ReduceMax", parts, graph.constant([1], np.int64))
-    mean = graph.add("ReduceMean", graph.add("Exp", graph.add("Sub", parts, most)), graph.constant([1], np.int64))
+    mean = graph.add(
+        "ReduceMean", graph.add("Exp", graph.add("Sub", parts, most)), graph.constant([1], np.int64)
+    )
     y = graph.add("Add", most, graph.add("Log", mean))
     return graph.add("Squeeze", y, graph.constant([1], np.int64))
 

@@ -13,7 +13,9 @@ Side = Literal["left", "right"]
 
 def padded(rows: Sequence[NDArray[Any]], width: int, fill: Any = None) -> NDArray[Any]:
     """Rows of several lengths as one matrix; shorter ones end in `fill`, or repeat their last value."""
-    return np.stack([np.append(row, np.repeat(row[-1:] if fill is None else fill, width - len(row))) for row in rows])
+    return np.stack(
+        [np.append(row, np.repeat(row[-1:] if fill is None else fill, width - len(row))) for row in rows]
+    )
 
 
 def count_below(graph: Graph, x: str, tables: Sequence[NDArray[Any]], side: Side) -> tuple[str, int]:

@@ -8,11 +8,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, counted, extra
 from multilayer.export.networks import steps_of_networks
 from multilayer.export.onnx.encoder import Inputs, encoded, needs_letters, unknown_steps
+from multilayer.export.onnx.feed import PACKED, feed_of
 from multilayer.export.onnx.graph import Graph
 from multilayer.export.onnx.link import Answer, answers, mean_prediction
 from multilayer.export.onnx.network import outputs_of
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 N_VERIFIED = 12  # rows that stand in the file
 LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit
-PACKED = {"number": "numbers", "date": "dates", "written": "dates as written", "text": "texts"}
 _MEANING = {
     "number": "a number, NaN where it is missing; true and false are 1 and 0, times and durations in seconds",
     "date": "microseconds since 1970-01-01 in UTC, -9223372036854775808 where it is missing",
@@ -46,15 +45,15 @@ class _Written:
         self.model, self.settings = model, settings
         self.inputs = inputs_of(model.encoder, model.exposure)
         self.graph = Graph()
-        self.num, self.cat = "", None
+        self.encoded, self.prediction = "", ""
         self.answers: list[Answer] = []
         self._write()
 
     def _write(self) -> None:
         graph, model = self.graph, self.model
         with graph.part("encoder"):
-            self.num, self.cat = encoded(graph, model.encoder, self._stacks())
-            parts = [self.num] if self.cat is None else [self.num, graph.cast(self.cat, np.float32)]
+            num, cat = encoded(graph, model.encoder, self._stacks())
+            parts = [num] if cat is None else [num, graph.cast(cat, np.float32)]
             self.encoded = graph.concat(parts)
         networks = steps_of_networks(model)
         outputs = outputs_of(graph, networks, self.encoded)
@@ -183,23 +182,13 @@ def _told(given: Input, column: Any) -> str:
 
 def _about(model: Model) -> str:
     words = (
-        f"Predicts {listed(model.targets)} ({model.task.kind}) from {counted(len(model.schema.names), 'raw column')}: "
-        "no preparation is needed, it is in the graph. Written by multilayer."
+        f"Predicts {listed(model.targets)} ({model.task.kind}) from "
+        f"{counted(len(model.schema.names), 'raw column')}: all preparation of them is in the "
+        "graph. Written by multilayer."
     )
     if needs_letters(model.encoder):
         words += " Of text with letters that it does not know the answer is NaN."
     return words
-
-
-def feed_of(inputs: Sequence[Input], values: Values, *, packed: bool) -> dict[str, NDArray[Any]]:
-    """The values as the graph takes them: (rows, 1) each, or a matrix for each type."""
-    if not packed:
-        return {each.name: values[each.name][:, None] for each in inputs}
-    feed = {each.name: values[each.name][:, None] for each in inputs if each.role == "exposure"}
-    for role, name in PACKED.items():
-        if of_role := [each for each in inputs if each.role == role]:
-            feed[name] = np.column_stack([values[each.name] for each in of_role])
-    return feed
 
 
 def _metadata(model: Model, inputs: Sequence[Input], settings: Settings, verified: Table) -> dict[str, str]:
@@ -214,7 +203,7 @@ def _metadata(model: Model, inputs: Sequence[Input], settings: Settings, verifie
         "notation": model.notation.to_json(),
         "exposure": model.exposure,
     }
-    values = {name: array.tolist() for name, array in typed(inputs, model.encoder, verified).items()}
+    values = {name: array.tolist() for name, array in typed(inputs, model.schema, verified).items()}
     rows = {"inputs": values, "prediction": said_by_model(model, verified).prediction.tolist()}
     return {
         "multilayer": json.dumps(about),
@@ -251,12 +240,16 @@ def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
     """
     onnx: Any = extra("onnx", needed_by="an export to ONNX", install="'multilayer[onnx]'")
     if unknown := unknown_steps(model.encoder):
-        raise ConfigError(f"an ONNX graph cannot do the steps {listed(unknown)} of this encoder. Export to torch.")
+        raise ConfigError(
+            f"an ONNX graph cannot do the steps {listed(unknown)} of this encoder. Export to torch."
+        )
     written = _Written(model, settings)
     verified = drawn.take(np.arange(min(N_VERIFIED, drawn.n_rows)))
     proto = written.proto(_metadata(model, written.inputs, settings, verified))
     if proto.ByteSize() > LARGEST_FILE:
-        raise ConfigError(f"an ONNX file holds at most 2 GB; this one would have {proto.ByteSize() / 1e9:.1f}.")
+        raise ConfigError(
+            f"an ONNX file holds at most 2 GB; this one would have {proto.ByteSize() / 1e9:.1f}."
+        )
     onnx.checker.check_model(proto)
     packed = settings.inputs == "packed"
     notes = [f"inputs: {', '.join(value.name for value in written.value_infos())}"]
@@ -280,5 +273,3 @@ ONNX = Target(
     takes=frozenset({"inputs", "int8"}),
     make=make,
 )
-
-

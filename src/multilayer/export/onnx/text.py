@@ -1,7 +1,7 @@
 """Free text in a graph: taken apart into letters, words and pieces, and hashed, as `table.text` does.
 
-The letters of all texts are one long line, as there; `com.microsoft.Tokenizer`, which every build of ONNX Runtime
-has, takes texts apart into letters, and all else is of the standard.
+The letters of all texts are one long line, as there; `com.microsoft.Tokenizer`, which every build of ONNX
+Runtime has, takes texts apart into letters, and all else is of the standard.
 """
 
 from collections.abc import Mapping, Sequence
@@ -187,7 +187,7 @@ def _terms(graph: Graph, line: _Line) -> tuple[str, str, str]:
         if size not in SIZES:
             continue
         before = _slice(graph, n_breaks, 1, 1 - size)
-        is_whole = graph.add("Equal", _slice(graph, n_breaks, size - 1, -1), before)  # breaks at the ends alone
+        is_whole = graph.add("Equal", _slice(graph, n_breaks, size - 1, -1), before)
         rows.append(_compress(graph, _slice(graph, line.row, 1, 2 - size), is_whole))
         found = graph.add("BitwiseXor", _compress(graph, piece, is_whole), _uint(graph, size))
         hashes.append(graph.add("Add", _bucket(graph, found), graph.constant(N_HASHES, np.int64)))
@@ -198,7 +198,7 @@ def _terms(graph: Graph, line: _Line) -> tuple[str, str, str]:
 
 
 def _words(graph: Graph, large: str, is_start: str, starts: str) -> str:
-    """sum of letter_k base^k over the letters of each word, k from 0; modulo 2^64."""
+    """Sum of letter_k base^k over the letters of each word, k from 0; modulo 2^64."""
     zero, one = graph.constant(0, np.int64), _one(graph)
     count = graph.add("CumSum", graph.cast(is_start, np.int64), zero)
     word = graph.add("Max", graph.add("Sub", count, one), zero)  # of letters before the first word: 0, adds 0
@@ -289,7 +289,9 @@ def _log(graph: Graph, counts: str, is_words: int) -> str:
     """1 + log(n) of counts of terms, log(1 + n) of numbers of words: NumPy's, where they are not many."""
     n = np.arange(MANY, dtype=np.int64)
     known = np.log1p(n) if is_words else np.concatenate([[0.0], 1 + np.log(n[1:])])
-    few = graph.add("Gather", graph.constant(known), graph.add("Min", counts, graph.constant(MANY - 1, np.int64)))
+    few = graph.add(
+        "Gather", graph.constant(known), graph.add("Min", counts, graph.constant(MANY - 1, np.int64))
+    )
     one, number = graph.constant(1.0), graph.cast(counts, np.float64)
     if is_words:
         many = graph.add("Log", graph.add("Add", number, one))

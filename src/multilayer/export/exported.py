@@ -43,6 +43,16 @@ class Exported:
         """The file."""
         return self.paths[0]
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "out": [str(path) for path in self.paths],
+            "n_bytes": self.n_bytes,
+            "parity": self.parity.to_json(),
+            "on_rows": None if self.on_rows is None else self.on_rows.to_json(),
+            "notes": list(self.notes),
+        }
+
     def __str__(self) -> str:
         lines = [f"{self.path}: {counted(self.n_bytes, 'byte')}; {self.parity.in_words}"]
         lines += [str(path) for path in self.paths[1:]]
@@ -117,7 +127,7 @@ def _refuse(target: Target, artefact: Artefact, found: Parity) -> None:
     if found.n_rows and encoder <= artefact.most_encoder and found.output <= artefact.most_output:
         return
     raise OutputError(
-        f"an export to {target.name} must say what the library says (encoder within {artefact.most_encoder:g}, "
-        f"output within {artefact.most_output:g}); {found.in_words}. Nothing was written. Please report this, "
-        "with the model if you can."
+        f"an export to {target.name} must say what the library says (encoder within "
+        f"{artefact.most_encoder:g}, output within {artefact.most_output:g}); {found.in_words}. Nothing was "
+        "written. Please report this, with the model if you can."
     )
