@@ -17,7 +17,7 @@ from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import distinct_texts
-from multilayer.table.on_disk import Aside
+from multilayer.table.copy_to_disk import Aside
 from multilayer.table.schema import Schema
 from multilayer.table.sketch import Sketch
 from multilayer.table.sources.names import column_name
