@@ -478,8 +478,9 @@ class Model:
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)
         n = sum(p.numel() for net in self.networks for p in net.parameters())
+        n_columns = counted(len(self.schema.names), "column")
         return (
-            f"Model({self.task.in_words} of {listed(self.targets)}, {counted(len(self.schema.names), 'column')}, "
+            f"Model({self.task.in_words} of {listed(self.targets)}, {n_columns}, "
             f"{n:,} parameters; validation: {scores})"
         )
 

@@ -90,6 +90,7 @@ def _details(plan: Plan, trained: Trained, selected: Selected) -> list[str]:
     """How the networks were built and trained, for those who know such things."""
     config, histories = plan.config, trained.histories
     first, last = min(selected.epochs), max(selected.epochs)
+    epochs = f"epoch {last}" if first == last else f"epochs {first} to {last}"
     most = max(history.epochs for history in histories)
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
@@ -101,7 +102,7 @@ def _details(plan: Plan, trained: Trained, selected: Selected) -> list[str]:
         f"weight decay {last_decay:.2g}{more}",
         f"training: batches of {counted(config.batch_size, 'row')}; {most} of at most "
         f"{counted(config.epochs, 'epoch')}",
-        f"epochs: the model predicts with the weights of epoch{f' {last}' if first == last else f's {first} to {last}'}",
+        f"epochs: the model predicts with the weights of {epochs}",
         f"engine: {_engine(histories[0])}",
         *_target_encoding(plan),
     ]
