@@ -17,6 +17,7 @@ from multilayer.model.check import may_overflow
 from multilayer.model.file import read_bytes, unpack
 from multilayer.model.format import file_of, nan_if_none, parts_of
 from multilayer.model.predictor import Predictor
+from multilayer.model.statistics import Statistics
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.table.encode import Batch, Encoder
@@ -54,6 +55,7 @@ class Model:
     weights:  of the networks in the average; None weighs all alike
     notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
     exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
+    statistics: what it keeps of the rows that it was fitted on; None in files of before
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -73,6 +75,7 @@ class Model:
     weights: tuple[float, ...] | None = None
     notation: Notation = field(default_factory=Notation)
     exposure: str | None = None
+    statistics: Statistics | None = None
 
     @property
     def schema(self) -> Schema:
