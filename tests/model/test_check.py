@@ -250,6 +250,7 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
     "a unit that is a number": (setting(*COLUMNS, 0, "unit", to=3), "'unit' cannot be 3"),
     "units of targets that are numbers": (
         setting("summary", "target_units", to={"y": 3}),
+        setting("summary", "asked", to=["seed"]),
         "'target_units' must be texts by name",
     ),
     "no history": (setting("histories", to=[]), "a model has a history"),
