@@ -250,8 +250,11 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
     "a unit that is a number": (setting(*COLUMNS, 0, "unit", to=3), "'unit' cannot be 3"),
     "units of targets that are numbers": (
         setting("summary", "target_units", to={"y": 3}),
-        setting("summary", "asked", to=["seed"]),
         "'target_units' must be texts by name",
+    ),
+    "settings that are a list": (
+        setting("summary", "asked", to=["seed"]),
+        "'asked' must be settings by name",
     ),
     "no history": (setting("histories", to=[]), "a model has a history"),
     "a history of texts": (
