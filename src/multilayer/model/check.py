@@ -15,12 +15,11 @@ from itertools import pairwise
 from typing import Any, get_type_hints
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from multilayer.file_values import are_finite, fits, is_count, need
-from multilayer.nn.blocks import ACTIVATIONS, NORMS
-from multilayer.nn.networks import ARCHITECTURES, NetworkConfig
+from multilayer.nn.config import NetworkFields
+from multilayer.runtime.networks import ACTIVATION_NAMES, ARCHITECTURES, NORMS
 from multilayer.table.column import AS_WRITTEN, Column
 from multilayer.table.dates import ISO, time_zone
 from multilayer.table.encode import Encoder
@@ -468,11 +467,11 @@ def check_statistics(encoder: Encoder) -> None:
 
 def check_network(values: Any, n_num: int, cardinalities: Sequence[int], n_outputs: int, kind: str) -> None:
     """ValueError unless a `NetworkConfig` is whole, and fits what comes in (n_num without texts') and out."""
-    check_fields(NetworkConfig, values)
+    check_fields(NetworkFields, values)
     architecture = values.get("architecture", "mlp")
     need(architecture in ARCHITECTURES, f"there is no architecture {architecture!r}")
     need(
-        values.get("activation", "relu") in ACTIVATIONS,
+        values.get("activation", "relu") in ACTIVATION_NAMES,
         f"there is no activation {values.get('activation')!r}",
     )
     need(values.get("norm") in NORMS, f"there is no norm {values.get('norm')!r}")
@@ -507,7 +506,7 @@ def check_network(values: Any, n_num: int, cardinalities: Sequence[int], n_outpu
         need(values.get("link", "identity") == link, f"its link must be {link!r}")
 
 
-def check_sizes(config: NetworkConfig, networks: Sequence[Arrays]) -> None:
+def check_sizes(config: NetworkFields, networks: Sequence[Arrays]) -> None:
     """ValueError unless each of these holds enough numbers for a network of this configuration.
 
     So a network that is built takes no more memory than the file is large, give or take.
@@ -518,7 +517,7 @@ def check_sizes(config: NetworkConfig, networks: Sequence[Arrays]) -> None:
         need(n >= needed, f"layers of {needed:,} weights are said, and {n:,} are there")
 
 
-def least_size(config: NetworkConfig) -> int:
+def least_size(config: NetworkFields) -> int:
     """Weights that a network has at the least: those of its matrices, and of what embeds numbers."""
     n_periodic, n_piecewise = len(config.periodic), len(config.piecewise)
     kept = config.n_num if config.keep is None else len(config.keep)
@@ -537,7 +536,7 @@ def least_size(config: NetworkConfig) -> int:
     return matrices + embedding
 
 
-def check_state(wanted: Mapping[str, torch.Tensor], arrays: Arrays, config: NetworkConfig) -> None:
+def check_state(wanted: Mapping[str, Any], arrays: Arrays, config: NetworkFields) -> None:
     """ValueError unless these are the weights of a network that has tensors like `wanted`."""
     need(
         wanted.keys() == arrays.keys(),
@@ -573,7 +572,7 @@ def _log_factor(name: str, array: NDArray[Any]) -> float:
     return math.log10(1 + float(sizes.reshape(len(sizes), -1).sum(axis=1).max() if adds_up else sizes.max()))
 
 
-def _check_values(name: str, array: NDArray[Any], config: NetworkConfig) -> None:
+def _check_values(name: str, array: NDArray[Any], config: NetworkFields) -> None:
     need(np.isfinite(array).all(), f"{name} is not finite")
     is_learnt = array.dtype.kind == "f" and "running_" not in name  # the others are what inputs were
     need(not is_learnt or (np.abs(array) < LARGEST_WEIGHT).all(), f"{name} is too large")
