@@ -49,6 +49,7 @@ class Model(TableModel):
     task:     classes or units of the target
     encoder:  turns raw columns into numbers and codes; `schema` is its part
     config:   the networks' architecture
+    linear:   the architecture of the last network, where that is a linear one; None where all are alike
     networks: the trained networks (snapshots of members); their predictions are averaged
     histories: how each network trained; `history` is the first
     summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
@@ -77,6 +78,14 @@ class Model(TableModel):
     notation: Notation = field(default_factory=Notation)
     exposure: str | None = None
     statistics: Statistics | None = None
+    linear: NetworkConfig | None = None
+
+    @property
+    def configs(self) -> tuple[NetworkConfig, ...]:
+        """The architecture of each network, in the order of `networks`."""
+        n_linear = self.linear is not None
+        each = (self.config,) * (len(self.networks) - n_linear)
+        return each if self.linear is None else (*each, self.linear)
 
     @property
     def history(self) -> History:
