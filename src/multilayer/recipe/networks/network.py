@@ -146,7 +146,7 @@ class PublishedRecipe(NetworkRecipe):
             )
             raise ConfigError(
                 f"network={self.name!r} predicts classes or means, without constraints; got {asked}. "
-                "Leave network out, as the default does all of it, or that."
+                "Leave out network, as the default network can do all of this, or leave out that."
             )
         shared = {
             "members": 1,
