@@ -514,7 +514,7 @@ def check_sizes(config: NetworkConfig, networks: Sequence[Arrays]) -> None:
     needed = least_size(config)
     for arrays in networks:
         n = sum(array.size for array in arrays.values())
-        need(n >= needed, f"layers of {needed:,} weights are said, and {n:,} are there")
+        need(n >= needed, f"its layers need {needed:,} weights, and {n:,} are there")
 
 
 def least_size(config: NetworkConfig) -> int:

@@ -1,4 +1,4 @@
-"""`Model`: a trained network with all that it takes to predict from a raw table, in one safe file."""
+"""`Model`: trained networks with everything that is needed to predict from a raw table, in one safe file."""
 
 import warnings
 from collections.abc import Iterable
@@ -41,19 +41,21 @@ _EXTRA = ("warn", "ignore", "error")
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A fitted model: from a raw table to predictions.
+    """A fitted model, which makes predictions from a raw table.
 
     target:   name of the column that it predicts, or the names of several
-    task:     classes or units of the target
-    encoder:  turns raw columns into numbers and codes; `schema` is its part
-    config:   the networks' architecture
-    networks: the trained networks (snapshots of members); their predictions are averaged
+    task:     what is predicted: the classes, or the units of the target
+    encoder:  turns raw columns into numbers and codes; holds the `schema`
+    config:   the architecture of the networks
+    networks: the trained networks, whose predictions are averaged
     histories: how each network trained; `history` is the first
-    summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
-    dropped:  columns that were left out at fit; they may be there at prediction, or not
-    weights:  of the networks in the average; None weighs all alike
-    notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
-    exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
+    summary:  scores on the validation rows, decisions made for the user, details of the training, numbers of
+              rows, seed, versions, times
+    dropped:  columns that were left out at fit; tables to predict may have them or not
+    weights:  weight of each network in the average; None weighs all alike
+    notation: marks of missing values and separators that were declared at fit; they also apply to tables to
+              predict
+    exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -91,7 +93,7 @@ class Model:
 
     @property
     def classes(self) -> tuple[Label, ...] | None:
-        """The labels, in the order of `predict_proba`'s columns; None for numbers and for several targets."""
+        """The labels, in the order of `predict_proba`'s columns; None for numbers or several targets."""
         return self.task.classes or None
 
     @property
@@ -100,22 +102,22 @@ class Model:
         return {name: nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
 
     def predict(self, table: Any, *, query: str | None = None, extra: str = "warn") -> NDArray[Any]:
-        """The most probable label, or the expected value, of each row; (n_rows,).
+        """Predict the label or the number of each row; (n_rows,), or (n_rows, n_targets) for several targets.
 
-        With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
-        median, or of several quantiles the one that is nearest to the median.
+        Of classes, the most probable one is predicted, unless the model has a threshold. Of numbers, the
+        objective decides: the mean, the median, or the one of several quantiles that is nearest to the
+            median.
 
-        A model's first prediction settles whether compiled kernels predict (where they are loaded already, as
-        by training, or for 50,000 rows) or PyTorch: the last digit may differ between the two, within the
-        rounding of float32, and does not change later.
+        The first call settles what computes the predictions: compiled loops, if they are loaded already or
+        if there are at least 50,000 rows, otherwise PyTorch. The two may differ in the last digit of float32,
+        so all later calls use the same one.
 
         Args:
             table: anything that `read_table` takes, with the columns of the fit, in any order; the target is
                 optional.
             query: the rows to predict, where the table is a database, a connection or a file to query.
-            extra: what becomes of columns that were not there at fit: "warn" and "ignore" leave them out,
-            with a
-                warning or without, "error" refuses the table.
+            extra: what becomes of columns that were not there at fit: "warn" leaves them out with a warning,
+                "ignore" without one, "error" refuses the table.
 
         A few cells that are not of their column's kind count as missing; a `TableWarning` names them.
 
@@ -127,10 +129,10 @@ class Model:
     def predict_proba(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
     ) -> NDArray[np.float64]:
-        """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
+        """Probability of each class; (n_rows, n_classes), with columns in the order of `classes`.
 
-        With several labels the probability of each, (n_rows, n_labels), in the order of `targets`: of 1 or
-        True, or of the second of two texts in sorted order.
+        For several labels, it is the probability that each label holds (is 1, True, or the second of two
+        texts in sorted order); (n_rows, n_labels), with columns in the order of `targets`.
 
         Raises:
             SchemaError: as `predict`; or the model is a regression.
@@ -159,7 +161,7 @@ class Model:
     def predict_columns(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
     ) -> dict[str, NDArray[Any]]:
-        """All that there is to say of each row, by name: probabilities or quantiles, then the prediction.
+        """The columns of a file of predictions, by name: probabilities or quantiles, then the prediction.
 
         Raises:
             SchemaError: as `predict`.
@@ -168,7 +170,7 @@ class Model:
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
-        """What `predict_quantiles` gives a column for; None without quantiles."""
+        """The quantiles that `predict_quantiles` gives; None for a model without quantiles."""
         return self.task.quantile_levels
 
     @property
@@ -179,19 +181,20 @@ class Model:
     def evaluate(
         self, table: Any, *, query: str | None = None, sample_weight: Any = None, extra: str = "warn"
     ) -> dict[str, float]:
-        """Metrics on a table that has the target, and the same for a baseline that knows no features.
+        """Score the model on a table that has the target, beside a baseline that uses no other column.
 
         Returns:
-            log_loss, accuracy, (binary) roc_auc; or rmse, mae, r2; with several targets the mean of each over
-            the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
-            or mean (median, ...) of the rows that the model was trained on; and `trained_on`: the share of
-            these rows that the model was trained on, as far as a sketch of their hashes tells.
+            log_loss, accuracy and, for two classes, roc_auc; or rmse, mae and r2. With several targets, the
+            mean of each metric over the targets, and the metrics of each target, such as "rmse[price]". Each
+            metric comes again with `baseline_` before its name: the score of always predicting the class
+            shares, or the mean (median, ...), of the training rows. `trained_on` is the share of these rows
+            that the model was trained on, estimated by a sample of hashes.
 
-        With an exposure the scores are per unit of it, and rows weigh as much as it, too. Rows that the model
-        was trained on are scored, and a warning says so: `model.score` is of rows that were held out.
+        With an exposure, scores are per unit of it, and rows are weighted by it, too. Rows that the model was
+        trained on are scored with a warning; `model.score` comes from rows that were held out.
 
         Raises:
-            SchemaError: the target column is absent; otherwise as `predict`.
+            SchemaError: the target column is absent, or as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         tell_other_order(table, {"sample_weight": sample_weight})
@@ -237,9 +240,9 @@ class Model:
         share = self._sketch.share(asked, found)
         if share > FEW_SEEN + self._sketch.repeats:
             warnings.warn(
-                f"Scores tell what a model is worth on rows that it was not trained on; of these {n_rows:,} "
-                f"rows it was trained on some {share:.0%}, which it may know by heart. Evaluate on others; "
-                "model.score is of rows that were held out.",
+                "A model must be scored on rows that it was not trained on. It was trained on some "
+                f"{share:.0%} of these {n_rows:,} rows, and may know them by heart. Evaluate it on other "
+                "rows; model.score comes from rows that were held out.",
                 stacklevel=3,
             )
         return {"trained_on": share}
@@ -292,15 +295,13 @@ class Model:
         unit = self.summary.get("target_units", {}).get(name, "")
         if column.unit not in ("", unit):
             raise DataError(
-                f"The target {name!r} was numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
-                f"is in "
-                f"{column.unit} now. Make it the same."
+                f"The target {name!r} held numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
+                f"is in {column.unit} now. Use the same unit."
             )
         if odd is not None:
             raise DataError(
-                f"The target {name!r} is numbers, and every row needs one; {odd.in_words}. Mend the cells, "
-                f"or "
-                "leave these rows out."
+                f"The target {name!r} holds numbers, and every row needs one; {odd.in_words}. Mend the "
+                "cells, or leave these rows out."
             )
         return numbers
 
@@ -402,7 +403,8 @@ class Model:
         return Predictor(self.networks, self.task.link, self.weights)
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one file. A crash on the way leaves what stood there before.
+        """Write the model to one file. If the program crashes meanwhile, a file that was there before is
+        kept.
 
         Raises:
             OutputError: the folder is absent or not writable, or the disk is full.
@@ -418,8 +420,8 @@ class Model:
         """Read a model that `save` wrote. Nothing in the file is run.
 
         Raises:
-            ModelFileError: absent, truncated, changed since it was written, of a newer format, not a
-                multilayer model, or one whose parts do not make a model.
+            ModelFileError: the file is absent, truncated, changed since it was written, of a newer format or
+                no multilayer model, or its parts do not make a model.
         """
         data = read_bytes(Path(path))
         return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
