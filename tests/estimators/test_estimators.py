@@ -422,7 +422,7 @@ class TestSettingsOfFit:
     def test_are_not_the_textbooks(self, blobs: Any, setting: dict[str, Any]) -> None:
         X, y = blobs
 
-        with pytest.raises(ConfigError, match=f"{next(iter(setting))}=.* is the recipe's"):
+        with pytest.raises(ConfigError, match=f"{next(iter(setting))}=.* belongs to the recipe"):
             MLPClassifier(solver="adam", **setting).fit(X, y)
 
 
@@ -582,5 +582,5 @@ def test_monotone_and_network_reach_the_recipe() -> None:
 
     plain = MLPRegressor(hidden_layer_sizes=(8, 8), max_iter=2, network="resnet").fit(X, y)
     assert plain.model_.config.architecture == "resnet"
-    with pytest.raises(ConfigError, match="network='resnet' is the recipe's, and solver='sgd' asks"):
+    with pytest.raises(ConfigError, match="network='resnet' belongs to the recipe, and solver='sgd' asks"):
         MLPRegressor(solver="sgd", network="resnet").fit(X, y)

@@ -108,8 +108,8 @@ def tell_new_levels(encoder: Encoder, table: Table) -> None:
         if new:
             n_rows = int(np.isin(levels, np.array(new, dtype=object)).sum())
             warn(
-                f"The levels of a column are those of the first call; {column.name!r} holds new ones now, in "
-                f"{n_rows} rows (first: {new[0]!r}), which count as unknown. Begin with rows of all levels.",
+                f"The levels of a column are those of the first call; {column.name!r} holds new levels "
+                f"now, in {n_rows} rows (first: {new[0]!r}), which count as unknown. Begin with rows of all levels.",
                 UserWarning,
             )
 
