@@ -27,7 +27,7 @@ WEIGHT_NAMES = (
 
 
 class QuantileLoss(nn.Module):
-    """Quantile (pinball) loss: the output that it is smallest for is the quantile of the target, given x.
+    """Quantile (pinball) loss. It is smallest if the output is the quantile of the target, given x.
 
     loss = q max(y - out, 0) + (1 - q) max(out - y, 0)
 
@@ -108,7 +108,7 @@ class GammaLoss(_LogMeanLoss):
 
     loss = out + y e^-out
 
-    That is -ln of the gamma density for shape 1, without the part that out has no say in; for another shape,
+    This is -ln of the gamma density of shape 1, without the terms that do not depend on out. For other shapes
     it differs by a factor.
 
     Shape:   out, y: (batch, ...)
@@ -514,7 +514,7 @@ def _class_target(y: Tensor, dtype: torch.dtype, ignored: int) -> Tensor:
     if y.is_floating_point() and y.ndim > 1:
         if ignored >= 0:
             raise DataError(
-                f"class probabilities know no class to ignore; got ignore_index={ignored}. Leave it out, or "
+                f"class probabilities have no class to ignore; got ignore_index={ignored}. Leave it out, or "
                 "pass class codes."
             )
         return y.to(dtype)  # class probabilities
@@ -527,7 +527,7 @@ def _class_target(y: Tensor, dtype: torch.dtype, ignored: int) -> Tensor:
 
 
 def check_shapes(loss: Loss, out: Tensor, target: Target) -> None:
-    """Refuse output and target of the same rows that would broadcast into something nobody meant.
+    """Refuse shapes of output and target that would broadcast into something nobody meant.
 
     Raises:
         DataError: (n, 1) against (n,) in either order; other shapes that a known loss would broadcast;
@@ -608,7 +608,7 @@ def _shape_advice(out: Tensor, target: Tensor) -> str:
         return (
             "Pass y[:, None], or end the network with nn.Flatten(0)."
             if out.shape[1] == 1
-            else "Pass y with one column an output."
+            else "Pass y with one column for each output."
         )
     return (
         "Pass y[:, 0]."
