@@ -8,7 +8,7 @@ MultilayerError
 ├── OutputError          a file cannot be written                         (also an OSError)
 └── MissingExtraError    an optional package is not installed             (also an ImportError)
 
-TableWarning             something in a table was passed over; the answer does not depend on it, or less
+TableWarning             something in a table was passed over, such as a column that is not used
 """
 
 import sys
@@ -20,7 +20,7 @@ from types import ModuleType
 
 
 class MultilayerError(Exception):
-    """Base of all errors that multilayer raises on purpose."""
+    """The base class of all errors that multilayer raises on purpose."""
 
 
 class DataError(MultilayerError, ValueError):
@@ -36,7 +36,7 @@ class ConfigError(MultilayerError, ValueError):
 
 
 class ModelFileError(MultilayerError):
-    """A model file is missing, damaged, of a newer format, or not ours."""
+    """A model file is missing or damaged, has a newer format, or is not a file of multilayer."""
 
 
 class OutputError(MultilayerError, OSError):
@@ -48,7 +48,7 @@ class MissingExtraError(MultilayerError, ImportError):
 
 
 class TableWarning(UserWarning):
-    """Something in a table was passed over: columns that are not used, cells that are not what others are."""
+    """Something in a table was passed over: unused columns, or cells that do not fit their column."""
 
 
 def warn(message: str, category: type[Warning] = TableWarning) -> None:
