@@ -108,7 +108,7 @@ def test_at_prediction_a_few_are_missing_and_many_are_left_to_be_refused() -> No
     schema = infer_schema(of("dict", CELLS))
     table, said = as_learnt(read_table({"x": [*CELLS, "soon"]}), schema.columns)
     assert table["x"][80] is None
-    assert said == ["column 'x' was number at fit, and 1 odd cell is missing: row 81 holds 'soon'"]
+    assert said == ["column 'x' was read as number at fit, and 1 odd cell is missing: row 81 holds 'soon'"]
     for cells in (["soon"], ["1", "soon"], [*CELLS, *["soon"] * 9]):
         table, said = as_learnt(read_table({"x": cells}), schema.columns)
         assert "soon" in table["x"] and not said
@@ -146,7 +146,9 @@ def test_a_table_without_odd_cells_is_as_it_was() -> None:
 def test_the_textbook_names_odd_cells_too() -> None:
     frame = pd.DataFrame({"x": [*CELLS, "soon"]})
     net = ml.MLPRegressor(solver="lbfgs", max_iter=2)
-    with pytest.warns(TableWarning, match="In X, column 'x' was number at fit, and .* row 81 holds 'soon'"):
+    with pytest.warns(
+        TableWarning, match="In X, column 'x' was read as number at fit, .* row 81 holds 'soon'"
+    ):
         net.fit(frame, np.arange(81) / 2)
     assert net.n_features_in_ == 1 and np.isfinite(net.predict(frame[:80])).all()
 

@@ -96,8 +96,7 @@ class Source:
         if first.copy is not None or any(other.copy is not None for other in others):
             raise DataError(
                 f"A table that is streamed must be UTF-8; {str(first.path)!r} is {first.encoding}. Save it "
-                f"again as "
-                "UTF-8, or leave memory= out and give the table room."
+                "again as UTF-8, or leave memory= out and give the table room."
             )
         for other in others:
             if set(other.names) != set(first.names) or len(other.names) != len(first.names):
@@ -585,7 +584,7 @@ def _is_aside(connection: Any, cell: str, aside: Aside, seed: int, weighs: str) 
     ).fetchone()
     if missing:
         raise DataError(
-            f"{aside.by} must have no missing values; {missing:,} rows of {aside.column!r} have none. "
+            f"{aside.by} must have no missing values; {aside.column!r} is missing in {missing:,} rows. "
             "Fill them, or leave the rows out."
         )
     if read == "readable" and strange is not None:
