@@ -145,7 +145,7 @@ class TestLabels:
         y = np.array(["a", "b"], dtype=object)[code]
         y[5] = None
 
-        with pytest.raises(DataError, match=r"none in 1 rows \(first: row 5"):
+        with pytest.raises(DataError, match=r"none in 1 row \(first: row 5"):
             MLPClassifier(**FAST).fit(X, wrap(y))
 
     def test_text_among_numbers_is_refused(self, blobs: Any) -> None:
@@ -485,7 +485,7 @@ class TestWeights:
         [
             (np.zeros(80), "sample_weight must be 80 finite numbers, .* got zeros alone"),
             (-np.ones(80), "none negative and not all zero; got -1.0 in row 0"),
-            (np.ones(3), r"got shape \(3,\), .*one weight a row"),
+            (np.ones(3), r"got shape \(3,\), .*one weight for each row"),
             (-2.0, "got -2.0 in row 0"),
             (0, "zeros alone"),
             (float("nan"), "got nan in row 0"),
