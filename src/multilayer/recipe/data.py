@@ -174,8 +174,7 @@ class Data:
             name, cells = next(iter(data.odd.items()))
             raise DataError(
                 f"Every row needs a target; in {name!r}, {cells.in_words}. Mend the cells, or leave these "
-                f"rows "
-                "out: drop_missing_target=True (--drop-missing-target)."
+                "rows out: drop_missing_target=True (--drop-missing-target)."
             )
         for name, y in data.by_target.items():
             refuse_a_class_a_row(name, y)
@@ -368,10 +367,8 @@ def _refuse_ties(n_rows: int, n_latest: int, share: float) -> None:
     if n_rows >= FEWEST_IN_TIME and (too_many or 4 * n_latest < share * n_rows):
         raise DataError(
             f"A split by time keeps equal times together; so many are equal that {n_latest:,} of {n_rows:,} "
-            f"rows "
-            f"would be the latest, where {share:.0%} were wanted. Give times that differ more, or the share "
-            f"of rows "
-            "to validate on (validation=), or split at random."
+            f"rows would be the latest, where {share:.0%} were wanted. Give times that differ more, or the "
+            "share of rows to validate on (validation=), or split at random."
         )
 
 

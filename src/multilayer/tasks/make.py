@@ -84,8 +84,8 @@ def _make_task(
         return Classification.from_target(y, kind)
     if kind in ("binary", "multiclass"):
         raise ConfigError(
-            f"task {kind!r} has one target; got {len(y.dtype.names)}. "
-            "Use task 'multilabel', or fit a model for each."
+            f"task {kind!r} has one target; got {len(y.dtype.names)}. Use task 'multilabel', or fit a model "
+            "for each."
         )
     if kind == "multilabel":
         return Multilabel.from_target(y)

@@ -459,8 +459,7 @@ def _check_net(net: Any) -> None:
     if not net.training and any(isinstance(module, dropping) for module in net.modules()):
         logger.warning(
             "The network is in eval() and trains so: dropout drops nothing, and BatchNorm keeps its "
-            "statistics. "
-            "Call net.train() first if that is not meant."
+            "statistics. Call net.train() first if that is not meant."
         )
 
 
@@ -493,8 +492,7 @@ def _check_schedule(
     if stepped.wants_loss and (held_out is None or stepped.every == "step"):
         raise ConfigError(
             "ReduceLROnPlateau goes by the validation loss of each epoch; pass validation, and leave "
-            "schedule_every "
-            "at None or 'epoch'."
+            "schedule_every at None or 'epoch'."
         )
     if stepped.wants_loss and getattr(stepped.scheduler, "mode", "min") != "min":
         raise ConfigError(
@@ -681,8 +679,6 @@ def _say_missing(missing: list[str], has_strangers: bool, *, may_be_given_more: 
     others = ", and holds parameters that are not the network's" if has_strangers else ""
     raise ConfigError(
         f"optimizer must hold every parameter that {verb}; it does not hold {names}{others}. Was a layer "
-        "added or "
-        "replaced after it was made? Make it anew: torch.optim.Adam(net.parameters()). What is to stay as it "
-        "is, "
-        "freeze: layer.requires_grad_(False)."
+        "added or replaced after it was made? Make it anew: torch.optim.Adam(net.parameters()). What is to "
+        "stay as it is, freeze: layer.requires_grad_(False)."
     )

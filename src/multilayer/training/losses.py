@@ -324,8 +324,7 @@ class Loss:
         if per_row.ndim == 0 or len(per_row) != len(weight):
             raise ConfigError(
                 f"sample_weight needs a loss of every row; {type(module).__name__} gives none. Leave the "
-                "weights "
-                "out, or pass a function loss(out, target, sample_weight) -> scalar."
+                "weights out, or pass a function loss(out, target, sample_weight) -> scalar."
             )
         if per_row.ndim > 1:
             sums = not self.is_mean or getattr(module, "reduction", "mean") == "batchmean"
@@ -339,8 +338,7 @@ class Loss:
 
 _NO_WEIGHTS = (
     "sample_weight reaches a loss of your own as an argument of that name, or as its last one, without a "
-    "default: "
-    "loss(out, target, sample_weight) -> scalar."
+    "default: loss(out, target, sample_weight) -> scalar."
 )
 
 
@@ -453,9 +451,8 @@ def _unaccepted(loss: Any, n_given: int) -> str:
     )
     return (
         f"a loss is called with the output and with what y holds; {name}({names}) cannot be called with "
-        f"{given}. "
-        "Pass several targets as a tuple, y=(a, b), for loss(output, a, b); and no y for a loss of the "
-        "output alone."
+        f"{given}. Pass several targets as a tuple, y=(a, b), for loss(output, a, b); and no y for a loss "
+        "of the output alone."
     )
 
 
@@ -499,8 +496,8 @@ def as_loss_target(loss: Loss, y: Any, dtype: torch.dtype) -> Any:
         y = y.to(dtype)
         if len(y) and (y.min() < 0 or y.max() > 1):
             raise DataError(
-                f"{type(module).__name__} expects targets from 0 to 1; "
-                f"got values from {y.min():g} to {y.max():g}. Code the two classes as 0 and 1."
+                f"{type(module).__name__} expects targets from 0 to 1; got values from {y.min():g} to "
+                f"{y.max():g}. Code the two classes as 0 and 1."
             )
         return y
     if isinstance(module, GammaLoss | TweedieLoss):
@@ -564,9 +561,8 @@ def _check_classes(out: Tensor, target: Tensor) -> None:
         return
     if target.ndim != 1 or out.ndim != 2:
         raise DataError(
-            "cross-entropy expects output (rows, classes) and target (rows,); "
-            f"got {_shape(out)} and {_shape(target)}. "
-            "Pass y.reshape(-1), and a network with one output for each class."
+            f"cross-entropy expects output (rows, classes) and target (rows,); got {_shape(out)} and "
+            f"{_shape(target)}. Pass y.reshape(-1), and a network with one output for each class."
         )
 
 

@@ -82,8 +82,7 @@ def _of_loader(net: nn.Module, data: Any, batch_size: int) -> Iterator[Inputs]:
     ):
         raise DataError(
             "predict gives rows in their order, and this DataLoader draws them with a "
-            f"{type(sampler).__name__}. "
-            "Pass its dataset, or make the loader with shuffle=False."
+            f"{type(sampler).__name__}. Pass its dataset, or make the loader with shuffle=False."
         )
     for batch in loader:
         candidates = as_inputs(net, inputs_of(batch))
@@ -110,8 +109,8 @@ def _checked(output: Any, batch: Inputs) -> Any:
     for part in parts_of_output(output):
         if part.ndim == 0 or len(part) != n_rows_of(batch):
             raise DataError(
-                "a network must give a row for each row of x; "
-                f"{n_rows_of(batch)} rows gave an output of shape {tuple(part.shape)}."
+                f"a network must give a row for each row of x; {n_rows_of(batch)} rows gave an output of "
+                f"shape {tuple(part.shape)}."
             )
     return output
 
