@@ -1,4 +1,4 @@
-"""What each setting of `fit` may be: wrong values are refused before anything is read or trained."""
+"""The rule for each setting of `fit`: wrong values are refused before anything is read or trained."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence

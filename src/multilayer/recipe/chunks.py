@@ -120,7 +120,7 @@ class Budget:
         return int(min(VALIDATION_ROWS, 0.2 * self.room / bytes_a_row))
 
     def sentence(self) -> str:
-        """Why the table is streamed."""
+        """Why the table is streamed, in words."""
         gb = f"{self.n_bytes / 2**30:.2f} GiB"
         allowed = f"the limit is {gb}" if self.given else f"{SHARE_OF_FREE:.0%} of the free memory are {gb}"
         return f"a fit in memory would take about {self.needed / 2**30:.2f} GiB, and {allowed}"

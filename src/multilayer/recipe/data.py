@@ -1,4 +1,4 @@
-"""What is learnt from: features, target and weights of the same rows, in training and validation rows."""
+"""Features, target and weights of the same rows, divided into training and validation rows."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -91,7 +91,7 @@ class Data:
 
     @classmethod
     def read(cls, source: Any, wanted: Wanted) -> "Data":
-        """What a table holds of what `fit` was asked for.
+        """Read features, targets, weights and groups from a table, as `fit` was asked to.
 
         Raises:
             DataError: no such columns, too few rows or columns.

@@ -1,4 +1,4 @@
-"""`fit`: from a raw table to a `Model`. Every door (command line, estimators, Python) goes through here."""
+"""`fit`: from a raw table to a `Model`. The command line and the estimators call it, too."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What each network of `fit` has to say of itself: settings, architecture and training."""
+"""The interface of the networks of `fit`: their settings, architecture and training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
