@@ -20,6 +20,7 @@ from multilayer.model.check import (
     check_statistics,
 )
 from multilayer.model.file import FORMAT, digest
+from multilayer.model.statistics import Statistics
 from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import finite
@@ -46,6 +47,7 @@ def file_of(
     weights: Sequence[float] | None,
     notation: Notation,
     exposure: str | None,
+    statistics: Statistics | None = None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
     tensors, plan = encoder.state()
@@ -53,6 +55,8 @@ def file_of(
     for i, net in enumerate(networks):
         for name, value in net.state_dict().items():
             arrays[f"network.{i}.{name}"] = np.ascontiguousarray(value.cpu().numpy())
+    kept, of_rows = ({}, None) if statistics is None else statistics.state()
+    arrays |= {f"statistics.{name}": array for name, array in kept.items()}
     text = json.dumps(
         {
             "format": FORMAT,
@@ -67,6 +71,7 @@ def file_of(
             "exposure": exposure,
             "histories": [finite(history.to_dict()) for history in histories],
             "summary": finite(summary),
+            **({} if of_rows is None else {"statistics": of_rows}),
         },
         allow_nan=False,
     )
@@ -91,7 +96,8 @@ def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
         states.append(_below(f"network.{i}.", arrays))
         need(states[-1], f"network {i} is absent")
     check_sizes(config, states)
-    n_arrays = len(encoder_arrays) + sum(map(len, states))
+    kept = _below("statistics.", arrays)
+    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
     return {
         "target": meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
@@ -105,7 +111,16 @@ def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
         "weights": None if meta.get("weights") is None else tuple(meta["weights"]),
         "notation": Notation.from_json(meta.get("notation", {})),
         "exposure": meta.get("exposure"),
+        "statistics": _statistics(meta.get("statistics"), kept, encoder),
     }
+
+
+def _statistics(plan: Any, arrays: Arrays, encoder: Encoder) -> Statistics | None:
+    """None in files of before."""
+    if plan is None:
+        need(not arrays, "it holds statistics that its text does not speak of")
+        return None
+    return Statistics.from_state(arrays, plan, encoder)
 
 
 def _history(values: dict[str, Any]) -> History:

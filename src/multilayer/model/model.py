@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from multilayer.model.check import may_overflow
 from multilayer.model.file import read_bytes, unpack
 from multilayer.model.format import file_of, nan_if_none, parts_of
 from multilayer.model.predictor import Predictor
+from multilayer.model.statistics import Statistics
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
+from multilayer.signals import held_back
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.kinds import is_as_written, kind_of
 from multilayer.table.kinds.number import CLIP
@@ -56,6 +59,7 @@ class Model:
     notation: marks of missing values and separators that were declared at fit; they also apply to tables to
               predict
     exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
+    statistics: what the model keeps of the rows that it was fitted on; None in files of before
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -75,6 +79,7 @@ class Model:
     weights: tuple[float, ...] | None = None
     notation: Notation = field(default_factory=Notation)
     exposure: str | None = None
+    statistics: Statistics | None = None
 
     @property
     def schema(self) -> Schema:
@@ -402,6 +407,24 @@ class Model:
     def _predictor(self) -> Predictor:
         return Predictor(self.networks, self.task.link, self.weights)
 
+    def as_estimator(self) -> Any:
+        """A fitted `MLPClassifier` or `MLPRegressor` that predicts as this model does.
+
+        What takes a fitted estimator of scikit-learn takes it: `permutation_importance`, the displays of
+        `sklearn.metrics`, `sklearn.calibration` and `sklearn.inspection`, `shap.Explainer`; and
+        `cross_val_score` fits it anew with the settings of this fit. See `MLPClassifier.from_model`.
+
+        Raises:
+            ConfigError: there is no estimator of it, as it has an exposure, or several targets of labels
+                other than 0 and 1, or came of scikit-learn's own algorithm.
+
+        >>> import multilayer as ml
+        >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
+        >>> ml.fit(table, target="y", epochs=2, members=2).as_estimator().classes_
+        array(['a', 'b'], dtype='<U1')
+        """
+        return stage_above("estimators").estimator_of(self)
+
     def save(self, path: str | Path) -> None:
         """Write the model to one file. If the program crashes meanwhile, a file that was there before is
         kept.
@@ -485,6 +508,15 @@ class Model:
             f"Model({self.task.in_words} of {listed(self.targets)}, {n_columns}, "
             f"{n:,} parameters; validation: {scores})"
         )
+
+
+def stage_above(name: str) -> Any:
+    """A stage of the pipeline that stands on models, loaded when a method hands over to it.
+
+    name: of its module, below multilayer
+    """
+    with held_back():
+        return import_module(f"multilayer.{name}")
 
 
 def _check_finite(prediction: NDArray[np.float64], x: NDArray[np.float32]) -> None:

@@ -69,6 +69,7 @@ def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, 
         "versions": {name: _version(name) for name in ("multilayer", "torch", "numpy")}
         | {"python": platform.python_version()},
         "seed": wanted.seed,
+        "asked": dict(wanted.asked),
         "trained_on": plan.seen.to_json(),
         "times": _times(wanted),
         "target_units": dict(facts.units or {}),
