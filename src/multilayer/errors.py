@@ -94,7 +94,7 @@ class MissingExtraError(MultilayerError, ImportError):
     >>> extra("a_package", needed_by="this example", install="a-package")
     Traceback (most recent call last):
         ...
-    multilayer.errors.MissingExtraError: this example needs a_package, which is not installed: pip install a-package
+    multilayer.errors.MissingExtraError: this example needs a_package, which is not installed: ...
     """
 
 
