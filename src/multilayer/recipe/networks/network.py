@@ -112,7 +112,7 @@ class NetworkRecipe(ABC):
 
 
 class PublishedRecipe(NetworkRecipe):
-    """A network of the literature: one network, trained as its paper says, the best of its epochs.
+    """A published network, trained as its paper says; the best of its epochs is kept.
 
     Source:  where nothing else is said Gorishniy et al. 2021, arXiv:2106.11959: batches and patience as in
              their experiments
