@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.model.model import marks, network_inputs
+from multilayer.model.model import marks
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
 from multilayer.recipe.config import Config
 from multilayer.recipe.data import TARGET_FOLDS, read_target, refuse_a_class_a_row

@@ -1,7 +1,7 @@
 """`Task`: what is predicted. Classes, numbers and several targets share this interface."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.tasks.link_steps import LinkChain, run_link
-from multilayer.training.losses import LossLike
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 KINDS: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "regression")
 Label = str | int | float | bool
+Loss = str | Callable[..., Any]  # a name, or a module: `LossLike`, without loading PyTorch
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Weight = NDArray[np.floating[Any]] | None
@@ -51,7 +51,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The loss to train with: a name, or a module."""
 
     @property
