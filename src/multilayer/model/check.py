@@ -1,7 +1,7 @@
-"""What a model file may hold: all of it is checked before anything is built of it, or taken for what it says.
+"""What a model file may hold: all of it is checked before anything is built from it.
 
-The checksum tells a file that broke, not one that was made to harm: indices become addresses in the kernels,
-sizes become memory, and a number that is none spreads into every prediction.
+The checksum recognises a damaged file, not one that was made to harm: indices become addresses in the
+kernels, sizes become memory, and a NaN spreads into every prediction.
 """
 
 import math
@@ -519,7 +519,7 @@ def check_sizes(configs: Sequence[NetworkFields], networks: Sequence[Arrays]) ->
     for config, arrays in zip(configs, networks, strict=True):
         needed = least_size(config)
         n = sum(array.size for array in arrays.values())
-        need(n >= needed, f"layers of {needed:,} weights are said, and {n:,} are there")
+        need(n >= needed, f"its layers need {needed:,} weights, and {n:,} are there")
 
 
 def least_size(config: NetworkFields) -> int:
