@@ -252,6 +252,10 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
         setting("summary", "target_units", to={"y": 3}),
         "'target_units' must be texts by name",
     ),
+    "settings that are a list": (
+        setting("summary", "asked", to=["seed"]),
+        "'asked' must be settings by name",
+    ),
     "no history": (setting("histories", to=[]), "a model has a history"),
     "a history of texts": (
         setting("histories", 0, "train_loss", to=["x"]),

@@ -161,8 +161,10 @@ def _check_summary(summary: Any) -> None:
             fits(summary.get(name, {}), dict[str, float], gaps=True),
             f"{name!r} must be numbers by name",
         )
-    need(fits(summary.get("decisions", []), list[str]), "'decisions' must be texts")
+    for name in ("decisions", "details"):
+        need(fits(summary.get(name, []), list[str]), f"{name!r} must be texts")
     need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
+    need(fits(summary.get("asked", {}), dict[str, Any]), "'asked' must be settings by name")
     for name in ("constant", "class_shares"):
         values = summary.get(name)
         if values is not None:

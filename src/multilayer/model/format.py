@@ -16,6 +16,7 @@ from multilayer.model.check import (
     check_statistics,
 )
 from multilayer.model.file import FORMAT, digest
+from multilayer.model.statistics import Statistics
 from multilayer.nn.config import NetworkFields
 from multilayer.output import finite
 from multilayer.table.encode import Encoder
@@ -40,6 +41,7 @@ def file_of(
     weights: Sequence[float] | None,
     notation: Notation,
     exposure: str | None,
+    statistics: Statistics | None = None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
     from safetensors.numpy import save as to_safetensors
@@ -49,6 +51,8 @@ def file_of(
     for i, net in enumerate(networks):
         for name, value in net.state_dict().items():
             arrays[f"network.{i}.{name}"] = np.ascontiguousarray(value.cpu().numpy())
+    kept, of_rows = ({}, None) if statistics is None else statistics.state()
+    arrays |= {f"statistics.{name}": array for name, array in kept.items()}
     text = json.dumps(
         {
             "format": FORMAT,
@@ -63,6 +67,7 @@ def file_of(
             "exposure": exposure,
             "histories": [finite(history.to_dict()) for history in histories],
             "summary": finite(summary),
+            **({} if of_rows is None else {"statistics": of_rows}),
         },
         allow_nan=False,
     )
@@ -85,17 +90,17 @@ def parts_of(
         ValueError: they do not make a model; other errors may come of what is made to harm.
     """
     check_meta(meta)
-    encoder_arrays, states = _below("encoder.", arrays), []
+    encoder_arrays, states = _below("encoder.", arrays), states_of(meta, arrays)
     check_encoder_arrays(meta["encoder"], encoder_arrays)
     encoder = Encoder.from_state(encoder_arrays, meta["encoder"])
     check_statistics(encoder)
     config = config_class.from_json(meta["network"])
     need(config.n_num == len(encoder.num_features), "networks take other numbers than rows have")
-    for i in range(meta["n_networks"]):
-        states.append(_below(f"network.{i}.", arrays))
-        need(states[-1], f"network {i} is absent")
+    for i, state in enumerate(states):
+        need(state, f"network {i} is absent")
     check_sizes(config, states)
-    n_arrays = len(encoder_arrays) + sum(map(len, states))
+    kept = _below("statistics.", arrays)
+    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
     return {
         "target": meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
@@ -109,7 +114,21 @@ def parts_of(
         "weights": None if meta.get("weights") is None else tuple(meta["weights"]),
         "notation": Notation.from_json(meta.get("notation", {})),
         "exposure": meta.get("exposure"),
+        "statistics": _statistics(meta.get("statistics"), kept, encoder),
     }
+
+
+def states_of(meta: dict[str, Any], arrays: Arrays) -> list[Arrays]:
+    """The arrays of each network, of a model whose JSON is already checked."""
+    return [_below(f"network.{i}.", arrays) for i in range(meta["n_networks"])]
+
+
+def _statistics(plan: Any, arrays: Arrays, encoder: Encoder) -> Statistics | None:
+    """None in files of before."""
+    if plan is None:
+        need(not arrays, "it holds statistics that its text does not speak of")
+        return None
+    return Statistics.from_state(arrays, plan, encoder)
 
 
 def _history(values: dict[str, Any]) -> History:

@@ -1,9 +1,10 @@
 """`Model`: a trained network with all that it takes to predict from a raw table, in one safe file."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.errors import DataError, ModelFileError, SchemaError, nearest
-from multilayer.file_values import need
-from multilayer.model.check import may_overflow
-from multilayer.model.file import read_bytes, unpack
-from multilayer.model.format import file_of, nan_if_none, parts_of
+from multilayer.errors import DataError, SchemaError, counted, nearest
+from multilayer.model.format import file_of, nan_if_none
 from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
-from multilayer.model.table_model import TableModel, check_finite
+from multilayer.model.statistics import Statistics
+from multilayer.model.table_model import TableModel
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
+from multilayer.signals import held_back
 from multilayer.table.encode import Encoder
-from multilayer.table.kinds import kind_of
-from multilayer.table.kinds.number import CLIP
 from multilayer.table.odd_cells import as_numbers_of_target
 from multilayer.table.row_weights import check_weights
 from multilayer.table.sketch import Sketch
@@ -53,6 +51,7 @@ class Model(TableModel):
     weights:  of the networks in the average; None weighs all alike
     notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
     exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
+    statistics: what it keeps of the rows that it was fitted on; None in files of before
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -72,6 +71,10 @@ class Model(TableModel):
     weights: tuple[float, ...] | None = None
     notation: Notation = field(default_factory=Notation)
     exposure: str | None = None
+    statistics: Statistics | None = None
+
+    _config_class = NetworkConfig
+    _network_of = staticmethod(network_of)
 
     @property
     def history(self) -> History:
@@ -211,15 +214,31 @@ class Model(TableModel):
             )
         return numbers
 
-    @property
-    def _constant(self) -> NDArray[np.float64]:
-        """What the baseline says of any row; in files of before, class shares or the mean."""
-        constant = self.summary.get("constant", self.summary.get("class_shares"))
-        return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
-
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(self.networks, self.task.link, self.weights)
+
+    @property
+    def _first_predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+        return Predictor(self.networks, self.task.link, self.weights, kernels=False)
+
+    def as_estimator(self) -> Any:
+        """A fitted `MLPClassifier` or `MLPRegressor` that predicts as this model does.
+
+        What takes a fitted estimator of scikit-learn takes it: `permutation_importance`, the displays of
+        `sklearn.metrics`, `sklearn.calibration` and `sklearn.inspection`, `shap.Explainer`; and
+        `cross_val_score` fits it anew with the settings of this fit. See `MLPClassifier.from_model`.
+
+        Raises:
+            ConfigError: there is no estimator of it, as it has an exposure, or several targets of labels
+                other than 0 and 1, or came of scikit-learn's own algorithm.
+
+        >>> import multilayer as ml
+        >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
+        >>> ml.fit(table, target="y", epochs=2, members=2).as_estimator().classes_
+        array(['a', 'b'], dtype='<U1')
+        """
+        return stage_above("estimators").estimator_of(self)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file. A crash on the way leaves what stood there before.
@@ -233,75 +252,23 @@ class Model(TableModel):
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
         return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})
 
-    @classmethod
-    def load(cls, path: str | Path) -> "Model":
-        """Read a model that `save` wrote. Nothing in the file is run.
-
-        Raises:
-            ModelFileError: absent, truncated, changed since it was written, of a newer format, not a
-                multilayer model, or one whose parts do not make a model.
-        """
-        data = read_bytes(Path(path))
-        return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Model":
-        """The inverse of `to_bytes`. Nothing in the bytes is run.
-
-        Raises:
-            ModelFileError: as `load`.
-        """
-        found = unpack(data, f"the data of {len(data):,} bytes", "Pass what Model.to_bytes gave.")
-        return cls._checked(*found, "the data")
-
-    @classmethod
-    def _checked(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> "Model":
-        try:
-            model = cls(**parts_of(meta, arrays, NetworkConfig, network_of))
-            example = model.task.link(np.zeros((1, model.config.d_out), np.float32))
-            is_number = np.isfinite(np.broadcast_to(model._constant, example.shape)).all()
-            need(is_number, "its baseline is no number")
-            states = [net.state_dict() for net in model.networks]
-            if may_overflow([{name: value.numpy() for name, value in state.items()} for state in states]):
-                model._check_answers()
-            model._warm_up()
-        except Exception as error:  # made to harm, a file may break anything that reads it
-            raise ModelFileError(
-                f"{name} has an intact checksum, but its parts do not make a model ({error}). "
-                "Save the model again."
-            ) from error
-        return model
-
-    def _warm_up(self) -> None:
-        """Predict a row without values, and with a word where text is read.
-
-        Whatever a prediction loads or makes once, such as SciPy for text, is there before the first request.
-        Who predicts stays to be settled.
-        """
-        row = {column.name: ["a" if kind_of(column).is_free_text else None] for column in self.schema.columns}
-        x = self._inputs(self._raw(row, None, "ignore"))
-        with np.errstate(all="ignore"):
-            Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
-
-    def _check_answers(self) -> None:
-        """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
-        n, codes = self.config.n_num, self.config.cardinalities
-        ends = np.array([[0.0] * n, [CLIP] * n, [-CLIP] * n], np.float32)
-        x = np.concatenate(
-            [ends, np.array([[0] * len(codes), [c - 1 for c in codes], [1] * len(codes)])], axis=1
-        )
-        x = x.astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            prediction = Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
-        check_finite(prediction, x)
-
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)
         n = sum(p.numel() for net in self.networks for p in net.parameters())
+        n_columns = counted(len(self.schema.names), "column")
         return (
-            f"Model({self.task.kind} of {listed(self.targets)}, {len(self.schema.names)} columns, "
+            f"Model({self.task.in_words} of {listed(self.targets)}, {n_columns}, "
             f"{n:,} parameters; validation: {scores})"
         )
+
+
+def stage_above(name: str) -> Any:
+    """A stage of the pipeline that stands on models, loaded when a method hands over to it.
+
+    name: of its module, below multilayer
+    """
+    with held_back():
+        return import_module(f"multilayer.{name}")
 
 
 def marks(encoder: Encoder, x: NDArray[np.float32], code: NDArray[np.generic]) -> list[NDArray[Any]]:

@@ -9,6 +9,7 @@ from multilayer.model.model import Model
 from multilayer.recipe.arguments import no_type_check
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Real, Whole
+from multilayer.recipe.held_out import statistics
 from multilayer.recipe.plan import Plan, make_plan
 from multilayer.recipe.rows import read_rows
 from multilayer.recipe.selection import Selected, select
@@ -193,4 +194,5 @@ def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -
         weights=selected.weights,
         notation=wanted.notation,
         exposure=plan.facts.exposure,
+        statistics=statistics(plan, selected, task, by_kernels=trained.by_kernels),
     )

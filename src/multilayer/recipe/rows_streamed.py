@@ -16,9 +16,10 @@ from multilayer.recipe.config import Config
 from multilayer.recipe.data import TARGET_FOLDS, read_target, refuse_a_class_a_row
 from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
+from multilayer.recipe.training_facts import training_facts
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import distinct_texts
-from multilayer.table.on_disk import Aside
+from multilayer.table.copy_to_disk import Aside
 from multilayer.table.schema import Schema
 from multilayer.table.sketch import Sketch
 from multilayer.table.sources.names import column_name
@@ -68,7 +69,10 @@ class Streamed(Rows):
         code, weight = stream.class_counts(task)
         factors = class_factors(task, wanted.class_weight, code, weight)
         sample_code = task.encode(stream.sample[stream.roles.target])
-        seen = Sketch.of(marks(encoder, network_inputs(batch), sample_code))
+        x = network_inputs(batch)
+        seen = Sketch.of(marks(encoder, x, sample_code))
+        known = training_facts(self.features, encoder, x, stream.weight(stream.sample), stream.n_train)
+        del x
         n_outputs = config.members * (config.snapshots + 2)
         valid, chunks = stream.divide(
             encoder, task, batch, config.batch_size, n_outputs, config.epochs, factors
@@ -96,6 +100,7 @@ class Streamed(Rows):
                 dropped=stream.roles.dropped,
                 **stream.in_words(chunks, len(valid)),
             ),
+            known=known,
             next_rows=chunks,
         )
 

@@ -128,6 +128,15 @@ class Task(ABC):
     def columns(self, prediction: Floats) -> dict[str, Array]:
         """What a file of predictions holds: name -> (n_rows,)."""
 
+    @property
+    def parts_of_targets(self) -> tuple["Task", ...]:
+        """The task of each target; the task itself where there is one."""
+        return (self,)
+
+    def by_target(self, prediction: Floats) -> list[Floats]:
+        """A prediction (n_rows, ...) as the task of each target has it."""
+        return [prediction]
+
     def in_units_of(self, y: Array, weight: Weight = None) -> "Task":
         """The task with units and range of these rows, as far as it has any."""
         return self
@@ -135,6 +144,11 @@ class Task(ABC):
     def settle(self, code: Array, prediction: Floats, weight: Weight = None) -> tuple["Task", Floats]:
         """The task with what it reads off predictions of validation rows, and these predictions by it."""
         return self, prediction
+
+    @property
+    def in_words(self) -> str:
+        """The kind, as a sentence says it: "regression", "binary classification"."""
+        return self.kind if self.kind == "regression" else f"{self.kind} classification"
 
     def extent_in_words(self) -> str:
         """How many classes, labels or targets, where that is not clear from the kind; may be empty."""
