@@ -1,7 +1,7 @@
 """`Model`: trained networks with everything that is needed to predict from a raw table, in one safe file."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib import import_module
@@ -12,21 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.errors import DataError, ModelFileError, SchemaError, counted, nearest
-from multilayer.file_values import need
-from multilayer.model.check import may_overflow
-from multilayer.model.file import read_bytes, unpack
-from multilayer.model.format import file_of, nan_if_none, parts_of
+from multilayer.errors import DataError, SchemaError, counted, nearest
+from multilayer.model.format import file_of, nan_if_none
 from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
 from multilayer.model.statistics import Statistics
-from multilayer.model.table_model import TableModel, check_finite
+from multilayer.model.table_model import TableModel
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.signals import held_back
 from multilayer.table.encode import Encoder
-from multilayer.table.kinds import kind_of
-from multilayer.table.kinds.number import CLIP
 from multilayer.table.odd_cells import as_numbers_of_target
 from multilayer.table.row_weights import check_weights
 from multilayer.table.sketch import Sketch
@@ -88,6 +83,9 @@ class Model(TableModel):
         n_linear = self.linear is not None
         each = (self.config,) * (len(self.networks) - n_linear)
         return each if self.linear is None else (*each, self.linear)
+
+    _config_class = NetworkConfig
+    _network_of = staticmethod(network_of)
 
     @property
     def history(self) -> History:
@@ -226,15 +224,13 @@ class Model(TableModel):
             )
         return numbers
 
-    @property
-    def _constant(self) -> NDArray[np.float64]:
-        """What the baseline says of any row; in files of before, class shares or the mean."""
-        constant = self.summary.get("constant", self.summary.get("class_shares"))
-        return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
-
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(self.networks, self.task.link, self.weights)
+
+    @property
+    def _first_predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+        return Predictor(self.networks, self.task.link, self.weights, kernels=False)
 
     def as_estimator(self) -> Any:
         """A fitted `MLPClassifier` or `MLPRegressor` that predicts as this model does.
@@ -266,68 +262,6 @@ class Model(TableModel):
     def to_bytes(self) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
         return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Model":
-        """Read a model that `save` wrote. Nothing in the file is run.
-
-        Raises:
-            ModelFileError: the file is absent, truncated, changed since it was written, of a newer format or
-                no multilayer model, or its parts do not make a model.
-        """
-        data = read_bytes(Path(path))
-        return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Model":
-        """The inverse of `to_bytes`. Nothing in the bytes is run.
-
-        Raises:
-            ModelFileError: as `load`.
-        """
-        found = unpack(data, f"the data of {len(data):,} bytes", "Pass what Model.to_bytes gave.")
-        return cls._checked(*found, "the data")
-
-    @classmethod
-    def _checked(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> "Model":
-        try:
-            model = cls(**parts_of(meta, arrays, NetworkConfig, network_of))
-            example = model.task.link(np.zeros((1, model.config.d_out), np.float32))
-            is_number = np.isfinite(np.broadcast_to(model._constant, example.shape)).all()
-            need(is_number, "its baseline is no number")
-            states = [net.state_dict() for net in model.networks]
-            if may_overflow([{name: value.numpy() for name, value in state.items()} for state in states]):
-                model._check_answers()
-            model._warm_up()
-        except Exception as error:  # made to harm, a file may break anything that reads it
-            raise ModelFileError(
-                f"{name} has an intact checksum, but its parts do not make a model ({error}). "
-                "Save the model again."
-            ) from error
-        return model
-
-    def _warm_up(self) -> None:
-        """Predict a row without values, and with a word where text is read.
-
-        Whatever a prediction loads or makes once, such as SciPy for text, is there before the first request.
-        Who predicts stays to be settled.
-        """
-        row = {column.name: ["a" if kind_of(column).is_free_text else None] for column in self.schema.columns}
-        x = self._inputs(self._raw(row, None, "ignore"))
-        with np.errstate(all="ignore"):
-            Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
-
-    def _check_answers(self) -> None:
-        """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
-        n, codes = self.config.n_num, self.config.cardinalities
-        ends = np.array([[0.0] * n, [CLIP] * n, [-CLIP] * n], np.float32)
-        x = np.concatenate(
-            [ends, np.array([[0] * len(codes), [c - 1 for c in codes], [1] * len(codes)])], axis=1
-        )
-        x = x.astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            prediction = Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
-        check_finite(prediction, x)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)

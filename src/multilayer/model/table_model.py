@@ -2,16 +2,23 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, ModelFileError, SchemaError, nearest, warn
+from multilayer.file_values import need
+from multilayer.model.check import may_overflow
+from multilayer.model.file import read_bytes, unpack
+from multilayer.model.format import Arrays, parts_of, states_of
+from multilayer.nn.config import NetworkFields
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.kinds import is_as_written, kind_of
+from multilayer.table.kinds.number import CLIP
 from multilayer.table.list_columns import as_at_fit
 from multilayer.table.odd_cells import as_learnt
 from multilayer.table.row_weights import check_exposure
@@ -23,6 +30,9 @@ from multilayer.tasks.task import Label, Task
 
 _EXTRA = ("warn", "ignore", "error")
 
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+Loaded = TypeVar("Loaded", bound="TableModel")
+
 
 class TableModel(ABC):
     """A fitted model without its networks: it reads tables as those of the fit, checks and encodes them.
@@ -33,14 +43,97 @@ class TableModel(ABC):
     target: str | tuple[str, ...]
     task: Task
     encoder: Encoder
+    summary: dict[str, Any]
     dropped: tuple[str, ...]
     notation: Notation
     exposure: str | None
 
+    _config_class: ClassVar[type[NetworkFields]]
+
+    @staticmethod
+    @abstractmethod
+    def _network_of(config: Any, arrays: Arrays) -> Any:
+        """A network of a configuration and its arrays; ValueError where these do not make one."""
+
     @property
     @abstractmethod
-    def _predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+    def _predictor(self) -> Predict:
         """What turns encoded rows into the mean of all networks' predictions."""
+
+    @property
+    def _first_predictor(self) -> Predict:
+        """The same, before anything is settled by who asks first."""
+        return self._predictor
+
+    @classmethod
+    def load(cls: type[Loaded], path: str | Path) -> Loaded:
+        """Read a model that `save` wrote. Nothing in the file is run.
+
+        Raises:
+            ModelFileError: absent, truncated, changed since it was written, of a newer format, not a
+                multilayer model, or one whose parts do not make a model.
+        """
+        data = read_bytes(Path(path))
+        return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
+
+    @classmethod
+    def from_bytes(cls: type[Loaded], data: bytes) -> Loaded:
+        """The inverse of `to_bytes`. Nothing in the bytes is run.
+
+        Raises:
+            ModelFileError: as `load`.
+        """
+        found = unpack(data, f"the data of {len(data):,} bytes", "Pass what Model.to_bytes gave.")
+        return cls._checked(*found, "the data")
+
+    @classmethod
+    def _checked(cls: type[Loaded], meta: dict[str, Any], arrays: Arrays, name: str) -> Loaded:
+        try:
+            parts = parts_of(meta, arrays, cls._config_class, cls._network_of)
+            own = {each.name for each in fields(cls)}  # type: ignore[arg-type]
+            model = cls(**{part: value for part, value in parts.items() if part in own})
+            config: NetworkFields = parts["config"]
+            example = model.task.link(np.zeros((1, config.d_out), np.float32))
+            is_number = np.isfinite(np.broadcast_to(model._constant, example.shape)).all()
+            need(is_number, "its baseline is no number")
+            if may_overflow(states_of(meta, arrays)):
+                model._check_answers(config)
+            model._warm_up()
+        except Exception as error:  # made to harm, a file may break anything that reads it
+            raise ModelFileError(
+                f"{name} has an intact checksum, but its parts do not make a model ({error}). "
+                "Save the model again."
+            ) from error
+        return model
+
+    def _warm_up(self) -> None:
+        """Predict a row without values, and with a word where text is read.
+
+        Whatever a prediction loads or makes once is there before the first request. Who predicts stays to be
+        settled.
+        """
+        row = {column.name: ["a" if kind_of(column).is_free_text else None] for column in self.schema.columns}
+        x = self._inputs(self._raw(row, None, "ignore"))
+        with np.errstate(all="ignore"):
+            self._first_predictor(x)
+
+    def _check_answers(self, config: NetworkFields) -> None:
+        """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
+        n, codes = config.n_num, config.cardinalities
+        ends = np.array([[0.0] * n, [CLIP] * n, [-CLIP] * n], np.float32)
+        x = np.concatenate(
+            [ends, np.array([[0] * len(codes), [c - 1 for c in codes], [1] * len(codes)])], axis=1
+        )
+        x = x.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            prediction = self._first_predictor(x)
+        check_finite(prediction, x)
+
+    @property
+    def _constant(self) -> NDArray[np.float64]:
+        """What the baseline says of any row; in files of before, class shares or the mean."""
+        constant = self.summary.get("constant", self.summary.get("class_shares"))
+        return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
 
     @property
     def schema(self) -> Schema:
