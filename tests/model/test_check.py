@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import save
 
 from multilayer import Model, ModelFileError, fit
-from multilayer.model.check import check_task, may_overflow
+from multilayer.model.check_network import may_overflow
+from multilayer.model.check_task import check_task
 from multilayer.model.file import digest, unpack
 from multilayer.tasks.make import make_task
 

@@ -12,13 +12,9 @@ from safetensors.numpy import save as to_safetensors
 from torch import nn
 
 from multilayer.file_values import need
-from multilayer.model.check import (
-    check_encoder_arrays,
-    check_meta,
-    check_sizes,
-    check_state,
-    check_statistics,
-)
+from multilayer.model.check import check_meta
+from multilayer.model.check_encoder import check_encoder_arrays, check_statistics
+from multilayer.model.check_network import check_sizes, check_state
 from multilayer.model.file import FORMAT, digest
 from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig

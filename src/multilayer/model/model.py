@@ -13,7 +13,7 @@ from torch import nn
 
 from multilayer.errors import ConfigError, DataError, ModelFileError, SchemaError, nearest, warn
 from multilayer.file_values import need
-from multilayer.model.check import may_overflow
+from multilayer.model.check_network import may_overflow
 from multilayer.model.file import read_bytes, unpack
 from multilayer.model.format import file_of, nan_if_none, parts_of
 from multilayer.model.predictor import Predictor

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from multilayer.errors import MultilayerError
 from multilayer.model.model import marks, network_inputs
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import TARGET_FOLDS, Data, Parts, split_rows, target_folds
+from multilayer.recipe.data import Data
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
+from multilayer.recipe.split_rows import TARGET_FOLDS, Parts, split_rows, target_folds
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.schema import Schema

@@ -12,9 +12,10 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.model.model import marks, network_inputs
 from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import TARGET_FOLDS, read_target, refuse_a_class_a_row
+from multilayer.recipe.data import read_target, refuse_a_class_a_row
 from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
+from multilayer.recipe.split_rows import TARGET_FOLDS
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import distinct_texts
 from multilayer.table.copy_to_disk import Aside
