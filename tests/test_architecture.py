@@ -167,6 +167,8 @@ LAYERS = {
     "tasks.positive": ["tasks.regression"],
     "tasks.multi_target": ["tasks.classification", "tasks.regression"],
     "tasks.make": ["tasks.multi_target", "tasks.positive"],
+    "runtime.network_steps": [],
+    "runtime.networks": ["file_values", "runtime.network_steps"],
     "model.predictor": ["machine", "signals", "training.pack"],
     "model.file": ["machine"],
     "model.check_fields": ["file_values"],

@@ -102,7 +102,8 @@ def _check_summary(summary: Any) -> None:
             fits(summary.get(name, {}), dict[str, float], gaps=True),
             f"{name!r} must be numbers by name",
         )
-    need(fits(summary.get("decisions", []), list[str]), "'decisions' must be texts")
+    for name in ("decisions", "details"):
+        need(fits(summary.get(name, []), list[str]), f"{name!r} must be texts")
     need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
     for name in ("constant", "class_shares"):
         values = summary.get(name)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.errors import ConfigError, DataError, ModelFileError, SchemaError, nearest, warn
+from multilayer.errors import ConfigError, DataError, ModelFileError, SchemaError, counted, nearest, warn
 from multilayer.file_values import need
 from multilayer.model.check_network import may_overflow
 from multilayer.model.file import read_bytes, unpack
@@ -478,8 +478,9 @@ class Model:
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)
         n = sum(p.numel() for net in self.networks for p in net.parameters())
+        n_columns = counted(len(self.schema.names), "column")
         return (
-            f"Model({self.task.kind} of {listed(self.targets)}, {len(self.schema.names)} columns, "
+            f"Model({self.task.in_words} of {listed(self.targets)}, {n_columns}, "
             f"{n:,} parameters; validation: {scores})"
         )
 

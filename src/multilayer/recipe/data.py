@@ -182,13 +182,13 @@ class Data:
         read = {name: read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
         columns = {name: one.values for name, one in read.items()}
         odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
-        said = tuple(f"the target {name!r} is {one.said}" for name, one in read.items() if one.said)
+        remarks = tuple(f"the target {name!r} holds {one.said}" for name, one in read.items() if one.said)
         return replace(
             self,
             y=side_by_side(columns) if self.y.dtype.names else next(iter(columns.values())),
             odd={**self.odd, **odd},
             units={**self.units, **{name: one.unit for name, one in read.items() if one.unit}},
-            remarks=(*self.remarks, *said),
+            remarks=(*self.remarks, *remarks),
         )
 
     @property

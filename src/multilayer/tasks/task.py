@@ -136,6 +136,11 @@ class Task(ABC):
         """The task with what it reads off predictions of validation rows, and these predictions by it."""
         return self, prediction
 
+    @property
+    def in_words(self) -> str:
+        """The kind, as a sentence says it: "regression", "binary classification"."""
+        return self.kind if self.kind == "regression" else f"{self.kind} classification"
+
     def extent_in_words(self) -> str:
         """How many classes, labels or targets, where that is not clear from the kind; may be empty."""
         return ""
