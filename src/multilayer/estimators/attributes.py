@@ -74,8 +74,8 @@ def textbook_model(
         f"engine: {engine}",
     ]
     networks: list[nn.Module] = [_with_weights(network, estimator.coefs_, estimator.intercepts_)]
-    summary = {"score": {}, "baseline": {}, "rows": {}, "decisions": decisions, "details": details}
-    summary |= {"interrupted": False}
+    summary: dict[str, Any] = {"score": {}, "baseline": {}, "rows": {}, "interrupted": False}
+    summary |= {"decisions": decisions, "details": details}
     return Model(_target_names(task), task, encoder, network, networks, [history], summary)
 
 

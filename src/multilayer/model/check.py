@@ -55,6 +55,11 @@ def check_meta(meta: dict[str, Any]) -> None:
     need(meta.get("exposure") not in left_out, "the exposure is left out, or the target")
     with about("network"):
         check_network(meta["network"], n_num, cardinalities, n_outputs, meta["task"]["kind"])
+    if meta.get("linear") is not None:
+        with about("linear network"):
+            check_network(meta["linear"], n_num, cardinalities, n_outputs, meta["task"]["kind"])
+            need(meta["linear"].get("architecture") == "linear", "it must be of the architecture 'linear'")
+        need(n_networks > 1, "a model has at least one network beside a linear one")
     _check_weights(meta.get("weights"), n_networks)
     with about("notation"):
         _check_notation(meta.get("notation", {}))
@@ -105,6 +110,7 @@ def _check_summary(summary: Any) -> None:
     for name in ("decisions", "details"):
         need(fits(summary.get(name, []), list[str]), f"{name!r} must be texts")
     need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
+    need(fits(summary.get("asked", {}), dict[str, Any]), "'asked' must be settings by name")
     for name in ("constant", "class_shares"):
         values = summary.get(name)
         if values is not None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, MultilayerError
 from multilayer.machine import free_memory, n_cores
-from multilayer.model.model import Model, network_inputs
+from multilayer.model.model import Model
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.table.column import Infinite
 from multilayer.table.copy_to_disk import Aside, store

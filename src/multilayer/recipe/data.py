@@ -231,13 +231,13 @@ class Data:
         """
         if self.features.is_sparse and self.n_rows * len(self.features.names) > MOST_WRITTEN_OUT:
             return self
-        features = [self.features[name] for name in self.features.names]
-        told = zip(self.features.names, features, strict=True)
-        features = [values for name, values in told if not is_written_index(name, values)] or features
+        names = [name for name in self.features.names if name not in self.declared.asked_out]
+        names = [name for name in names if not is_written_index(name, self.features[name])] or names
+        features = [self.features[name] for name in names]
         y: NDArray[Any] = self.y
         targets = [y] if y.dtype.names is None else [y[name] for name in y.dtype.names]
         more = [values for values in (self.groups, self.time) if values is not None]
-        levels = [i for i, name in enumerate(self.features.names) if name in self.declared.levels]
+        levels = [i for i, name in enumerate(names) if name in self.declared.levels]
         merged = by_content(features, [*targets, *more], self.weight, levels=levels)
         distinct = replace(self.take(merged.rows), weight=_as_float32(merged.weight))
         n_given = self.n_rows if self.weight is None else int((self.weight > 0).sum())

@@ -308,12 +308,12 @@ def float32(values: NDArray[np.floating] | Sequence[float]) -> Values:
 
 
 def _softplus(x: Values) -> Values:
-    return np.logaddexp(np.float32(0), x)
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
 def _sigmoid(x: Values) -> Values:
     with np.errstate(over="ignore"):  # e^-x is infinite where 1 / (1 + e^-x) is 0
-        return 1 / (1 + np.exp(-x))
+        return np.reciprocal(1 + np.exp(-x))
 
 
 def _elu(x: Values) -> Values:

@@ -1,7 +1,7 @@
 """What is to be predicted: the one interface behind which classes, numbers and several targets stand."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.tasks.link_steps import LinkChain, run_link
-from multilayer.training.losses import LossLike
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 KINDS: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "regression")
 Label = str | int | float | bool
+Loss = str | Callable[..., Any]  # a name, or a module: `LossLike`, without loading PyTorch
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Weight = NDArray[np.floating[Any]] | None
@@ -51,7 +51,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The loss to train with: a name, or a module."""
 
     @property
@@ -127,6 +127,15 @@ class Task(ABC):
     @abstractmethod
     def columns(self, prediction: Floats) -> dict[str, Array]:
         """What a file of predictions holds: name -> (n_rows,)."""
+
+    @property
+    def parts_of_targets(self) -> tuple["Task", ...]:
+        """The task of each target; the task itself where there is one."""
+        return (self,)
+
+    def by_target(self, prediction: Floats) -> list[Floats]:
+        """A prediction (n_rows, ...) as the task of each target has it."""
+        return [prediction]
 
     def in_units_of(self, y: Array, weight: Weight = None) -> "Task":
         """The task with units and range of these rows, as far as it has any."""

@@ -91,7 +91,7 @@ def quantile(out, d_out, rows, n, c, labels, target, weight, columns, factors, i
 
 @kernel
 def _softmax(out, at, c, exps):
-    """Of the c logits from `at` on: their exponentials, over the largest, go to exps; ln of the sum, and it."""
+    """Of c logits from `at` on: exponentials, over the largest, go to exps; ln of the sum, and the sum."""
     top = out[at + 0]
     for j in range(1, c):
         top = out[at + j] if out[at + j] > top else top
@@ -105,15 +105,14 @@ def _softmax(out, at, c, exps):
 
 @kernel
 def _mean(total, norm, ints):
-    """The loss of a batch. ints: mean, ..., whether rows have weights: without, the mean over no row is NaN."""
+    """The loss of a batch. ints[3]: rows have weights; without, the mean over no row is NaN."""
     return np.nan if norm == 0.0 and ints[3] == 0 else total / max(norm, _TINY)
 
 
 def cross_entropy(out, d_out, rows, n, c, labels, target, weight, columns, factors, ints, reals):
     """Softmax cross-entropy of labels; the mean is over sum of w * class weight, as PyTorch.
 
-    ints: mean, ignored label, nothing, rows have weights. factors: class weights. Without weights of rows, the mean
-    over no row is NaN, as PyTorch's.
+    ints: mean, ignored label, nothing, rows have weights. factors: class weights
     """
     ignored, smoothing, class_weight = ints[1], f32(reals[0]), factors
     norm = 1.0
