@@ -185,7 +185,7 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
     "a linear network without weights": (array("1.1.weight", lambda w: w[:, :1]), "layers of"),
     "no linear network where there is one": (
         setting("linear", to=None),
-        "are absent, or too many|weights are said",
+        "are absent, or too many|its layers need",
     ),
     "weights of zero": (setting("weights", to=[0.0, 0.0]), "must not be negative, or all 0"),
     "weights below zero": (

@@ -1,7 +1,7 @@
-"""What a model file may hold: all of it is checked before anything is built of it, or taken for what it says.
+"""What a model file may hold: all of it is checked before anything is built from it.
 
-The checksum tells a file that broke, not one that was made to harm: indices become addresses in the kernels,
-sizes become memory, and a number that is none spreads into every prediction.
+The checksum recognises a damaged file, not one that was made to harm: indices become addresses in the
+kernels, sizes become memory, and a NaN spreads into every prediction.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What of a model file becomes its encoder: checked before anything is built of it."""
+"""What of a model file becomes its encoder: checked before anything is built from it."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What of a model file becomes its networks: checked before anything is built of it."""
+"""What of a model file becomes its networks: checked before anything is built from it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def check_sizes(configs: Sequence[NetworkFields], networks: Sequence[Arrays]) ->
     for config, arrays in zip(configs, networks, strict=True):
         needed = least_size(config)
         n = sum(array.size for array in arrays.values())
-        need(n >= needed, f"layers of {needed:,} weights are said, and {n:,} are there")
+        need(n >= needed, f"its layers need {needed:,} weights, and {n:,} are there")
 
 
 def least_size(config: NetworkFields) -> int:

@@ -1,4 +1,4 @@
-"""What of a model file becomes its task: checked before anything is built of it."""
+"""What of a model file becomes its task: checked before anything is built from it."""
 
 import math
 from dataclasses import fields

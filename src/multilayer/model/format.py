@@ -89,7 +89,7 @@ def parts_of(
         ValueError: they do not make a model; other errors may come of what is made to harm.
     """
     check_meta(meta)
-    encoder_arrays, states = _below("encoder.", arrays), []
+    encoder_arrays, states = _below("encoder.", arrays), states_of(meta, arrays)
     check_encoder_arrays(meta["encoder"], encoder_arrays)
     encoder = Encoder.from_state(encoder_arrays, meta["encoder"])
     check_statistics(encoder)
@@ -98,10 +98,9 @@ def parts_of(
     configs = (
         [config] * meta["n_networks"] if linear is None else [config] * (meta["n_networks"] - 1) + [linear]
     )
-    for i, each in enumerate(configs):
+    for i, (each, state) in enumerate(zip(configs, states, strict=True)):
         need(each.n_num == len(encoder.num_features), "networks take other numbers than rows have")
-        states.append(_below(f"network.{i}.", arrays))
-        need(states[-1], f"network {i} is absent")
+        need(state, f"network {i} is absent")
     check_sizes(configs, states)
     kept = _below("statistics.", arrays)
     n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
@@ -121,6 +120,11 @@ def parts_of(
         "statistics": _statistics(meta.get("statistics"), kept, encoder),
         "linear": linear,
     }
+
+
+def states_of(meta: dict[str, Any], arrays: Arrays) -> list[Arrays]:
+    """The arrays of each network, of a model whose JSON is already checked."""
+    return [_below(f"network.{i}.", arrays) for i in range(meta["n_networks"])]
 
 
 def _statistics(plan: Any, arrays: Arrays, encoder: Encoder) -> Statistics | None:

@@ -85,7 +85,7 @@ class Data:
 
     @classmethod
     def read(cls, source: Any, wanted: Wanted) -> "Data":
-        """What a table holds of what `fit` was asked for.
+        """Read features, targets, weights and groups from a table, as `fit` was asked to.
 
         Raises:
             DataError: no such columns, too few rows or columns.
@@ -167,13 +167,12 @@ class Data:
         if data.odd and not drop_missing:
             name, cells = next(iter(data.odd.items()))
             raise DataError(
-                f"Every row needs a target; of {name!r}, {cells.in_words}. Mend the cells, or leave these "
-                f"rows "
-                "out: drop_missing_target=True (--drop-missing-target)."
+                f"Every row needs a target; in {name!r}, {cells.in_words}. Mend the cells, or leave these "
+                "rows out: drop_missing_target=True (--drop-missing-target)."
             )
         for name, y in data.by_target.items():
             refuse_a_class_a_row(name, y)
-        odd = tuple(f"of the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
+        odd = tuple(f"in the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
         data = replace(data, remarks=(*data.remarks, *odd))
         return data.without_missing_targets() if drop_missing else data
 
@@ -182,7 +181,7 @@ class Data:
         read = {name: read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
         columns = {name: one.values for name, one in read.items()}
         odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
-        remarks = tuple(f"the target {name!r} holds {one.said}" for name, one in read.items() if one.said)
+        remarks = tuple(f"the target {name!r} holds {one.holds}" for name, one in read.items() if one.holds)
         return replace(
             self,
             y=side_by_side(columns) if self.y.dtype.names else next(iter(columns.values())),
@@ -251,12 +250,12 @@ class Data:
 
 @dataclass(frozen=True)
 class _TargetRead:
-    """A target's values, cells of it that are no number, its unit, and what is to be said of it."""
+    """A target's values, its cells that are no numbers, its unit, and what it holds, in words."""
 
     values: NDArray[Any]
     odd: Odd | None = None
     unit: str = ""
-    said: str = ""
+    holds: str = ""
 
 
 def read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
@@ -269,8 +268,7 @@ def read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRe
             writing = Writing(column.unit, column.thousands, column.decimal).in_words
             return _TargetRead(numbers, odd, column.unit, f"numbers {writing}" if writing else "")
     if task not in (None, "regression") and has_lost_digits(y):
-        said = "numbers beyond 2^53 that came as floats: their last digits were lost"
-        return _TargetRead(y, said=said)
+        return _TargetRead(y, holds="numbers beyond 2^53 that came as floats: their last digits were lost")
     return _TargetRead(y if beside else without_signs(y))
 
 
@@ -283,11 +281,9 @@ def refuse_a_class_a_row(name: str, y: NDArray[Any]) -> None:
         return
     once = next(label for label, count in labels.items() if count == 1)
     raise DataError(
-        f"A class is learnt from several rows; of the {n_rows:,} rows of the target {name!r} nearly each "
-        f"has a label "
-        f"of its own ({len(labels):,} labels, such as {once!r}). Choose another target, pool the labels, "
-        f"or, if these "
-        "are numbers or dates, make numbers of them."
+        f"A class is learnt from several rows; in the target {name!r}, nearly each of the {n_rows:,} rows "
+        f"has a label of its own ({len(labels):,} labels, such as {once!r}). Choose another target, pool the "
+        "labels, or, if they are numbers or dates, turn them into numbers."
     )
 
 
@@ -298,12 +294,12 @@ def _repeats_in_words(given: Data, data: Data, merged: ByContent) -> str:
     n_empty = 0 if given.weight is None else int((given.weight == 0).sum())
     how = "weight" if data.weight is not None else "number"
     left_out = f", {n_empty:,} of weight 0 left out" if n_empty else ""
-    said = f"; {given.n_rows:,} were given{left_out}; equal ones count by their {how}"
+    merging = f"; {given.n_rows:,} were given{left_out}; equal rows are merged and count by their {how}"
     if not merged.will_repeat:
-        return said
+        return merging
     return (
-        f"{said}; {merged.n_distinct:,} are different, and so often there that new rows will repeat them: "
-        "the score is that of repetitions"
+        f"{merging}; only {merged.n_distinct:,} are different, and they repeat so often that new rows will "
+        "repeat them, too: the score is that of repeated rows"
     )
 
 

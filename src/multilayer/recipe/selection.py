@@ -202,7 +202,7 @@ def _best(snapshots: Sequence[Snapshot], n: int) -> list[Snapshot]:
 
 
 class _Ensemble:
-    """Networks, the share of each, and what they say of rows together."""
+    """Networks, the share of each, and their common prediction of rows."""
 
     def __init__(
         self,

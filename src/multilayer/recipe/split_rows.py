@@ -18,8 +18,6 @@ from multilayer.tasks.task import Task
 
 N_FOLDS = 8  # each network validates on one of them
 ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
-
-
 TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
 FEWEST_IN_TIME = 20  # rows that are worth a split as asked
 
@@ -82,10 +80,8 @@ def _refuse_ties(n_rows: int, n_latest: int, share: float) -> None:
     if n_rows >= FEWEST_IN_TIME and (too_many or 4 * n_latest < share * n_rows):
         raise DataError(
             f"A split by time keeps equal times together; so many are equal that {n_latest:,} of {n_rows:,} "
-            f"rows "
-            f"would be the latest, where {share:.0%} were wanted. Give times that differ more, or the share "
-            f"of rows "
-            "to validate on (validation=), or split at random."
+            f"rows would be the latest, where {share:.0%} were wanted. Give times that differ more, or the "
+            "share of rows to validate on (validation=), or split at random."
         )
 
 
@@ -124,7 +120,9 @@ def _given_validation(data: Data, validation: Any) -> Data:
         table = _read_validation(data, validation[0])
         targets = list(target_columns(validation[1], table.n_rows).values())
         if len(targets) != len(names):
-            raise DataError(f"validation must have {len(names)} targets, as the table; got {len(targets)}.")
+            raise DataError(
+                f"validation must have {len(names)} targets, as the table has; got {len(targets)}."
+            )
     else:
         table = _read_validation(data, validation)
         require(table, list(names))

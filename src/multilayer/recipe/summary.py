@@ -85,7 +85,8 @@ def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
     reason = "training was interrupted" if interrupted else "time was short"
     left_out = "" if len(histories) == config.members else f" (of {config.members}, as {reason})"
     name = "" if config.network == "default" else f" {config.network}"
-    together = "" if n == 1 else f"; the model predicts with the mean of {counted(n, 'network')}"
+    mean = "their mean" if n == len(histories) else f"the mean of {counted(n, 'network')}"
+    together = "" if n == 1 else f"; the model predicts with {mean}"
     return f"networks: {len(histories)}{left_out}{name} with {hidden_in_words(config.hidden)}{together}"
 
 
