@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.nn.networks import NetworkConfig
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.penalised import Problems, Rotated, as_weights
 from multilayer.recipe.plan import Plan
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.tasks.task import Task
 from multilayer.training.autograd import torch_threads
 from multilayer.training.random_state import RandomState

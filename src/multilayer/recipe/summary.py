@@ -13,10 +13,10 @@ import numpy as np
 
 from multilayer.errors import counted
 from multilayer.recipe.config import hidden_in_words
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.plan import Facts, Plan
 from multilayer.recipe.selection import Selected
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.trained import Trained
 from multilayer.recipe.wanted import Wanted
 from multilayer.recipe.weight_decay import first_decay, follows_noise
