@@ -92,7 +92,8 @@ class _Stack:
         values = [x]  # (n_rows, width) while all networks have the same, then (n_networks, n_rows, width)
         for function, inputs in self.program:
             values.append(function(*[values[place] for place in inputs]))
-        return np.broadcast_to(values[-1], (self.n_networks, *values[-1].shape[-2:]))
+        (*_, y) = values
+        return y if y.ndim == 3 else np.broadcast_to(y, (self.n_networks, *y.shape))
 
 
 def _alike(networks: Sequence[NetworkSteps]) -> Iterable[list[int]]:
@@ -181,14 +182,13 @@ def _linear_of_each(steps: Sequence[LinearOfEach]) -> Function:
         ]  # (d_in, k, 1, groups, d_out)
 
         def sums(parts: Values) -> Values:
-            by_part = np.moveaxis(parts, -1, 0)[..., None]
-            return _sum_of_first(by_part * by_input)
+            return _sum_of_first(parts.transpose(3, 0, 1, 2)[..., None] * by_input)
 
     else:
         matrices = np.ascontiguousarray(weight.transpose(0, 1, 3, 2))
 
         def sums(parts: Values) -> Values:
-            return np.moveaxis(_products(np.moveaxis(parts, -2, -3), matrices), -3, -2)
+            return _products(parts.transpose(0, 2, 1, 3), matrices).transpose(0, 2, 1, 3)
 
     def run(x: Values) -> Values:
         parts = in_groups(x, n_groups)
