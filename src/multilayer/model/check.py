@@ -1,7 +1,7 @@
-"""What a model file may hold: all of it is checked before anything is built of it, or taken for what it says.
+"""What a model file may hold: all of it is checked before anything is built from it.
 
-The checksum tells a file that broke, not one that was made to harm: indices become addresses in the kernels,
-sizes become memory, and a number that is none spreads into every prediction.
+The checksum recognises a damaged file, not one that was made to harm: indices become addresses in the
+kernels, sizes become memory, and a NaN spreads into every prediction.
 """
 
 import math
@@ -114,6 +114,11 @@ def check_meta(meta: dict[str, Any]) -> None:
     need(meta.get("exposure") not in left_out, "the exposure is left out, or the target")
     with _of("network"):
         check_network(meta["network"], n_num, cardinalities, n_outputs, meta["task"]["kind"])
+    if meta.get("linear") is not None:
+        with _of("linear network"):
+            check_network(meta["linear"], n_num, cardinalities, n_outputs, meta["task"]["kind"])
+            need(meta["linear"].get("architecture") == "linear", "it must be of the architecture 'linear'")
+        need(n_networks > 1, "a model has at least one network beside a linear one")
     _check_weights(meta.get("weights"), n_networks)
     with _of("notation"):
         _check_notation(meta.get("notation", {}))
@@ -506,15 +511,15 @@ def check_network(values: Any, n_num: int, cardinalities: Sequence[int], n_outpu
         need(values.get("link", "identity") == link, f"its link must be {link!r}")
 
 
-def check_sizes(config: NetworkFields, networks: Sequence[Arrays]) -> None:
-    """ValueError unless each of these holds enough numbers for a network of this configuration.
+def check_sizes(configs: Sequence[NetworkFields], networks: Sequence[Arrays]) -> None:
+    """ValueError unless each of these holds enough numbers for a network of its configuration.
 
     So a network that is built takes no more memory than the file is large, give or take.
     """
-    needed = least_size(config)
-    for arrays in networks:
+    for config, arrays in zip(configs, networks, strict=True):
+        needed = least_size(config)
         n = sum(array.size for array in arrays.values())
-        need(n >= needed, f"layers of {needed:,} weights are said, and {n:,} are there")
+        need(n >= needed, f"its layers need {needed:,} weights, and {n:,} are there")
 
 
 def least_size(config: NetworkFields) -> int:
@@ -530,6 +535,8 @@ def least_size(config: NetworkFields) -> int:
         matrices = embedded * d + 2 * d * sum(inside) + d * config.d_out
     else:
         matrices = sum(a * b for a, b in pairwise(widths))
+    if config.architecture == "linear":  # a row for each code, and the weights that add it
+        matrices += (sum(config.cardinalities) + len(config.cardinalities) * config.d_out) * config.d_out
     if config.architecture == "tabm":  # of the members: scales, and a head for each
         matrices += MEMBERS * (sum(widths[1:-1]) + (widths[-2] - 1) * config.d_out)
     embedding = n_periodic * config.n_frequencies + n_piecewise * config.n_bins * config.d_piecewise

@@ -42,6 +42,7 @@ def file_of(
     notation: Notation,
     exposure: str | None,
     statistics: Statistics | None = None,
+    linear: NetworkFields | None = None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
     from safetensors.numpy import save as to_safetensors
@@ -61,6 +62,7 @@ def file_of(
             "task": task.to_json(),
             "encoder": plan,
             "network": config.to_json(),
+            "linear": None if linear is None else linear.to_json(),
             "n_networks": len(networks),
             "weights": weights,
             "notation": notation.to_json(),
@@ -95,10 +97,14 @@ def parts_of(
     encoder = Encoder.from_state(encoder_arrays, meta["encoder"])
     check_statistics(encoder)
     config = config_class.from_json(meta["network"])
-    need(config.n_num == len(encoder.num_features), "networks take other numbers than rows have")
-    for i, state in enumerate(states):
+    linear = None if meta.get("linear") is None else config_class.from_json(meta["linear"])
+    configs = (
+        [config] * meta["n_networks"] if linear is None else [config] * (meta["n_networks"] - 1) + [linear]
+    )
+    for i, (each, state) in enumerate(zip(configs, states, strict=True)):
+        need(each.n_num == len(encoder.num_features), "networks take other numbers than rows have")
         need(state, f"network {i} is absent")
-    check_sizes(config, states)
+    check_sizes(configs, states)
     kept = _below("statistics.", arrays)
     n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
@@ -107,7 +113,7 @@ def parts_of(
         "task": task_from_json(meta["task"]),
         "encoder": encoder,
         "config": config,
-        "networks": [make_network(config, state) for state in states],
+        "networks": [make_network(*each) for each in zip(configs, states, strict=True)],
         "histories": [_history(values) for values in meta["histories"]],
         "summary": meta["summary"],
         "dropped": tuple(meta["dropped"]),
@@ -115,6 +121,7 @@ def parts_of(
         "notation": Notation.from_json(meta.get("notation", {})),
         "exposure": meta.get("exposure"),
         "statistics": _statistics(meta.get("statistics"), kept, encoder),
+        "linear": linear,
     }
 
 

@@ -1,4 +1,4 @@
-"""`Model`: a trained network with all that it takes to predict from a raw table, in one safe file."""
+"""`Model`: trained networks with everything that is needed to predict from a raw table, in one safe file."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -38,20 +38,23 @@ FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself
 
 @dataclass(frozen=True, eq=False)
 class Model(TableModel):
-    """A fitted model: from a raw table to predictions.
+    """A fitted model, which makes predictions from a raw table.
 
     target:   name of the column that it predicts, or the names of several
-    task:     classes or units of the target
-    encoder:  turns raw columns into numbers and codes; `schema` is its part
-    config:   the networks' architecture
-    networks: the trained networks (snapshots of members); their predictions are averaged
+    task:     what is predicted: the classes, or the units of the target
+    encoder:  turns raw columns into numbers and codes; holds the `schema`
+    config:   the architecture of the networks
+    linear:   the architecture of the last network, if that is a linear one; None if all are alike
+    networks: the trained networks, whose predictions are averaged
     histories: how each network trained; `history` is the first
-    summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
-    dropped:  columns that were left out at fit; they may be there at prediction, or not
-    weights:  of the networks in the average; None weighs all alike
-    notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
-    exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
-    statistics: what it keeps of the rows that it was fitted on; None in files of before
+    summary:  scores on the validation rows, decisions made for the user, details of the training, numbers of
+              rows, seed, versions, times
+    dropped:  columns that were left out at fit; tables to predict may have them or not
+    weights:  weight of each network in the average; None weighs all alike
+    notation: marks of missing values and separators that were declared at fit; they also apply to tables to
+              predict
+    exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
+    statistics: what the model keeps of the rows that it was fitted on; None in files of before
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -72,6 +75,14 @@ class Model(TableModel):
     notation: Notation = field(default_factory=Notation)
     exposure: str | None = None
     statistics: Statistics | None = None
+    linear: NetworkConfig | None = None
+
+    @property
+    def configs(self) -> tuple[NetworkConfig, ...]:
+        """The architecture of each network, in the order of `networks`."""
+        n_linear = self.linear is not None
+        each = (self.config,) * (len(self.networks) - n_linear)
+        return each if self.linear is None else (*each, self.linear)
 
     _config_class = NetworkConfig
     _network_of = staticmethod(network_of)
@@ -89,19 +100,20 @@ class Model(TableModel):
     def evaluate(
         self, table: Any, *, query: str | None = None, sample_weight: Any = None, extra: str = "warn"
     ) -> dict[str, float]:
-        """Metrics on a table that has the target, and the same for a baseline that knows no features.
+        """Score the model on a table that has the target, beside a baseline that uses no other column.
 
         Returns:
-            log_loss, accuracy, (binary) roc_auc; or rmse, mae, r2; with several targets the mean of each over
-            the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
-            or mean (median, ...) of the rows that the model was trained on; and `trained_on`: the share of
-            these rows that the model was trained on, as far as a sketch of their hashes tells.
+            log_loss, accuracy and, for two classes, roc_auc; or rmse, mae and r2. With several targets, the
+            mean of each metric over the targets, and the metrics of each target, such as "rmse[price]". Each
+            metric comes again with `baseline_` before its name: the score of always predicting the class
+            shares, or the mean (median, ...), of the training rows. `trained_on` is the share of these rows
+            that the model was trained on, estimated by a sample of hashes.
 
-        With an exposure the scores are per unit of it, and rows weigh as much as it, too. Rows that the model
-        was trained on are scored, and a warning says so: `model.score` is of rows that were held out.
+        With an exposure, scores are per unit of it, and rows are weighted by it, too. Rows that the model was
+        trained on are scored with a warning; `model.score` comes from rows that were held out.
 
         Raises:
-            SchemaError: the target column is absent; otherwise as `predict`.
+            SchemaError: the target column is absent, or as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         tell_other_order(table, {"sample_weight": sample_weight})
@@ -147,9 +159,9 @@ class Model(TableModel):
         share = self._sketch.share(asked, found)
         if share > FEW_SEEN + self._sketch.repeats:
             warnings.warn(
-                f"Scores tell what a model is worth on rows that it was not trained on; of these {n_rows:,} "
-                f"rows it was trained on some {share:.0%}, which it may know by heart. Evaluate on others; "
-                "model.score is of rows that were held out.",
+                "A model must be scored on rows that it was not trained on. It was trained on some "
+                f"{share:.0%} of these {n_rows:,} rows, and may know them by heart. Evaluate it on other "
+                "rows; model.score comes from rows that were held out.",
                 stacklevel=3,
             )
         return {"trained_on": share}
@@ -202,15 +214,13 @@ class Model(TableModel):
         unit = self.summary.get("target_units", {}).get(name, "")
         if column.unit not in ("", unit):
             raise DataError(
-                f"The target {name!r} was numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
-                f"is in "
-                f"{column.unit} now. Make it the same."
+                f"The target {name!r} held numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
+                f"is in {column.unit} now. Use the same unit."
             )
         if odd is not None:
             raise DataError(
-                f"The target {name!r} is numbers, and every row needs one; {odd.in_words}. Mend the cells, "
-                f"or "
-                "leave these rows out."
+                f"The target {name!r} holds numbers, and every row needs one; {odd.in_words}. Mend the "
+                "cells, or leave these rows out."
             )
         return numbers
 
@@ -241,7 +251,8 @@ class Model(TableModel):
         return stage_above("estimators").estimator_of(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one file. A crash on the way leaves what stood there before.
+        """Write the model to one file. If the program crashes meanwhile, a file that was there before is
+        kept.
 
         Raises:
             OutputError: the folder is absent or not writable, or the disk is full.

@@ -147,26 +147,26 @@ class TableModel(ABC):
 
     @property
     def classes(self) -> tuple[Label, ...] | None:
-        """The labels, in the order of `predict_proba`'s columns; None for numbers and for several targets."""
+        """The labels, in the order of `predict_proba`'s columns; None for numbers or several targets."""
         return self.task.classes or None
 
     def predict(self, table: Any, *, query: str | None = None, extra: str = "warn") -> NDArray[Any]:
-        """The most probable label, or the expected value, of each row; (n_rows,).
+        """Predict the label or the number of each row; (n_rows,), or (n_rows, n_targets) for several targets.
 
-        With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
-        median, or of several quantiles the one that is nearest to the median.
+        Of classes, the most probable one is predicted, unless the model has a threshold. Of numbers, the
+        objective decides: the mean, the median, or the one of several quantiles that is nearest to the
+            median.
 
-        A model's first prediction settles whether compiled kernels predict (where they are loaded already, as
-        by training, or for 50,000 rows) or PyTorch: the last digit may differ between the two, within the
-        rounding of float32, and does not change later.
+        The first call settles what computes the predictions: compiled loops, if they are loaded already or
+        if there are at least 50,000 rows, otherwise PyTorch. The two may differ in the last digit of float32,
+        so all later calls use the same one.
 
         Args:
             table: anything that `read_table` takes, with the columns of the fit, in any order; the target is
                 optional.
             query: the rows to predict, where the table is a database, a connection or a file to query.
-            extra: what becomes of columns that were not there at fit: "warn" and "ignore" leave them out,
-            with a
-                warning or without, "error" refuses the table.
+            extra: what becomes of columns that were not there at fit: "warn" leaves them out with a warning,
+                "ignore" without one, "error" refuses the table.
 
         A few cells that are not of their column's kind count as missing; a `TableWarning` names them.
 
@@ -178,10 +178,10 @@ class TableModel(ABC):
     def predict_proba(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
     ) -> NDArray[np.float64]:
-        """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
+        """Probability of each class; (n_rows, n_classes), with columns in the order of `classes`.
 
-        With several labels the probability of each, (n_rows, n_labels), in the order of `targets`: of 1 or
-        True, or of the second of two texts in sorted order.
+        For several labels, it is the probability that each label holds (is 1, True, or the second of two
+        texts in sorted order); (n_rows, n_labels), with columns in the order of `targets`.
 
         Raises:
             SchemaError: as `predict`; or the model is a regression.
@@ -210,7 +210,7 @@ class TableModel(ABC):
     def predict_columns(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
     ) -> dict[str, NDArray[Any]]:
-        """All that there is to say of each row, by name: probabilities or quantiles, then the prediction.
+        """The columns of a file of predictions, by name: probabilities or quantiles, then the prediction.
 
         Raises:
             SchemaError: as `predict`.
@@ -219,7 +219,7 @@ class TableModel(ABC):
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
-        """What `predict_quantiles` gives a column for; None without quantiles."""
+        """The quantiles that `predict_quantiles` gives; None for a model without quantiles."""
         return self.task.quantile_levels
 
     @property
