@@ -16,6 +16,7 @@ from multilayer.errors import ConfigError, DataError, ModelFileError, SchemaErro
 from multilayer.file_values import need
 from multilayer.model.check import may_overflow
 from multilayer.model.file import read_bytes, unpack
+from multilayer.model.first_words import first_words, html_words, next_steps
 from multilayer.model.format import file_of, nan_if_none, parts_of
 from multilayer.model.predictor import Predictor
 from multilayer.model.statistics import Statistics
@@ -497,6 +498,13 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):
             prediction = Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
         _check_finite(prediction, x)
+
+    def __str__(self) -> str:
+        return f"{first_words(self)}\n\n{next_steps()}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_words(self)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)
