@@ -532,7 +532,9 @@ class TestWeights:
         columns = table("price")
         model = fit({name: np.tile(values, 2) for name, values in columns.items()}, target="price", **FAST)
 
-        assert "100 were given; equal ones count by their number" in model.summary["decisions"][1]
+        assert (
+            "100 were given; equal rows are merged and count by their number" in model.summary["decisions"][1]
+        )
         assert np.array_equal(model.predict(columns), fit(columns, target="price", **FAST).predict(columns))
 
     def test_mean_and_scale_of_the_target_are_weighted(self) -> None:

@@ -11,6 +11,7 @@ from multilayer.nn.blocks import ACTIVATIONS, NORMS
 from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import ARCHITECTURES, NetworkConfig
 from multilayer.runtime import network_steps as steps
+from multilayer.runtime import networks
 from multilayer.runtime.networks import network_steps
 
 PLAIN = NetworkConfig(n_num=5, cardinalities=(4, 30, 2), periodic=(1, 3), hidden=(16, 8), d_out=3)
@@ -26,6 +27,8 @@ CONFIGS = {
     "none kept": replace(PLAIN, keep=()),
     "monotone": replace(PLAIN, rising=(0,), falling=(2,), unused=(4,), periodic=(1,), hidden=(9, 4)),
     "monotone with norm": replace(PLAIN, rising=(0, 2, 4, 1, 3), cardinalities=(), periodic=(), norm="batch"),
+    "linear": replace(PLAIN, architecture="linear", periodic=(), hidden=(), keep=(0, 2, 3)),
+    "linear of two classes": replace(PLAIN, architecture="linear", periodic=(), hidden=(), d_out=1),
     "mlp": replace(PLAIN, keep=(0, 2), periodic=(), dropout=0.1),
     "resnet": replace(PLAIN, architecture="resnet", periodic=(), hidden=(8, 16, 12), dropout=0.1),
     "realmlp": replace(PLAIN, architecture="realmlp", activation="selu"),
@@ -84,6 +87,7 @@ def test_steps_give_what_the_module_gives(name):
 
 def test_every_architecture_norm_and_activation_is_tried():
     assert {config.architecture for config in CONFIGS.values()} == ARCHITECTURES.keys()
+    assert ARCHITECTURES.keys() <= networks.ARCHITECTURES.keys()
     assert {config.activation for config in CONFIGS.values()} == ACTIVATIONS.keys()
     assert {config.norm for config in CONFIGS.values()} == NORMS.keys()
 

@@ -47,7 +47,7 @@ def fit(
     ] = None,
     task: Annotated[
         Literal["binary", "multiclass", "multilabel", "regression"] | None,
-        typer.Option(help="What to predict; without it, read off the target column."),
+        typer.Option(help="What to predict; without it, the target column decides."),
     ] = None,
     objective: Annotated[
         str | None,
@@ -89,7 +89,7 @@ def fit(
     time_budget: Annotated[
         float | None,
         typer.Option(
-            min=0.0, metavar="SECONDS", help="Seconds for the fit; short ones train fewer networks."
+            min=0.0, metavar="SECONDS", help="Seconds for the fit; if they are few, so are the networks."
         ),
     ] = None,
     kind: Annotated[
@@ -131,11 +131,13 @@ def fit(
     ] = None,
     quality: Annotated[
         Quality,
-        typer.Option(help="How long to train: fast takes some two fifths of the default, best three times."),
+        typer.Option(
+            help="How long to train: fast takes two fifths of the default's time, best three times."
+        ),
     ] = "default",
     network: Annotated[
         NetworkName,
-        typer.Option(help="The default, or a network of the literature, trained as its paper says."),
+        typer.Option(help="The default, or a published network, trained as its paper says."),
     ] = "default",
     memory: MemoryOption = None,
     no_baselines: Annotated[

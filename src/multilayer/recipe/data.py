@@ -1,4 +1,4 @@
-"""What is learnt from: features, target and weights of the same rows, in training and validation rows."""
+"""Features, target and weights of the same rows, divided into training and validation rows."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -91,7 +91,7 @@ class Data:
 
     @classmethod
     def read(cls, source: Any, wanted: Wanted) -> "Data":
-        """What a table holds of what `fit` was asked for.
+        """Read features, targets, weights and groups from a table, as `fit` was asked to.
 
         Raises:
             DataError: no such columns, too few rows or columns.
@@ -173,13 +173,12 @@ class Data:
         if data.odd and not drop_missing:
             name, cells = next(iter(data.odd.items()))
             raise DataError(
-                f"Every row needs a target; of {name!r}, {cells.in_words}. Mend the cells, or leave these "
-                f"rows "
-                "out: drop_missing_target=True (--drop-missing-target)."
+                f"Every row needs a target; in {name!r}, {cells.in_words}. Mend the cells, or leave these "
+                "rows out: drop_missing_target=True (--drop-missing-target)."
             )
         for name, y in data.by_target.items():
             refuse_a_class_a_row(name, y)
-        odd = tuple(f"of the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
+        odd = tuple(f"in the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
         data = replace(data, remarks=(*data.remarks, *odd))
         return data.without_missing_targets() if drop_missing else data
 
@@ -188,7 +187,7 @@ class Data:
         read = {name: read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
         columns = {name: one.values for name, one in read.items()}
         odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
-        remarks = tuple(f"the target {name!r} holds {one.said}" for name, one in read.items() if one.said)
+        remarks = tuple(f"the target {name!r} holds {one.holds}" for name, one in read.items() if one.holds)
         return replace(
             self,
             y=side_by_side(columns) if self.y.dtype.names else next(iter(columns.values())),
@@ -257,12 +256,12 @@ class Data:
 
 @dataclass(frozen=True)
 class _TargetRead:
-    """A target's values, cells of it that are no number, its unit, and what is to be said of it."""
+    """A target's values, its cells that are no numbers, its unit, and what it holds, in words."""
 
     values: NDArray[Any]
     odd: Odd | None = None
     unit: str = ""
-    said: str = ""
+    holds: str = ""
 
 
 def read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
@@ -275,8 +274,7 @@ def read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRe
             writing = Writing(column.unit, column.thousands, column.decimal).in_words
             return _TargetRead(numbers, odd, column.unit, f"numbers {writing}" if writing else "")
     if task not in (None, "regression") and has_lost_digits(y):
-        said = "numbers beyond 2^53 that came as floats: their last digits were lost"
-        return _TargetRead(y, said=said)
+        return _TargetRead(y, holds="numbers beyond 2^53 that came as floats: their last digits were lost")
     return _TargetRead(y if beside else without_signs(y))
 
 
@@ -289,11 +287,9 @@ def refuse_a_class_a_row(name: str, y: NDArray[Any]) -> None:
         return
     once = next(label for label, count in labels.items() if count == 1)
     raise DataError(
-        f"A class is learnt from several rows; of the {n_rows:,} rows of the target {name!r} nearly each "
-        f"has a label "
-        f"of its own ({len(labels):,} labels, such as {once!r}). Choose another target, pool the labels, "
-        f"or, if these "
-        "are numbers or dates, make numbers of them."
+        f"A class is learnt from several rows; in the target {name!r}, nearly each of the {n_rows:,} rows "
+        f"has a label of its own ({len(labels):,} labels, such as {once!r}). Choose another target, pool the "
+        "labels, or, if they are numbers or dates, turn them into numbers."
     )
 
 
@@ -304,12 +300,12 @@ def _repeats_in_words(given: Data, data: Data, merged: ByContent) -> str:
     n_empty = 0 if given.weight is None else int((given.weight == 0).sum())
     how = "weight" if data.weight is not None else "number"
     left_out = f", {n_empty:,} of weight 0 left out" if n_empty else ""
-    said = f"; {given.n_rows:,} were given{left_out}; equal ones count by their {how}"
+    merging = f"; {given.n_rows:,} were given{left_out}; equal rows are merged and count by their {how}"
     if not merged.will_repeat:
-        return said
+        return merging
     return (
-        f"{said}; {merged.n_distinct:,} are different, and so often there that new rows will repeat them: "
-        "the score is that of repetitions"
+        f"{merging}; only {merged.n_distinct:,} are different, and they repeat so often that new rows will "
+        "repeat them, too: the score is that of repeated rows"
     )
 
 
@@ -371,10 +367,8 @@ def _refuse_ties(n_rows: int, n_latest: int, share: float) -> None:
     if n_rows >= FEWEST_IN_TIME and (too_many or 4 * n_latest < share * n_rows):
         raise DataError(
             f"A split by time keeps equal times together; so many are equal that {n_latest:,} of {n_rows:,} "
-            f"rows "
-            f"would be the latest, where {share:.0%} were wanted. Give times that differ more, or the share "
-            f"of rows "
-            "to validate on (validation=), or split at random."
+            f"rows would be the latest, where {share:.0%} were wanted. Give times that differ more, or the "
+            "share of rows to validate on (validation=), or split at random."
         )
 
 
@@ -413,7 +407,9 @@ def _given_validation(data: Data, validation: Any) -> Data:
         table = _read_validation(data, validation[0])
         targets = list(_columns_of(validation[1], table.n_rows).values())
         if len(targets) != len(names):
-            raise DataError(f"validation must have {len(names)} targets, as the table; got {len(targets)}.")
+            raise DataError(
+                f"validation must have {len(names)} targets, as the table has; got {len(targets)}."
+            )
     else:
         table = _read_validation(data, validation)
         require(table, list(names))

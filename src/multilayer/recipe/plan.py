@@ -178,8 +178,7 @@ def monotone_directions(
             )
         if name in schema.names and not kind_of(schema[name]).has_numbers:
             raise ConfigError(
-                "monotone needs values with an order: numbers, booleans, dates; "
-                f"{name!r} is of kind {schema[name].kind}. "
-                "Leave it out, or give its levels as numbers."
+                f"monotone needs values with an order: numbers, booleans, dates; {name!r} is of kind "
+                f"{schema[name].kind}. Leave it out, or give its levels as numbers."
             )
     return {name: DIRECTIONS[str(way)] for name, way in monotone.items() if name in schema.names}

@@ -59,6 +59,7 @@ def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, 
             *([f"memory: {facts.memory}"] if facts.memory else []),
             _columns_sentence(plan),
             _network_sentence(plan, trained, selected),
+            *_linear_sentences(selected),
             *_kind_sentences(plan.encoder.schema),
             *([_monotone_sentence(plan.monotone)] if plan.monotone else []),
             *_time_sentences(wanted),
@@ -78,12 +79,14 @@ def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, 
 
 def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
     """What a newcomer needs to know of the networks; `_details` says the rest."""
-    config, histories, n = plan.config, trained.histories, len(selected.networks)
+    config, histories = plan.config, trained.histories
+    n = len(selected.networks) - (selected.linear is not None)
     interrupted = any(history.stop is Stop.INTERRUPTED for history in histories)
     reason = "training was interrupted" if interrupted else "time was short"
     left_out = "" if len(histories) == config.members else f" (of {config.members}, as {reason})"
     name = "" if config.network == "default" else f" {config.network}"
-    together = "" if n == 1 else f"; the model predicts with the mean of {counted(n, 'network')}"
+    mean = "their mean" if n == len(histories) else f"the mean of {counted(n, 'network')}"
+    together = "" if n == 1 else f"; the model predicts with {mean}"
     return f"networks: {len(histories)}{left_out}{name} with {hidden_in_words(config.hidden)}{together}"
 
 
@@ -106,6 +109,20 @@ def _details(plan: Plan, trained: Trained, selected: Selected) -> list[str]:
         f"epochs: the model predicts with the weights of {epochs}",
         f"engine: {_engine(histories[0])}",
         *_target_encoding(plan),
+    ]
+
+
+def _linear_sentences(selected: Selected) -> list[str]:
+    """What share the linear network has, and why."""
+    share = selected.share
+    if share is None:
+        return []
+    alone = f"of rows held out it loses {share.alone:.4g}, the other networks {share.others:.4g}"
+    if not share.value:
+        return [f"linear network: none, as it would not help; {alone}"]
+    return [
+        f"linear network: has a share of {share.value:.0%} in each prediction; {alone}, "
+        f"together {share.together:.4g}"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Networks trained side by side, and what is kept of their epochs."""
+"""Trains the networks of a plan side by side, and keeps some of their epochs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""All that was asked of `fit`, checked."""
+"""The arguments of `fit`, checked."""
 
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence

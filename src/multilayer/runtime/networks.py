@@ -176,8 +176,9 @@ def _embedding(
     build: NetworkBuilder,
     prefix: str,
     *,
-    periodic: Callable[..., int] | None = None,
+    periodic: Callable[..., tuple[int, int]] | None = None,
     most_one_hot: int = MOST_ONE_HOT,
+    d_category: int = D_CATEGORY,
 ) -> _Value:
     """Numbers as they are, their waves, their curves, and the categories, side by side.
 
@@ -200,7 +201,7 @@ def _embedding(
         if n_codes <= most_one_hot:
             table = np.eye(n_codes)
         else:
-            table = read(f"{prefix}.category.tables.{tables}.weight", n_codes, D_CATEGORY)
+            table = read(f"{prefix}.category.tables.{tables}.weight", n_codes, d_category)
             tables += 1
         parts.append((build.add(Lookup(n_num + i, float32(table)), 0), table.shape[1]))
     need(parts, "the network reads nothing of a row")
@@ -283,6 +284,12 @@ def _piecewise(read: _Read, build: NetworkBuilder, name: str, places: Sequence[i
 
 
 # Architectures
+
+
+def _linear_model(config: Mapping[str, Any], read: _Read, build: NetworkBuilder) -> None:
+    """A Linear on the numbers and on a row of outputs for each code."""
+    x = _embedding(config, read, build, "0", most_one_hot=0, d_category=config["d_out"])
+    _read_linear(read, build, x, "1", config["d_out"])
 
 
 def _mlp(config: Mapping[str, Any], read: _Read, build: NetworkBuilder) -> None:
@@ -425,6 +432,8 @@ def _mean_of_two(build: NetworkBuilder, out: int, k: int, width: int) -> None:
     build.add(Add(), log_p, build.add(minus_one, log_rest))
 
 
+NORMS = ("batch", "layer", None)
+ACTIVATION_NAMES = (*ACTIVATIONS, "identity", "prelu")  # the latter two are no step, or one of their own
 LINKS: Mapping[str, Callable[[NetworkBuilder, int, int, int], None]] = {
     "identity": _mean,
     "sigmoid": _mean_of_two,
@@ -432,6 +441,7 @@ LINKS: Mapping[str, Callable[[NetworkBuilder, int, int, int], None]] = {
 }
 
 ARCHITECTURES: Mapping[str, Callable[[Mapping[str, Any], _Read, NetworkBuilder], None]] = {
+    "linear": _linear_model,
     "mlp": _mlp,
     "realmlp": _realmlp,
     "resnet": _resnet,

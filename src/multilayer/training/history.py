@@ -1,4 +1,4 @@
-"""What a training run leaves behind, as data: losses, metrics, times, learning rates, the engine."""
+"""The record of a training run, as data: losses, metrics, times, learning rates, the engine."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -32,18 +32,18 @@ class Stop(StrEnum):
 
 @dataclass
 class History:
-    """The record of one training run; every list has one entry an epoch, except `step_loss`.
+    """The record of one training run; every list except `step_loss` has one entry for each epoch.
 
     train_loss:   mean loss of the epoch's batches, each before its update
     val_loss:     loss on the validation rows after the epoch; empty without validation
     step_loss:    loss of every batch, in order
     lr:           learning rate of the first parameter group at the end of the epoch
-    weight_decay: of that group in the epoch
-    epoch_time_s: seconds
+    weight_decay: weight decay of that group in the epoch
+    epoch_time_s: seconds that the epoch took
     metrics:      name -> values on the validation rows
     engine:       what computed the steps at the end of the run: compiled "kernels", PyTorch's "autograd", or,
                   in scikit-learn's own algorithm, also "NumPy"
-    engine_reason: why it was not the kernels, or only for some epochs, in words
+    engine_reason: why the kernels did not run, or only for some epochs, in words
     best_epoch:   epoch (from 1) whose weights were kept; the last one without validation
     stop:         why training ended; None while it has not
     stopped:      the same in words
@@ -67,7 +67,7 @@ class History:
 
     @property
     def epochs(self) -> int:
-        """Epochs that ran, a last broken one included."""
+        """Number of epochs that ran; a last one that broke off counts."""
         return len(self.train_loss)
 
     def end(self, stop: Stop, words: str) -> None:
@@ -86,7 +86,7 @@ class History:
         return cls(**values | {"stop": None if stop is None else Stop(stop)})
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas DataFrame, one row an epoch, indexed by epoch from 1.
+        """A pandas DataFrame with a row for each epoch, indexed by epoch from 1.
 
         Raises:
             MissingExtraError: pandas is not installed.

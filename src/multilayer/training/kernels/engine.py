@@ -454,7 +454,7 @@ def _split(values: NDArray[Any] | None, rows: Tensor, sizes: list[int]) -> Seque
 @lru_cache(maxsize=1)
 def _announce_compilation() -> None:
     if not k.is_compiled():
-        logger.warning("Compiling the training kernels, some 10 seconds; this happens once on a machine.")
+        logger.warning("Compiling the training loops, about 10 seconds; this happens once on each machine.")
 
 
 def warm_up() -> None:

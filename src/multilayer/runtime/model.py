@@ -1,0 +1,82 @@
+"""`RuntimeModel`: a model file that predicts with NumPy alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from multilayer.model.format import nan_if_none
+from multilayer.model.table_model import TableModel
+from multilayer.nn.config import NetworkFields
+from multilayer.runtime.forward import Forward
+from multilayer.runtime.network_steps import NetworkSteps
+from multilayer.runtime.networks import network_steps
+from multilayer.table.encode import Encoder
+from multilayer.table.sources.notation import Notation
+from multilayer.tasks.task import Task
+
+
+def load(path: str | Path) -> "RuntimeModel":
+    """Read a model file, to predict with NumPy alone. Nothing in the file is run.
+
+    Raises:
+        ModelFileError: absent, truncated, changed since it was written, of a newer format, not a multilayer
+            model, or one whose parts do not make a model.
+
+    >>> import multilayer as ml
+    >>> from multilayer import runtime
+    >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
+    >>> ml.fit(table, target="y", epochs=2, members=2).save("model.mlp")
+    >>> runtime.load("model.mlp").predict_proba({"x": 0.5}).shape
+    (1, 2)
+    """
+    return RuntimeModel.load(path)
+
+
+@dataclass(frozen=True, eq=False)
+class RuntimeModel(TableModel):
+    """A fitted model that predicts with NumPy alone: no PyTorch, nothing compiled.
+
+    It reads, checks and encodes tables as `Model` does, by the same code, so that encoded rows are the same
+    to the last bit, and so are errors and warnings. Predictions agree within 1e-6, as sums are rounded in
+    another order; a row's are the same to the last bit whatever rows are beside it. A row may come as a dict
+    of its values. Threads may use one model at the same time.
+
+    target:   name of the column that it predicts, or the names of several
+    task:     classes or units of the target
+    encoder:  turns raw columns into numbers and codes; `schema` is its part
+    networks: as steps; their predictions are averaged
+    summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
+    dropped:  columns that were left out at fit; they may be there at prediction, or not
+    weights:  of the networks in the average; None weighs all alike
+    notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
+    exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
+    """
+
+    target: str | tuple[str, ...]
+    task: Task
+    encoder: Encoder
+    networks: Sequence[NetworkSteps]
+    summary: dict[str, Any] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    weights: tuple[float, ...] | None = None
+    notation: Notation = field(default_factory=Notation)
+    exposure: str | None = None
+
+    _config_class = NetworkFields
+
+    @staticmethod
+    def _network_of(config: NetworkFields, arrays: dict[str, NDArray[Any]]) -> NetworkSteps:
+        return network_steps(config.to_json(), arrays)
+
+    @property
+    def score(self) -> dict[str, float]:
+        """Metrics on the validation rows; NaN where one is not defined, such as roc_auc of a single class."""
+        return {name: nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
+
+    @cached_property
+    def _predictor(self) -> Forward:
+        return Forward(self.networks, self.task.link, self.weights)
