@@ -27,6 +27,8 @@ CONFIGS = {
     "none kept": replace(PLAIN, keep=()),
     "monotone": replace(PLAIN, rising=(0,), falling=(2,), unused=(4,), periodic=(1,), hidden=(9, 4)),
     "monotone with norm": replace(PLAIN, rising=(0, 2, 4, 1, 3), cardinalities=(), periodic=(), norm="batch"),
+    "linear": replace(PLAIN, architecture="linear", periodic=(), hidden=(), keep=(0, 2, 3)),
+    "linear of two classes": replace(PLAIN, architecture="linear", periodic=(), hidden=(), d_out=1),
     "mlp": replace(PLAIN, keep=(0, 2), periodic=(), dropout=0.1),
     "resnet": replace(PLAIN, architecture="resnet", periodic=(), hidden=(8, 16, 12), dropout=0.1),
     "realmlp": replace(PLAIN, architecture="realmlp", activation="selu"),
@@ -38,8 +40,6 @@ CONFIGS = {
     "tabm without hidden layers": replace(TABM, hidden=()),
     **{name: replace(PLAIN, activation=name, norm="layer") for name in ACTIVATIONS},
 }
-if "linear" in ARCHITECTURES:
-    CONFIGS["linear"] = replace(PLAIN, architecture="linear", hidden=(), periodic=(), keep=(0, 3))
 
 
 def trained(config, seed=0):

@@ -89,6 +89,16 @@ def _monotone_backbone(config: NetworkConfig, d_in: int) -> nn.Sequential:
     return monotone_mlp(kinds, config.hidden, config.d_out, norm=config.norm, dropout=config.dropout)
 
 
+def _linear(config: NetworkConfig) -> nn.Sequential:
+    """A linear model: y = b + W num[keep] + sum_c table_c[code_c], where a code has a row of all outputs.
+
+    It is an embedding and one Linear, as every network here; whoever sets its weights makes those of the last
+    layer for the tables' rows 1 where an output meets itself, and 0 elsewhere.
+    """
+    embedding = config.embedding(d_category=config.d_out, one_hot_up_to=0)
+    return nn.Sequential(embedding, nn.Linear(embedding.d_out, config.d_out))
+
+
 def _resnet(config: NetworkConfig) -> ResNet:
     """hidden: width between the blocks, then inside each of them."""
     if len(config.hidden) < 2:
@@ -127,6 +137,7 @@ def _tabm(config: NetworkConfig) -> TabM:
 
 
 ARCHITECTURES: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "linear": _linear,
     "mlp": _mlp,
     "realmlp": _realmlp,
     "resnet": _resnet,

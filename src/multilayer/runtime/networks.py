@@ -286,6 +286,12 @@ def _piecewise(read: _Read, build: NetworkBuilder, name: str, places: Sequence[i
 # Architectures
 
 
+def _linear_model(config: Mapping[str, Any], read: _Read, build: NetworkBuilder) -> None:
+    """A Linear on the numbers and on a row of outputs for each code."""
+    x = _embedding(config, read, build, "0", most_one_hot=0, d_category=config["d_out"])
+    _read_linear(read, build, x, "1", config["d_out"])
+
+
 def _mlp(config: Mapping[str, Any], read: _Read, build: NetworkBuilder) -> None:
     """Linear, activation and norm for each hidden width, then a Linear."""
     x = _embedding(config, read, build, "0")
@@ -312,12 +318,6 @@ def _layer(
     if signs is not None:
         weight = np.where(np.isnan(signs) | (weight * signs > 0), weight, 0.0)
     return _linear(build, x, weight, bias)
-
-
-def _linear_model(config: Mapping[str, Any], read: _Read, build: NetworkBuilder) -> None:
-    """A Linear of the numbers, and a row of outputs for each code, which another Linear adds."""
-    x = _embedding(config, read, build, "0", most_one_hot=0, d_category=config["d_out"])
-    _read_linear(read, build, x, "1", config["d_out"])
 
 
 def _signs_of_layers(config: Mapping[str, Any], d_in: int) -> Iterator[Doubles]:

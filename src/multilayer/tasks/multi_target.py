@@ -69,6 +69,11 @@ class _Several(Task):
     names: tuple[str, ...]
     parts: tuple[Any, ...]
 
+    @property
+    def parts_of_targets(self) -> tuple[Task, ...]:
+        """The task of each target."""
+        return self.parts
+
     def extent_in_words(self) -> str:
         """How many targets or labels."""
         return f"with {len(self.parts)} {self.noun}"
@@ -188,6 +193,10 @@ class SeveralNumbers(_Several):
             for column, values in part.columns(prediction[:, i]).items()
         }
 
+    def by_target(self, prediction: Floats) -> list[Floats]:
+        """Each target's number, or quantiles."""
+        return [prediction[:, i] for i in range(len(self.parts))]
+
     @property
     def quantile_levels(self) -> tuple[float, ...] | None:
         """As one target's task."""
@@ -306,6 +315,10 @@ class Multilabel(_Several):
         scores_and_means = _with_each(self.names, scores)
         means = {name: scores_and_means[name] for name in scores[0]}
         return means | {"exact_match": average(exact, weight)} | scores_and_means
+
+    def by_target(self, prediction: Floats) -> list[Floats]:
+        """Probabilities of both classes of each label."""
+        return [_both(prediction[:, i]) for i in range(len(self.parts))]
 
     def _decided(self, prediction: Floats) -> NDArray[np.int64]:
         decided = [part.decided(_both(prediction[:, i])) for i, part in enumerate(self.parts)]

@@ -221,6 +221,6 @@ class LogTarget(Regression):
     def aim_in_words(self) -> str:
         """The objective and the factor."""
         return (
-            "objective: squared error of the logarithm; predictions are means: e^output times "
-            f"{self.factor:.4g}, which makes their sum over validation rows that of the target"
+            "objective: the logarithm of the target is learnt, and predictions are multiplied by "
+            f"{self.factor:.4g}, so that their sum over the validation rows is that of the target"
         )

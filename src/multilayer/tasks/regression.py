@@ -1,4 +1,4 @@
-"""Tasks with numbers: what a regression aims at, such as the mean, the median or several quantiles."""
+"""Tasks with numbers: regressions that predict the mean, the median or several quantiles."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -29,7 +29,7 @@ HUBER_DELTA = 1.345  # in standard deviations: 95 % as efficient as the mean on 
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """A number, aimed at its mean by squared error; the other objectives are made of it.
+    """A number whose mean is predicted, by squared error; the other objectives are subclasses.
 
     center, scale: what the network's target is made with: (y - center) / scale
     low, high:     range of the training target; predictions stay inside
@@ -200,7 +200,7 @@ class AbsoluteError(_Robust):
 
 @dataclass(frozen=True)
 class Huber(_Robust):
-    """The mean of what are no outliers: squared error up to 1.345 robust standard deviations, then absolute.
+    """The mean without outliers: squared error up to 1.345 robust standard deviations, then absolute error.
 
     Source:  Huber 1964, doi:10.1214/aoms/1177703732
     """
@@ -313,7 +313,7 @@ class Quantiles(_Robust):
         """Which quantiles, and which of them `predict` gives."""
         each = ", ".join(f"{q:g}" for q in self.quantiles)
         return (
-            f"objective: the quantiles {each}, sorted so that they never cross; predict gives that of "
+            f"objective: the quantiles {each}, sorted so that they never cross; predict gives the quantile "
             f"{self.quantiles[self.middle]:g}"
         )
 
