@@ -1,0 +1,8 @@
+"""The forms that a model can be written in, a file each, by name."""
+
+from collections.abc import Mapping
+
+from multilayer.export.onnx.target import ONNX
+from multilayer.export.target import Target
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in (ONNX,)}
