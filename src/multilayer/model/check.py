@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from multilayer.file_values import fits, need
+from multilayer.file_values import fits, is_count, need
 from multilayer.model.check_encoder import check_encoder
 from multilayer.model.check_fields import about, check_fields
 from multilayer.model.check_network import check_network
@@ -111,7 +111,22 @@ def _check_summary(summary: Any) -> None:
         need(fits(summary.get(name, []), list[str]), f"{name!r} must be texts")
     need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
     need(fits(summary.get("asked", {}), dict[str, Any]), "'asked' must be settings by name")
+    _check_comparison(summary.get("comparison") or {})
     for name in ("constant", "class_shares"):
         values = summary.get(name)
         if values is not None:
             need(np.array(values).dtype.kind in "iuf", f"{name!r} must be numbers")
+
+
+def _check_comparison(values: Any) -> None:
+    """ValueError unless these are scores of models on the same rows, as `recipe.baselines` gives them."""
+    need(fits(values, dict[str, Any]), "'comparison' must be an object")
+    if not values:
+        return
+    need(is_count(values.get("scored")) and is_count(values.get("fitted_on")), "'comparison' counts rows")
+    scores, verdict = values.get("scores"), values.get("verdict")
+    need(
+        fits(scores, dict[str, dict[str, float]], gaps=True), "scores of a comparison must be numbers by name"
+    )
+    need("this model" in scores and "constant" in scores, "a comparison lacks the model, or the constant")
+    need(fits(verdict, dict[str, str]), "verdicts of a comparison must be words by name")
