@@ -306,8 +306,6 @@ LAYERS = {
     "cli.predict": ["progress", "cli.files", "cli.model_text", "cli.options", "recipe"],
     "cli.inspect": ["cli.files", "cli.model_text", "cli.options"],
     "cli.export": ["cli.files", "cli.options", "cli.printing", "signals", "export"],
-    "cli.schema": ["cli.files", "cli.options", "cli.printing", "cli.words"],
-    "cli.warmup": ["cli.printing", "signals", "training"],
     "cli.schema": ["progress", "cli.files", "cli.options", "cli.printing", "cli.words"],
     "cli.warmup": ["progress", "cli.printing", "signals", "training"],
     "cli.demo": ["cli.app"],
