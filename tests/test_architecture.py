@@ -303,7 +303,7 @@ LAYERS = {
         "cli.words",
         "recipe",
     ],
-    "cli.predict": ["progress", "cli.files", "cli.model_text", "cli.options", "recipe"],
+    "cli.predict": ["progress", "cli.files", "cli.model_text", "cli.options", "recipe", "runtime.model"],
     "cli.inspect": ["cli.files", "cli.model_text", "cli.options"],
     "cli.export": ["cli.files", "cli.options", "cli.printing", "signals", "export"],
     "cli.schema": ["progress", "cli.files", "cli.options", "cli.printing", "cli.words"],
