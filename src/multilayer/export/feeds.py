@@ -52,6 +52,10 @@ class _Reader(TableModel):
     def _predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
         raise NotImplementedError("the file predicts")
 
+    @staticmethod
+    def _network_of(config: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+        raise NotImplementedError("the file predicts")
+
     def feed(self, table: Any, query: str | None, extra: str) -> dict[str, NDArray[Any]]:
         """The tensors of a table."""
         read = self._read(table, query, extra)

@@ -4,5 +4,6 @@ from collections.abc import Mapping
 
 from multilayer.export.onnx.target import ONNX
 from multilayer.export.target import Target
+from multilayer.export.torch.target import TORCH
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (ONNX,)}
+TARGETS: Mapping[str, Target] = {target.name: target for target in (ONNX, TORCH)}
