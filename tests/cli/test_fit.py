@@ -328,6 +328,6 @@ def test_members_are_trained_and_said(fitted: Path) -> None:
         "fit", fitted / "flats.csv", "--target", "rent", "--members", 2, "--epochs", 2, "--out", "two.mlp"
     )
 
-    assert "networks: 2 of" in result.stdout
+    assert "networks: 2 with" in result.stdout
     facts = json.loads(done("inspect", "two.mlp", "--json").stdout)
     assert facts["model"] == "two.mlp"

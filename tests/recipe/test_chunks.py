@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from multilayer import ConfigError, DataError, Model, MultilayerError, TableWarning, cli, fit
 from multilayer.recipe import chunks as streaming
-from multilayer.table.on_disk import Source
 from multilayer.table.schema import infer_schema
+from multilayer.table.sources.streamable import Source
 
 N = 3_000
 FAST: dict[str, Any] = {"members": 2, "hidden": 16, "epochs": 2, "batch_size": 64, "memory": "800MB"}

@@ -69,7 +69,10 @@ def test_a_fit_says_what_it_passed_over_among_its_decisions() -> None:
     table = of("dict", [*CELLS, "soon"])
     model = ml.fit(table, y=np.arange(81) / 2, **TINY)
     assert model.schema["x"].kind == "number"
-    assert "kinds: 'x' is number (1 odd cell is missing: row 81 holds 'soon')" in model.summary["decisions"]
+    assert (
+        "kinds: 'x' is read as number (1 odd cell is missing: row 81 holds 'soon')"
+        in model.summary["decisions"]
+    )
     clean = ml.fit(of("dict", [*CELLS, None]), y=np.arange(81) / 2, **TINY)
     np.testing.assert_array_equal(model.predict(of("dict", CELLS)), clean.predict(of("dict", CELLS)))
 
@@ -120,7 +123,7 @@ def test_at_prediction_a_sign_is_what_it_was_at_fit() -> None:
 
 def test_units_are_read_at_prediction_and_other_units_named() -> None:
     model = ml.fit({"w": [f"{k} kg" for k in range(40)]}, y=np.arange(40) / 2, **TINY)
-    assert "kinds: 'w' is number (in kg)" in model.summary["decisions"]
+    assert "kinds: 'w' is read as number (in kg)" in model.summary["decisions"]
     expected = model.predict({"w": [3.0, 4.0, 5.0]})
     np.testing.assert_array_equal(model.predict({"w": ["3 kg", "4kg", "5"]}), expected)
     with pytest.warns(TableWarning, match="row 3 holds '5 lb'"):
@@ -161,7 +164,7 @@ class TestTarget:
     def test_make_a_regression(self) -> None:
         model = ml.fit({"x": range(80), "y": [f"{cell} kg" for cell in self.NUMBERS]}, target="y", **TINY)
         assert model.task.kind == "regression"
-        assert "read: the target 'y' is numbers in kg" in model.summary["decisions"]
+        assert "read: the target 'y' holds numbers in kg" in model.summary["decisions"]
         assert model.evaluate({"x": range(80), "y": self.NUMBERS}).keys() >= {"rmse"}
         with pytest.raises(DataError, match=r"'y' is numbers, and every row needs .* row 11 holds 'soon'"):
             model.evaluate({"x": range(11), "y": [*self.NUMBERS[:10], "soon"]})

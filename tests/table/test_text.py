@@ -181,7 +181,7 @@ def test_learns_which_words_make_the_class(make):
     known = {name: values[:300] for name, values in columns.items()}
     model = ml.fit(make(known), target="label", members=1, epochs=8, hidden=16)
     assert model.schema["review"].kind == "text"
-    assert "'review' is text (" in " ".join(model.summary["decisions"])
+    assert "'review' is read as text (" in " ".join(model.summary["decisions"])
     held = {name: values[300:] for name, values in columns.items()}
     assert model.evaluate(make(held))["roc_auc"] > 0.9
     model.save("m.mlp")

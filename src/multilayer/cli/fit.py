@@ -20,6 +20,7 @@ from multilayer.cli.options import (
     QueryOption,
     TableArgument,
     ThousandsOption,
+    VerboseOption,
 )
 from multilayer.cli.printing import progress, say, show, show_json
 from multilayer.cli.words import (
@@ -136,6 +137,7 @@ def fit(
         typer.Option(help="The default, or a network of the literature, trained as its paper says."),
     ] = "default",
     memory: MemoryOption = None,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on TABLE and save it."""
@@ -163,7 +165,7 @@ def fit(
     if as_json:
         show_json({"model": str(path), **facts(model)})
     else:
-        show_training(model)
+        show_training(model, verbose=verbose)
         show(f"\nSaved in {path}. To predict: multilayer predict {shlex.quote(str(path))} TABLE")
     if model.summary.get("interrupted"):
         say(f"stopped by {what_ended()}:", f"the best model so far is saved in {path}.")

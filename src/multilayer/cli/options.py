@@ -50,6 +50,10 @@ JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
 ]
 
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", metavar="", help="Show the details of layers and training, too.")
+]
+
 ExtraOption = Annotated[
     Literal["warn", "ignore", "error"],
     typer.Option(help="Columns that were not there at fit: leave out with a warning or without, or refuse."),

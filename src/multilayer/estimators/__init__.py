@@ -21,6 +21,7 @@ from multilayer.estimators.estimator import Estimator, Weight
 from multilayer.estimators.fitted import TextbookFit
 from multilayer.estimators.input import as_labels, check_same_rows, check_weight, checked_labels, checked_y
 from multilayer.estimators.settings import check_settings, why_textbook
+from multilayer.model.model import Model
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.table.column import Infinite, KindName
 from multilayer.table.schema import Schema
@@ -444,6 +445,12 @@ class MLPRegressor(RegressorMixin, Estimator):
     def predict_quantiles(self, X: Any) -> NDArray[np.float64]:
         """Quantiles of each row, ascending; (n_rows, n_quantiles), or (n_rows, n_targets, n_quantiles)."""
         return self._checked_fit().quantiles(self, X)
+
+
+def estimator_of(model: Model) -> MLPClassifier | MLPRegressor:
+    """The fitted estimator over a model: `Model.as_estimator`."""
+    kind = MLPRegressor if model.task.kind == "regression" else MLPClassifier
+    return kind.from_model(model)
 
 
 def _coded(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.bool_]:

@@ -7,10 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multilayer.errors import counted
 from multilayer.estimators.plain_rows import plain_encoder
 from multilayer.estimators.settings import RECIPE_NAMES
 from multilayer.model.model import Model
 from multilayer.nn.networks import NetworkConfig
+from multilayer.recipe.config import hidden_in_words
 from multilayer.table.encode import Encoder
 from multilayer.table.sources.read import Table
 from multilayer.tasks.classification import Classification
@@ -64,11 +66,16 @@ def textbook_model(
         f"algorithm: scikit-learn's own, as {reason} asks for it",
         "columns: numbers as they come, the median for missing ones, a column of 0 and 1 for each level of a "
         "category",
-        f"networks: one of {' x '.join(map(str, hidden)) or 'no hidden layer'}, {activation}; solver "
-        f"{estimator.solver or 'adam'}, {estimator.n_iter_} iterations; engine {engine}",
+        f"networks: 1 with {hidden_in_words(hidden)}",
+    ]
+    details = [
+        f"layers: activation {activation}",
+        f"training: solver {estimator.solver or 'adam'}, {counted(estimator.n_iter_, 'iteration')}",
+        f"engine: {engine}",
     ]
     networks: list[nn.Module] = [_with_weights(network, estimator.coefs_, estimator.intercepts_)]
-    summary = {"score": {}, "baseline": {}, "rows": {}, "decisions": decisions, "interrupted": False}
+    summary: dict[str, Any] = {"score": {}, "baseline": {}, "rows": {}, "interrupted": False}
+    summary |= {"decisions": decisions, "details": details}
     return Model(_target_names(task), task, encoder, network, networks, [history], summary)
 
 

@@ -15,12 +15,11 @@ from itertools import pairwise
 from typing import Any, get_type_hints
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from multilayer.file_values import are_finite, fits, is_count, need
-from multilayer.nn.blocks import ACTIVATIONS, NORMS
-from multilayer.nn.networks import ARCHITECTURES, NetworkConfig
+from multilayer.nn.config import NetworkFields
+from multilayer.runtime.networks import ACTIVATION_NAMES, ARCHITECTURES, NORMS
 from multilayer.table.column import AS_WRITTEN, Column
 from multilayer.table.dates import ISO, time_zone
 from multilayer.table.encode import Encoder
@@ -115,6 +114,11 @@ def check_meta(meta: dict[str, Any]) -> None:
     need(meta.get("exposure") not in left_out, "the exposure is left out, or the target")
     with _of("network"):
         check_network(meta["network"], n_num, cardinalities, n_outputs, meta["task"]["kind"])
+    if meta.get("linear") is not None:
+        with _of("linear network"):
+            check_network(meta["linear"], n_num, cardinalities, n_outputs, meta["task"]["kind"])
+            need(meta["linear"].get("architecture") == "linear", "it must be of the architecture 'linear'")
+        need(n_networks > 1, "a model has at least one network beside a linear one")
     _check_weights(meta.get("weights"), n_networks)
     with _of("notation"):
         _check_notation(meta.get("notation", {}))
@@ -162,8 +166,10 @@ def _check_summary(summary: Any) -> None:
             fits(summary.get(name, {}), dict[str, float], gaps=True),
             f"{name!r} must be numbers by name",
         )
-    need(fits(summary.get("decisions", []), list[str]), "'decisions' must be texts")
+    for name in ("decisions", "details"):
+        need(fits(summary.get(name, []), list[str]), f"{name!r} must be texts")
     need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
+    need(fits(summary.get("asked", {}), dict[str, Any]), "'asked' must be settings by name")
     for name in ("constant", "class_shares"):
         values = summary.get(name)
         if values is not None:
@@ -466,11 +472,11 @@ def check_statistics(encoder: Encoder) -> None:
 
 def check_network(values: Any, n_num: int, cardinalities: Sequence[int], n_outputs: int, kind: str) -> None:
     """ValueError unless a `NetworkConfig` is whole, and fits what comes in (n_num without texts') and out."""
-    check_fields(NetworkConfig, values)
+    check_fields(NetworkFields, values)
     architecture = values.get("architecture", "mlp")
     need(architecture in ARCHITECTURES, f"there is no architecture {architecture!r}")
     need(
-        values.get("activation", "relu") in ACTIVATIONS,
+        values.get("activation", "relu") in ACTIVATION_NAMES,
         f"there is no activation {values.get('activation')!r}",
     )
     need(values.get("norm") in NORMS, f"there is no norm {values.get('norm')!r}")
@@ -505,18 +511,18 @@ def check_network(values: Any, n_num: int, cardinalities: Sequence[int], n_outpu
         need(values.get("link", "identity") == link, f"its link must be {link!r}")
 
 
-def check_sizes(config: NetworkConfig, networks: Sequence[Arrays]) -> None:
-    """ValueError unless each of these holds enough numbers for a network of this configuration.
+def check_sizes(configs: Sequence[NetworkFields], networks: Sequence[Arrays]) -> None:
+    """ValueError unless each of these holds enough numbers for a network of its configuration.
 
     So a network that is built takes no more memory than the file is large, give or take.
     """
-    needed = least_size(config)
-    for arrays in networks:
+    for config, arrays in zip(configs, networks, strict=True):
+        needed = least_size(config)
         n = sum(array.size for array in arrays.values())
         need(n >= needed, f"layers of {needed:,} weights are said, and {n:,} are there")
 
 
-def least_size(config: NetworkConfig) -> int:
+def least_size(config: NetworkFields) -> int:
     """Weights that a network has at the least: those of its matrices, and of what embeds numbers."""
     n_periodic, n_piecewise = len(config.periodic), len(config.piecewise)
     kept = config.n_num if config.keep is None else len(config.keep)
@@ -529,13 +535,15 @@ def least_size(config: NetworkConfig) -> int:
         matrices = embedded * d + 2 * d * sum(inside) + d * config.d_out
     else:
         matrices = sum(a * b for a, b in pairwise(widths))
+    if config.architecture == "linear":  # a row for each code, and the weights that add it
+        matrices += (sum(config.cardinalities) + len(config.cardinalities) * config.d_out) * config.d_out
     if config.architecture == "tabm":  # of the members: scales, and a head for each
         matrices += MEMBERS * (sum(widths[1:-1]) + (widths[-2] - 1) * config.d_out)
     embedding = n_periodic * config.n_frequencies + n_piecewise * config.n_bins * config.d_piecewise
     return matrices + embedding
 
 
-def check_state(wanted: Mapping[str, torch.Tensor], arrays: Arrays, config: NetworkConfig) -> None:
+def check_state(wanted: Mapping[str, Any], arrays: Arrays, config: NetworkFields) -> None:
     """ValueError unless these are the weights of a network that has tensors like `wanted`."""
     need(
         wanted.keys() == arrays.keys(),
@@ -571,7 +579,7 @@ def _log_factor(name: str, array: NDArray[Any]) -> float:
     return math.log10(1 + float(sizes.reshape(len(sizes), -1).sum(axis=1).max() if adds_up else sizes.max()))
 
 
-def _check_values(name: str, array: NDArray[Any], config: NetworkConfig) -> None:
+def _check_values(name: str, array: NDArray[Any], config: NetworkFields) -> None:
     need(np.isfinite(array).all(), f"{name} is not finite")
     is_learnt = array.dtype.kind == "f" and "running_" not in name  # the others are what inputs were
     need(not is_learnt or (np.abs(array) < LARGEST_WEIGHT).all(), f"{name} is too large")

@@ -2,34 +2,28 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save as to_safetensors
-from torch import nn
 
 from multilayer.file_values import need
 from multilayer.model.check import (
     check_encoder_arrays,
     check_meta,
     check_sizes,
-    check_state,
     check_statistics,
 )
 from multilayer.model.file import FORMAT, digest
 from multilayer.model.statistics import Statistics
-from multilayer.nn.monotone import keep_signs
-from multilayer.nn.networks import NetworkConfig
+from multilayer.nn.config import NetworkFields
 from multilayer.output import finite
 from multilayer.table.encode import Encoder
 from multilayer.table.sources.notation import Notation
 from multilayer.tasks.make import task_from_json
 from multilayer.tasks.task import Task
 from multilayer.training.history import History
-from multilayer.training.random_state import RandomState
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -39,8 +33,8 @@ def file_of(
     target: str | tuple[str, ...],
     task: Task,
     encoder: Encoder,
-    config: NetworkConfig,
-    networks: Sequence[nn.Module],
+    config: NetworkFields,
+    networks: Sequence[Any],
     histories: Sequence[History],
     summary: dict[str, Any],
     dropped: Sequence[str],
@@ -48,8 +42,11 @@ def file_of(
     notation: Notation,
     exposure: str | None,
     statistics: Statistics | None = None,
+    linear: NetworkFields | None = None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
+    from safetensors.numpy import save as to_safetensors
+
     tensors, plan = encoder.state()
     arrays = {f"encoder.{name}": np.ascontiguousarray(array) for name, array in tensors.items()}
     for i, net in enumerate(networks):
@@ -65,6 +62,7 @@ def file_of(
             "task": task.to_json(),
             "encoder": plan,
             "network": config.to_json(),
+            "linear": None if linear is None else linear.to_json(),
             "n_networks": len(networks),
             "weights": weights,
             "notation": notation.to_json(),
@@ -79,8 +77,16 @@ def file_of(
     return bytes(to_safetensors(arrays | {"sha256": digest(text, arrays)}, {"multilayer": text}))
 
 
-def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+def parts_of(
+    meta: dict[str, Any],
+    arrays: Arrays,
+    config_class: type[NetworkFields],
+    make_network: Callable[[Any, Arrays], Any],
+) -> dict[str, Any]:
     """The fields of the model that `file_of` was given, every value checked.
+
+    config_class: of networks' configurations
+    make_network: what makes a network of its configuration and its arrays
 
     Raises:
         ValueError: they do not make a model; other errors may come of what is made to harm.
@@ -90,12 +96,16 @@ def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     check_encoder_arrays(meta["encoder"], encoder_arrays)
     encoder = Encoder.from_state(encoder_arrays, meta["encoder"])
     check_statistics(encoder)
-    config = NetworkConfig.from_json(meta["network"])
-    need(config.n_num == len(encoder.num_features), "networks take other numbers than rows have")
-    for i in range(meta["n_networks"]):
+    config = config_class.from_json(meta["network"])
+    linear = None if meta.get("linear") is None else config_class.from_json(meta["linear"])
+    configs = (
+        [config] * meta["n_networks"] if linear is None else [config] * (meta["n_networks"] - 1) + [linear]
+    )
+    for i, each in enumerate(configs):
+        need(each.n_num == len(encoder.num_features), "networks take other numbers than rows have")
         states.append(_below(f"network.{i}.", arrays))
         need(states[-1], f"network {i} is absent")
-    check_sizes(config, states)
+    check_sizes(configs, states)
     kept = _below("statistics.", arrays)
     n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
@@ -104,7 +114,7 @@ def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
         "task": task_from_json(meta["task"]),
         "encoder": encoder,
         "config": config,
-        "networks": [_network(config, state) for state in states],
+        "networks": [make_network(*each) for each in zip(configs, states, strict=True)],
         "histories": [_history(values) for values in meta["histories"]],
         "summary": meta["summary"],
         "dropped": tuple(meta["dropped"]),
@@ -112,6 +122,7 @@ def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
         "notation": Notation.from_json(meta.get("notation", {})),
         "exposure": meta.get("exposure"),
         "statistics": _statistics(meta.get("statistics"), kept, encoder),
+        "linear": linear,
     }
 
 
@@ -126,15 +137,6 @@ def _statistics(plan: Any, arrays: Arrays, encoder: Encoder) -> Statistics | Non
 def _history(values: dict[str, Any]) -> History:
     stop = values.get("stop")  # None, where there is none
     return History.from_dict({name: nan_if_none(value) for name, value in values.items()} | {"stop": stop})
-
-
-def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:
-    with RandomState(0, of_all=False).in_place():
-        net = config.build()
-    check_state(net.state_dict(), arrays, config)
-    net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
-    keep_signs(net)  # a monotone network is one whatever the file holds
-    return net.eval()
 
 
 def _below(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -144,8 +144,9 @@ def _are_compiled() -> bool:
 
 def _forwards(networks: Sequence[nn.Module]) -> "tuple[Forward, ...]":
     with held_back():
-        from multilayer.training.kernels.plan import UnknownToKernels, read_plan
+        from multilayer.training.kernels.plan import UnknownToKernels
         from multilayer.training.kernels.predict import forward_of
+        from multilayer.training.kernels.readers import read_plan
 
     try:
         plans = [read_plan(net) for net in networks]

@@ -4,16 +4,16 @@ import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
+from multilayer.nn.config import Link
 
-Link = Literal["identity", "sigmoid", "softmax"]
-LINKS: tuple[Link, ...] = ("identity", "sigmoid", "softmax")
+LINKS: tuple[Link, ...] = get_args(Link)
 
 
 class BatchEnsembleLinear(nn.Module):

@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, MultilayerError
 from multilayer.machine import free_memory, n_cores
-from multilayer.model.model import Model, network_inputs
+from multilayer.model.model import Model
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.table.column import Infinite
+from multilayer.table.copy_to_disk import Aside, store
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.kinds import kind_of
-from multilayer.table.on_disk import Aside, Source, StoredTable, describe, is_packed, is_path, store
+from multilayer.table.on_disk import StoredTable
 from multilayer.table.row_weights import wrong_weights
 from multilayer.table.schema import Kinds, Schema
+from multilayer.table.schema_on_disk import describe
 from multilayer.table.sources.names import listed
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table
+from multilayer.table.sources.streamable import Source, is_packed, is_path
 from multilayer.table.split import folds
 from multilayer.tasks.classification import Classification, loss_weight
 from multilayer.tasks.make import guess_kind, make_task

@@ -6,11 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from multilayer.errors import counted
 from multilayer.recipe.choices import Quality
 
 Whole = int | np.integer[Any]
 Real = float | Whole
-__all__ = ["Config", "Overrides", "Quality", "Real", "Whole"]
+__all__ = ["Config", "Overrides", "Quality", "Real", "Whole", "hidden_in_words"]
+
+
+def hidden_in_words(hidden: Sequence[int]) -> str:
+    """The hidden layers, as a sentence says them.
+
+    >>> hidden_in_words((96, 64)), hidden_in_words((8,)), hidden_in_words(())
+    ('hidden layers of 96 and 64 units', 'a hidden layer of 8 units', 'no hidden layer')
+    """
+    if len(hidden) < 2:
+        return f"a hidden layer of {counted(hidden[0], 'unit')}" if hidden else "no hidden layer"
+    *others, last = map(str, hidden)
+    return f"hidden layers of {', '.join(others)} and {last} units"
 
 
 @dataclass(frozen=True)

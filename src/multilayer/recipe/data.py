@@ -188,13 +188,13 @@ class Data:
         read = {name: read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
         columns = {name: one.values for name, one in read.items()}
         odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
-        said = tuple(f"the target {name!r} is {one.said}" for name, one in read.items() if one.said)
+        remarks = tuple(f"the target {name!r} holds {one.said}" for name, one in read.items() if one.said)
         return replace(
             self,
             y=side_by_side(columns) if self.y.dtype.names else next(iter(columns.values())),
             odd={**self.odd, **odd},
             units={**self.units, **{name: one.unit for name, one in read.items() if one.unit}},
-            remarks=(*self.remarks, *said),
+            remarks=(*self.remarks, *remarks),
         )
 
     @property
@@ -237,13 +237,13 @@ class Data:
         """
         if self.features.is_sparse and self.n_rows * len(self.features.names) > MOST_WRITTEN_OUT:
             return self
-        features = [self.features[name] for name in self.features.names]
-        told = zip(self.features.names, features, strict=True)
-        features = [values for name, values in told if not is_written_index(name, values)] or features
+        names = [name for name in self.features.names if name not in self.declared.asked_out]
+        names = [name for name in names if not is_written_index(name, self.features[name])] or names
+        features = [self.features[name] for name in names]
         y: NDArray[Any] = self.y
         targets = [y] if y.dtype.names is None else [y[name] for name in y.dtype.names]
         more = [values for values in (self.groups, self.time) if values is not None]
-        levels = [i for i, name in enumerate(self.features.names) if name in self.declared.levels]
+        levels = [i for i, name in enumerate(names) if name in self.declared.levels]
         merged = by_content(features, [*targets, *more], self.weight, levels=levels)
         distinct = replace(self.take(merged.rows), weight=_as_float32(merged.weight))
         n_given = self.n_rows if self.weight is None else int((self.weight > 0).sum())

@@ -11,7 +11,7 @@ from multilayer.table.infer import declare
 from multilayer.table.kinds import KINDS, is_as_written, kind_of
 from multilayer.table.kinds.kind import Kind
 from multilayer.table.kinds.ordered import ORDERED
-from multilayer.table.schema import Kinds, Schema, declared_schema, infer_schema
+from multilayer.table.schema import LEFT_OUT, Kinds, Schema, declared_schema, infer_schema
 from multilayer.table.sources.names import column_name
 from multilayer.table.sources.read import Table
 
@@ -69,6 +69,12 @@ class Declared:
     def left_out(self) -> tuple[str, ...]:
         """Columns that the schema ignores."""
         return () if self.schema is None else tuple(self.schema.ignored)
+
+    @property
+    def asked_out(self) -> set[str]:
+        """Of these the columns that the user left out: rows may differ in them, and be equal."""
+        ignored = {} if self.schema is None else self.schema.ignored
+        return {name for name, why in ignored.items() if why == LEFT_OUT}
 
     @property
     def not_numbers(self) -> set[str]:

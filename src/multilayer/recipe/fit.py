@@ -10,6 +10,7 @@ from multilayer.recipe.arguments import no_type_check
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Real, Whole
 from multilayer.recipe.held_out import statistics
+from multilayer.recipe.linear import fit_linear
 from multilayer.recipe.plan import Plan, make_plan
 from multilayer.recipe.rows import read_rows
 from multilayer.recipe.selection import Selected, select
@@ -166,6 +167,7 @@ def fit(
     wanted = Wanted.make({name: value for name, value in locals().items() if name != "table"})
     with read_rows(table, wanted) as rows:
         plan = make_plan(rows, wanted)
+        linear = fit_linear(plan, wanted.seed)
         trained = train_networks(
             plan,
             time_budget=wanted.seconds_to_train(),
@@ -174,7 +176,7 @@ def fit(
             n_threads=wanted.n_threads,
             callbacks=wanted.callbacks,
         )
-    return assemble(wanted, plan, trained, select(plan, trained))
+    return assemble(wanted, plan, trained, select(plan, trained, linear))
 
 
 def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -> Model:
@@ -195,4 +197,5 @@ def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -
         notation=wanted.notation,
         exposure=plan.facts.exposure,
         statistics=statistics(plan, selected, task, by_kernels=trained.by_kernels),
+        linear=None if selected.linear is None else selected.linear.config,
     )

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import MultilayerError
-from multilayer.model.model import marks, network_inputs
+from multilayer.model.model import marks
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.config import Config
 from multilayer.recipe.data import TARGET_FOLDS, Data, Parts, split_rows, target_folds
 from multilayer.recipe.encoded_rows import EncodedRows

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.model.model import marks, network_inputs
+from multilayer.model.model import marks
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
 from multilayer.recipe.config import Config
 from multilayer.recipe.data import TARGET_FOLDS, read_target, refuse_a_class_a_row
@@ -18,7 +19,7 @@ from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
 from multilayer.recipe.training_facts import training_facts
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import distinct_texts
-from multilayer.table.on_disk import Aside
+from multilayer.table.copy_to_disk import Aside
 from multilayer.table.schema import Schema
 from multilayer.table.sketch import Sketch
 from multilayer.table.sources.names import column_name

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from multilayer.recipe.arguments import check_arguments, checked_device, plain_numbers
+from multilayer.recipe.asked import asked_of
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Overrides
 from multilayer.recipe.declared import Declared
@@ -25,6 +26,7 @@ class Wanted:
     overrides: settings of the training that the user set
     notation, declared: how the table is written, and what is known of its columns
     started:   as `time.perf_counter` had it when `fit` was called
+    asked:     the settings that were set, as a model file keeps them
     All other fields are as `fit` documents them.
     """
 
@@ -54,6 +56,7 @@ class Wanted:
     n_threads: int | None
     callbacks: Sequence[Callback]
     started: float
+    asked: Mapping[str, Any]
 
     @classmethod
     def make(cls, given: Mapping[str, Any]) -> "Wanted":
@@ -95,6 +98,7 @@ class Wanted:
             n_threads=plain_numbers(given["n_threads"]),
             callbacks=given["callbacks"] or (),
             started=started,
+            asked=asked_of({**given, "drop": drop}),
             **{name: given[name] for name in _AS_GIVEN},
         )
 

@@ -13,8 +13,7 @@ from multilayer.tasks.classification import SMALLEST_PROB, Classification
 from multilayer.tasks.link_steps import LinkChain, OfEach, Sigmoid
 from multilayer.tasks.metrics import average
 from multilayer.tasks.regression import Regression
-from multilayer.tasks.task import Array, Floats, Label, Task, Weight, of_target
-from multilayer.training.losses import LossLike
+from multilayer.tasks.task import Array, Floats, Label, Loss, Task, Weight, of_target
 
 
 def side_by_side(columns: Mapping[str, Array]) -> Array:
@@ -135,7 +134,7 @@ class SeveralNumbers(_Several):
         return sum(part.n_outputs for part in self.parts)
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The mean over targets of what one of them is trained with."""
         return self.parts[0].loss
 
@@ -267,7 +266,7 @@ class Multilabel(_Several):
         return len(self.parts)
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Binary cross-entropy, mean over the labels."""
         return "binary_cross_entropy"
 

@@ -11,8 +11,7 @@ from multilayer.errors import DataError
 from multilayer.tasks.link_steps import Clip, Exp, First, LinkChain, Scale, Shift
 from multilayer.tasks.metrics import average, gamma_deviance, poisson_deviance, rmse, tweedie_deviance
 from multilayer.tasks.regression import Regression
-from multilayer.tasks.task import Array, Floats, Weight
-from multilayer.training.losses import LossLike, TweedieLoss
+from multilayer.tasks.task import Array, Floats, Loss, Weight
 
 LARGEST_LOG = 30.0  # outputs are cut off there: e^30 times the mean is beyond any range seen
 POWER = 1.5  # of Tweedie's variance, as LightGBM and CatBoost have it
@@ -54,7 +53,7 @@ class Poisson(LogLink):
     objective: ClassVar[str] = "poisson"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Poisson's negative log-likelihood."""
         return "poisson"
 
@@ -87,7 +86,7 @@ class Gamma(LogLink):
     objective: ClassVar[str] = "gamma"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The gamma distribution's negative log-likelihood."""
         return "gamma"
 
@@ -125,8 +124,10 @@ class Tweedie(LogLink):
     objective: ClassVar[str] = "tweedie"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Tweedie's."""
+        from multilayer.training.losses import TweedieLoss
+
         return TweedieLoss(self.power)
 
     @property

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from torch import nn
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.tasks.link_steps import Clip, First, LinkChain, Scale, Shift, Sort
@@ -22,8 +21,7 @@ from multilayer.tasks.metrics import (
     rmse,
     weighted_quantile,
 )
-from multilayer.tasks.task import Array, Floats, Task, Weight, check_target
-from multilayer.training.losses import LossLike, QuantileLoss
+from multilayer.tasks.task import Array, Floats, Loss, Task, Weight, check_target
 
 IQR_OF_NORMAL = 1.349  # quartiles of a normal distribution are so many standard deviations apart
 HUBER_DELTA = 1.345  # in standard deviations: 95 % as efficient as the mean on normal errors (Huber 1964)
@@ -74,7 +72,7 @@ class Regression(Task):
         return 1
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The objective's loss on standardised targets."""
         return "mse"
 
@@ -182,7 +180,7 @@ class AbsoluteError(_Robust):
     objective: ClassVar[str] = "absolute_error"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Absolute error."""
         return "mae"
 
@@ -210,8 +208,10 @@ class Huber(_Robust):
     objective: ClassVar[str] = "huber"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Huber's."""
+        from torch import nn
+
         return nn.HuberLoss(delta=HUBER_DELTA)
 
     @property
@@ -258,8 +258,10 @@ class Quantiles(_Robust):
         return len(self.quantiles)
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Pinball loss."""
+        from multilayer.training.losses import QuantileLoss
+
         return QuantileLoss(self.quantiles)
 
     @property

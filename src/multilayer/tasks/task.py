@@ -1,7 +1,7 @@
 """What is to be predicted: the one interface behind which classes, numbers and several targets stand."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.tasks.link_steps import LinkChain, run_link
-from multilayer.training.losses import LossLike
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 KINDS: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "regression")
 Label = str | int | float | bool
+Loss = str | Callable[..., Any]  # a name, or a module: `LossLike`, without loading PyTorch
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Weight = NDArray[np.floating[Any]] | None
@@ -51,7 +51,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The loss to train with: a name, or a module."""
 
     @property
@@ -144,6 +144,11 @@ class Task(ABC):
     def settle(self, code: Array, prediction: Floats, weight: Weight = None) -> tuple["Task", Floats]:
         """The task with what it reads off predictions of validation rows, and these predictions by it."""
         return self, prediction
+
+    @property
+    def in_words(self) -> str:
+        """The kind, as a sentence says it: "regression", "binary classification"."""
+        return self.kind if self.kind == "regression" else f"{self.kind} classification"
 
     def extent_in_words(self) -> str:
         """How many classes, labels or targets, where that is not clear from the kind; may be empty."""

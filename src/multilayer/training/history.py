@@ -124,9 +124,9 @@ class History:
         if self.val_loss:
             parts.append(_arrow("validation loss", self.val_loss))
         parts.append(f"kept epoch {self.best_epoch}")
-        why = f": {self.engine_reason}" if self.engine_reason else ""
-        parts += [text for text in (f"{self.engine}{why}", self.stopped) if text]
-        return "History: " + ", ".join(parts)
+        why = f" ({self.engine_reason.rstrip('.')})" if self.engine_reason else ""
+        engine = f"engine {self.engine}{why}" if self.engine else ""
+        return "History: " + ", ".join([*parts, *filter(None, (engine, self.stopped))])
 
 
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from multilayer.training.kernels.engine import KernelEngine, read_run
 from multilayer.training.kernels.loop import is_compiled
 from multilayer.training.kernels.plan import UnknownToKernels
 from multilayer.training.losses import LossLike
-from multilayer.training.optim import Muon, Schedule, Stepped, ask, constant, make_schedule, make_stepped
+from multilayer.training.optim import Muon, make_optimizer
 from multilayer.training.pack import (
     Callback,
     Engine,
@@ -37,6 +37,7 @@ from multilayer.training.pack import (
 from multilayer.training.random_state import is_drawing
 from multilayer.training.rows import Rows, hold_out
 from multilayer.training.run_length import Clock, RunLength
+from multilayer.training.schedules import ask, check_schedule, make_schedule, make_stepped
 from multilayer.training.settings import Training, check_whole, why_no_device
 
 logger = logging.getLogger("multilayer")
@@ -384,7 +385,9 @@ def _make_member(
     schedule = ask(schedule)
     stepped = make_stepped(schedule, made, training.schedule_every)
     made_schedule = make_schedule(schedule if stepped is None else None)
-    _check_schedule(made_schedule, stepped, made, length, training.accumulate, held_out)
+    check_schedule(
+        made_schedule, stepped, made, length, training.accumulate, has_validation=held_out is not None
+    )
     engine, reason = make_engine(training, net, data, made, length, int(seed), n_nets)
     member = Member(
         engine,
@@ -468,43 +471,6 @@ def _move(net: nn.Module, device: Any) -> None:
             f"device must be one that PyTorch can use here, such as 'cpu'; got {device!r}: {reason}"
         )
     net.to(device)
-
-
-def _check_schedule(
-    schedule: Schedule,
-    stepped: Stepped | None,
-    optimizer: torch.optim.Optimizer,
-    length: RunLength,
-    accumulate: int | Literal["forever"],
-    held_out: Rows | None,
-) -> None:
-    """Refuse what the optimiser or the run cannot follow."""
-    if schedule is not constant and any("lr" not in group for group in optimizer.param_groups):
-        raise ConfigError(
-            f"schedule changes the learning rate, and {type(optimizer).__name__} has no option lr. Leave it "
-            "out."
-        )
-    if stepped is None:
-        return
-    if stepped.wants_loss and (held_out is None or stepped.every == "step"):
-        raise ConfigError(
-            "ReduceLROnPlateau goes by the validation loss of each epoch; pass validation, and leave "
-            "schedule_every "
-            "at None or 'epoch'."
-        )
-    if stepped.wants_loss and getattr(stepped.scheduler, "mode", "min") != "min":
-        raise ConfigError(
-            "ReduceLROnPlateau goes by the validation loss, which is to fall; it was made with mode='max'. "
-            "Make it with mode='min', or step it by a score of your own in a callback."
-        )
-    total = getattr(stepped.scheduler, "total_steps", None)
-    updates = length.n_steps if accumulate == "forever" else math.ceil(length.n_steps / accumulate)
-    asked = updates if stepped.every == "step" else length.epochs
-    if isinstance(total, int) and asked > total - stepped.scheduler.last_epoch:
-        raise ConfigError(
-            f"{type(stepped.scheduler).__name__} was made for {total} steps; this run takes {asked}. "
-            f"Make it with total_steps={asked}."
-        )
 
 
 def _of_dataset(data: Any) -> tuple[Any, Any, None]:
@@ -624,61 +590,3 @@ def _why_not_worth_it(length: RunLength, n_nets: int, optimizer: torch.optim.Opt
     if length.time_budget_s < (LOAD_BUDGET_S if is_compiled() else COMPILE_BUDGET_S):
         return f"a budget of {length.time_budget_s:g} s is too short to load or compile the kernels first."
     return None
-
-
-def make_optimizer(
-    optimizer: Any, net: nn.Module, *, may_be_given_more: bool = False
-) -> torch.optim.Optimizer:
-    """The instance itself, or what the maker makes of the module's trainable parameters.
-
-    may_be_given_more: whether a callback may add groups; parameters that are not held then are named in a
-        warning instead of an error
-
-    Raises:
-        ConfigError: it does not hold all of the module's trainable parameters (often: it was made before a
-            layer was added or replaced, or for another copy of the network); there are none to train.
-    """
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    if not parameters:
-        raise ConfigError(
-            "train needs a network with trainable parameters; all are frozen, or there are none."
-        )
-    if optimizer is None:
-        optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    if callable(optimizer) and not isinstance(optimizer, torch.optim.Optimizer):
-        optimizer = optimizer(parameters)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ConfigError(
-            "optimizer must be a torch.optim.Optimizer, or a maker of one such as torch.optim.Adam; "
-            f"got {optimizer if isinstance(optimizer, str) else type(optimizer).__name__!r}."
-        )
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if not held & {id(p) for p in parameters}:
-        raise ConfigError(
-            "optimizer must hold the network's parameters; it holds none of them. Make it from this network: "
-            "torch.optim.Adam(net.parameters())."
-        )
-    missing = [name for name, p in net.named_parameters() if p.requires_grad and id(p) not in held]
-    strangers = held - {id(p) for p in net.parameters()}
-    if missing:
-        _say_missing(missing, bool(strangers), may_be_given_more=may_be_given_more and not strangers)
-    return optimizer
-
-
-def _say_missing(missing: list[str], has_strangers: bool, *, may_be_given_more: bool) -> None:
-    names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-    verb = "trains" if len(missing) == 1 else "train"
-    if may_be_given_more:
-        logger.warning(
-            "The optimizer does not hold %s: these parameters stay as they are until a callback adds them.",
-            names,
-        )
-        return
-    others = ", and holds parameters that are not the network's" if has_strangers else ""
-    raise ConfigError(
-        f"optimizer must hold every parameter that {verb}; it does not hold {names}{others}. Was a layer "
-        "added or "
-        "replaced after it was made? Make it anew: torch.optim.Adam(net.parameters()). What is to stay as it "
-        "is, "
-        "freeze: layer.requires_grad_(False)."
-    )

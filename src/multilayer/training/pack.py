@@ -25,9 +25,9 @@ from multilayer.training.autograd import AutogradEngine, evaluating
 from multilayer.training.history import History, Stop
 from multilayer.training.kept import Kept
 from multilayer.training.kernels.engine import KernelEngine
-from multilayer.training.optim import SCHEDULES, Schedule, Stepped, constant
 from multilayer.training.rows import Rows
 from multilayer.training.run_length import Clock, RunLength, batch_bounds
+from multilayer.training.schedules import SCHEDULES, Schedule, Stepped, constant
 from multilayer.training.user_arrays import as_numpy, parts_of
 
 logger = logging.getLogger("multilayer")

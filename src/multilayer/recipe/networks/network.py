@@ -49,6 +49,7 @@ class NetworkRecipe(ABC):
         averages_epochs: whether a network may become the mean of its late epochs.
         may_train_fewer: whether fewer networks train where time is short.
         is_streamed: whether it trains on tables that are larger than memory.
+        has_linear: whether a linear network may have a share in the model.
     """
 
     schedule: ClassVar[str] = "constant"
@@ -58,6 +59,7 @@ class NetworkRecipe(ABC):
     averages_epochs: ClassVar[bool] = False
     may_train_fewer: ClassVar[bool] = False
     is_streamed: ClassVar[bool] = False
+    has_linear: ClassVar[bool] = False
 
     @abstractmethod
     def config(self, shape: Shape, quality: Quality) -> Config:

@@ -1,0 +1,1 @@
+"""Predictions from a model file with NumPy alone."""
