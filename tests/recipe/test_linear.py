@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from multilayer import Model, fit
 from multilayer.model.file import digest, unpack
-from multilayer.model.model import network_inputs
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.linear import KNOTS, between
 from multilayer.table.sources.read import read_table
 

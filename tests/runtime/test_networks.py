@@ -11,6 +11,7 @@ from multilayer.nn.blocks import ACTIVATIONS, NORMS
 from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import ARCHITECTURES, NetworkConfig
 from multilayer.runtime import network_steps as steps
+from multilayer.runtime import networks
 from multilayer.runtime.networks import network_steps
 
 PLAIN = NetworkConfig(n_num=5, cardinalities=(4, 30, 2), periodic=(1, 3), hidden=(16, 8), d_out=3)
@@ -86,6 +87,7 @@ def test_steps_give_what_the_module_gives(name):
 
 def test_every_architecture_norm_and_activation_is_tried():
     assert {config.architecture for config in CONFIGS.values()} == ARCHITECTURES.keys()
+    assert ARCHITECTURES.keys() <= networks.ARCHITECTURES.keys()
     assert {config.activation for config in CONFIGS.values()} == ACTIVATIONS.keys()
     assert {config.norm for config in CONFIGS.values()} == NORMS.keys()
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multilayer.nn.networks import NetworkConfig
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.penalised import Problems, Rotated, as_weights
 from multilayer.recipe.plan import Plan
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.table.kinds.number import CLIP
 from multilayer.table.steps import Feature
 from multilayer.training.autograd import torch_threads

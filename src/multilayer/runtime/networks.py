@@ -176,7 +176,7 @@ def _embedding(
     build: NetworkBuilder,
     prefix: str,
     *,
-    periodic: Callable[..., int] | None = None,
+    periodic: Callable[..., tuple[int, int]] | None = None,
     most_one_hot: int = MOST_ONE_HOT,
     d_category: int = D_CATEGORY,
 ) -> _Value:
@@ -432,6 +432,8 @@ def _mean_of_two(build: NetworkBuilder, out: int, k: int, width: int) -> None:
     build.add(Add(), log_p, build.add(minus_one, log_rest))
 
 
+NORMS = ("batch", "layer", None)
+ACTIVATION_NAMES = (*ACTIVATIONS, "identity", "prelu")  # the latter two are no step, or one of their own
 LINKS: Mapping[str, Callable[[NetworkBuilder, int, int, int], None]] = {
     "identity": _mean,
     "sigmoid": _mean_of_two,
