@@ -61,8 +61,8 @@ def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int, *, is_too
 
     m_b:  weights of the rows in draw b, Dirichlet
     se:   standard error of the mean of loss_i(s) - loss_i(0); evidence of few rows must be clear
-    off:  a row is held out by one network or two, and the mean of all errs less: half of that difference, with
-          the linear network's share, as `loss_of_all` has it
+    off:  a row is held out by one network or two, and the mean of all errs less: half of that difference,
+          with the linear network's share, as `loss_of_all` has it
 
     Source:  Rubin 1981, doi:10.1214/aos/1176345338 (Bayesian bootstrap); the constants: docs/log.md
 
