@@ -90,7 +90,7 @@ def cost_in_words(model: Model, inputs: tuple[Input, ...], table: Table, run: Ru
     name = model.task.metric
     scores = []
     for said in (said_by_model(model, table), run(typed(inputs, model.schema, table))):
-        prediction = said.prediction
+        prediction = said.prediction.astype(np.float64)
         if model.exposure is not None:
             exposure = np.asarray(table[model.exposure], np.float64)
             prediction = prediction / exposure.reshape(-1, *[1] * (prediction.ndim - 1))

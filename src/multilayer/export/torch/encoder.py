@@ -113,7 +113,7 @@ DONE: dict[type[Step], Callable[..., Tensor]] = {
     steps.Tame: _tame,
     steps.Constant: lambda step, x, cells: torch.zeros_like(cells.missing, dtype=torch.float64) + step.value,
     steps.Subtract: lambda step, x, cells: x - step.value,
-    steps.Multiply: lambda step, x, cells: x * _constant(np.float64(step.value)),
+    steps.Multiply: lambda step, x, cells: x.double() * step.value,
     steps.Divide: lambda step, x, cells: x / step.value,
     steps.Clip: lambda step, x, cells: x.clamp(step.low, step.high),
     steps.SmoothClip: _smooth_clip,
@@ -190,7 +190,8 @@ def _places(inputs: tuple[Input, ...], role: str) -> dict[str, int]:
 
 def _run(chain: Chain, cells: Cells, done: dict[tuple[int, ...], Tensor]) -> Tensor:
     """What several chains begin with is done once."""
-    x, key = cells.x, ()
+    x = cells.x
+    key: tuple[int, ...] = ()
     for step in chain:
         key = (*key, id(step))
         if key not in done:
