@@ -16,6 +16,8 @@ from multilayer.model.check import (
     check_statistics,
 )
 from multilayer.model.file import FORMAT, digest
+from multilayer.model.intervals import Conformal
+from multilayer.model.record import from_record, to_record
 from multilayer.model.statistics import Statistics
 from multilayer.nn.config import NetworkFields
 from multilayer.output import finite
@@ -42,6 +44,7 @@ def file_of(
     notation: Notation,
     exposure: str | None,
     statistics: Statistics | None = None,
+    conformal: Conformal | None = None,
     linear: NetworkFields | None = None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
@@ -54,6 +57,7 @@ def file_of(
             arrays[f"network.{i}.{name}"] = np.ascontiguousarray(value.cpu().numpy())
     kept, of_rows = ({}, None) if statistics is None else statistics.state()
     arrays |= {f"statistics.{name}": array for name, array in kept.items()}
+    scores = {} if conformal is None else {"conformal": to_record(conformal, "conformal", arrays)}
     text = json.dumps(
         {
             "format": FORMAT,
@@ -70,6 +74,7 @@ def file_of(
             "histories": [finite(history.to_dict()) for history in histories],
             "summary": finite(summary),
             **({} if of_rows is None else {"statistics": of_rows}),
+            **scores,
         },
         allow_nan=False,
     )
@@ -107,6 +112,7 @@ def parts_of(
         need(states[-1], f"network {i} is absent")
     check_sizes(configs, states)
     kept = _below("statistics.", arrays)
+    scores = {name: array for name, array in arrays.items() if name.startswith("conformal.")}
     n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
     return {
@@ -122,8 +128,20 @@ def parts_of(
         "notation": Notation.from_json(meta.get("notation", {})),
         "exposure": meta.get("exposure"),
         "statistics": _statistics(meta.get("statistics"), kept, encoder),
+        "conformal": _conformal(meta.get("conformal"), scores, meta["task"]),
         "linear": linear,
     }
+
+
+def _conformal(plan: Any, arrays: Arrays, task: dict[str, Any]) -> Conformal | None:
+    """None of models that were not conformalized."""
+    if plan is None:
+        need(not arrays, "it holds conformal scores that its text does not speak of")
+        return None
+    found: Conformal = from_record(Conformal, plan, "conformal", arrays)
+    need(not arrays, "it holds more conformal scores than its text speaks of")
+    found.check_fits(task_from_json(task))
+    return found
 
 
 def _statistics(plan: Any, arrays: Arrays, encoder: Encoder) -> Statistics | None:
