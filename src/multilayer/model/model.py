@@ -15,10 +15,11 @@ from torch import nn
 from multilayer.errors import DataError, SchemaError, counted, nearest
 from multilayer.model.first_words import first_words, html_words, next_steps
 from multilayer.model.format import file_of, nan_if_none
+from multilayer.model.intervals import Conformal
 from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
 from multilayer.model.statistics import Statistics
-from multilayer.model.table_model import TableModel
+from multilayer.model.sure_model import SureModel
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.signals import held_back
@@ -38,7 +39,7 @@ FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself
 
 
 @dataclass(frozen=True, eq=False)
-class Model(TableModel):
+class Model(SureModel):
     """A fitted model, which makes predictions from a raw table.
 
     target:   name of the column that it predicts, or the names of several
@@ -56,6 +57,7 @@ class Model(TableModel):
               predict
     exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
     statistics: what the model keeps of the rows that it was fitted on; None in files of before
+    conformal: errors on rows that it was not fitted on, from `conformalize`; None without
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -77,6 +79,7 @@ class Model(TableModel):
     exposure: str | None = None
     statistics: Statistics | None = None
     linear: NetworkConfig | None = None
+    conformal: Conformal | None = None
 
     @property
     def configs(self) -> tuple[NetworkConfig, ...]:
@@ -152,6 +155,13 @@ class Model(TableModel):
         if weight is not None:
             x, code = x[weight > 0], code[weight > 0]
         return len(code), *self._sketch.among(marks(self.encoder, x, code))
+
+    def _share_seen(self, x: NDArray[np.float32], code: NDArray[np.generic]) -> float:
+        """The share of rows that were trained on; 0 where there are no more than repeat themselves."""
+        if self._sketch is None:
+            return 0.0
+        share = self._sketch.share(*self._count_seen(x, code, None)[1:])
+        return share if share > FEW_SEEN + self._sketch.repeats else 0.0
 
     def _told_seen(self, n_rows: int, asked: int, found: int) -> dict[str, float]:
         """The share of rows that were trained on; a warning where it is more than repeats itself."""
