@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "predict",
     "evaluate": "predict",
     "inspect": "inspect",
+    "export": "export",
     "schema": "schema",
     "warmup": "warmup",
     "demo": "demo",

@@ -22,7 +22,7 @@ from multilayer.cli.options import (
     ThousandsOption,
     VerboseOption,
 )
-from multilayer.cli.printing import progress, say, show, show_json
+from multilayer.cli.printing import say, show, show_json
 from multilayer.cli.words import (
     class_weight_of,
     directions_of,
@@ -32,6 +32,7 @@ from multilayer.cli.words import (
     numbers_of,
     threshold_of,
 )
+from multilayer.progress import progress
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.signals import held_back
 
@@ -139,6 +140,15 @@ def fit(
         typer.Option(help="The default, or a published network, trained as its paper says."),
     ] = "default",
     memory: MemoryOption = None,
+    no_baselines: Annotated[
+        bool,
+        typer.Option(
+            "--no-baselines", metavar="", help="Do not fit a linear model and boosted trees for comparison."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar="", help="Print warnings and errors only.")
+    ] = False,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -146,7 +156,7 @@ def fit(
     path = Path(out) if out else Path(stem(table) + ".mlp")
     drops, kinds = names_of(drop or []), kinds_of(kind or [])
     others = [schema] if schema else []
-    with table_source(table, *others) as source, progress(f"reading {table}") as after_epoch:
+    with table_source(table, *others) as source, progress(f"reading {table}", quiet=quiet) as after_epoch:
         with held_back():
             from multilayer.recipe.fit import fit as fit_recipe
 
@@ -161,12 +171,12 @@ def fit(
             groups=group, time=time,
             monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
-            callbacks=(after_epoch,),
+            callbacks=(after_epoch,), baselines=not no_baselines, verbose=False,
         )  # fmt: skip
         model.save(path)
     if as_json:
         show_json({"model": str(path), **facts(model)})
-    else:
+    elif not quiet:
         show_training(model, verbose=verbose)
         show(f"\nSaved in {path}. To predict: multilayer predict {shlex.quote(str(path))} TABLE")
     if model.summary.get("interrupted"):

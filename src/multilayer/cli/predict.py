@@ -19,8 +19,9 @@ from multilayer.cli.options import (
     QueryOption,
     TableArgument,
 )
-from multilayer.cli.printing import progress, show, show_json, write_out
+from multilayer.cli.printing import show, show_json, write_out
 from multilayer.errors import ConfigError, OutputError, counted
+from multilayer.progress import progress
 from multilayer.signals import held_back
 
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too

@@ -1,6 +1,7 @@
 """`multilayer warmup`: the training loops, compiled in advance."""
 
-from multilayer.cli.printing import progress, show
+from multilayer.cli.printing import show
+from multilayer.progress import progress
 from multilayer.signals import held_back
 
 

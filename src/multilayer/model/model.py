@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.errors import DataError, SchemaError, counted, nearest
+from multilayer.model.first_words import first_words, html_words, next_steps
 from multilayer.model.format import file_of, nan_if_none
 from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
@@ -259,9 +260,22 @@ class Model(TableModel):
         """
         write_atomically(path, self.to_bytes())
 
+    def export(
+        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+    ) -> Any:
+        """Write the model for machines without this library: see `multilayer.export.write`."""
+        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
+
     def to_bytes(self) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
         return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})
+
+    def __str__(self) -> str:
+        return f"{first_words(self)}\n\n{next_steps()}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_words(self)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)

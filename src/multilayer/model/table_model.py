@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, ModelFileError, SchemaError, nearest, warn
 from multilayer.file_values import need
-from multilayer.model.check import may_overflow
+from multilayer.model.check_network import may_overflow
 from multilayer.model.file import read_bytes, unpack
 from multilayer.model.format import Arrays, parts_of, states_of
 from multilayer.nn.config import NetworkFields

@@ -178,6 +178,8 @@ RULES: Mapping[str, Rule] = {
         "Pass for example 0; the same seed gives the same model.",
     ),
     "n_threads": _WHOLE,
+    "baselines": _SWITCH,
+    "verbose": (_SWITCH[0], "True, False or None", "Pass False for no progress."),
     "callbacks": (
         lambda v: _is_list(v) and all(map(callable, v)),
         "a sequence of functions that take a Progress",
@@ -185,7 +187,7 @@ RULES: Mapping[str, Rule] = {
     ),
 }
 _NEEDED = frozenset(  # None has no meaning here
-    {"infinite", "decimal", "header", "drop_missing_target", "quality", "network", "seed"}
+    {"infinite", "decimal", "header", "drop_missing_target", "quality", "network", "seed", "baselines"}
 )
 
 

@@ -1,12 +1,15 @@
 """`fit`: from a raw table to a `Model`. The command line and the estimators call it, too."""
 
+import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from multilayer.model.model import Model
+from multilayer.progress import progress
 from multilayer.recipe.arguments import no_type_check
+from multilayer.recipe.baselines import compare
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Real, Whole
 from multilayer.recipe.held_out import statistics
@@ -22,6 +25,8 @@ from multilayer.tasks.task import Kind as TaskKind
 from multilayer.training.loop import Callback
 
 __all__ = ["fit"]
+
+SHOWN_AFTER_S = 2.0  # how far a fit is
 
 
 @no_type_check  # `check_arguments` is the judge of what comes, and says more
@@ -68,6 +73,8 @@ def fit(
     device: str | None = None,
     n_threads: Whole | None = None,
     callbacks: Sequence[Callback] = (),
+    baselines: bool = False,
+    verbose: bool | None = None,
 ) -> Model:
     """Learn to predict a column of a table from the others. Only the target has to be named.
 
@@ -158,6 +165,12 @@ def fit(
         n_threads: number of networks to train at a time; None is the number of cores. In a process that was
             forked after PyTorch was loaded, each matrix product has one thread, and the same result.
         callbacks: functions called with a `Progress` after each epoch; one that returns True ends training.
+        baselines: fit a linear model and boosted trees on the same rows, too, and score them beside the
+            model: `print(model)` shows it. It takes a second or less after scikit-learn is loaded, changes
+            nothing of the model, and is left out where there is a time budget or are several targets.
+        verbose: None shows on stderr how far the fit is, if it takes more than two seconds: a bar in a
+            terminal, a line in a notebook, a line every 30 s elsewhere. True writes the model's first words
+            to stdout as well; False is quiet.
 
     Raises:
         DataError: the table cannot be read, or has no usable column, only one row or class, or missing or
@@ -170,7 +183,8 @@ def fit(
     ['mae', 'r2', 'rmse']
     """
     wanted = Wanted.make({name: value for name, value in locals().items() if name != "table"})
-    with read_rows(table, wanted) as rows:
+    shown = progress("training", after_s=SHOWN_AFTER_S, quiet=wanted.verbose is False)
+    with read_rows(table, wanted) as rows, shown as after_epoch:
         plan = make_plan(rows, wanted)
         linear = fit_linear(plan, wanted.seed)
         trained = train_networks(
@@ -179,9 +193,12 @@ def fit(
             seed=wanted.seed,
             device=wanted.device,
             n_threads=wanted.n_threads,
-            callbacks=wanted.callbacks,
+            callbacks=[*wanted.callbacks, after_epoch],
         )
-    return assemble(wanted, plan, trained, select(plan, trained, linear))
+    model = assemble(wanted, plan, trained, select(plan, trained, linear))
+    if wanted.verbose:
+        sys.stdout.write(f"{model}\n")
+    return model
 
 
 def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -> Model:
@@ -189,6 +206,9 @@ def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -
     code, weight = plan.to_score.code[selected.rows], plan.to_score.weights_of(selected.rows)
     task, prediction = plan.task.settle(code, selected.prediction, weight)
     selected = replace(selected, prediction=prediction)
+    summary = summarise(wanted, plan, trained, selected, task)
+    if wanted.baselines and wanted.time_budget is None and not summary["interrupted"]:
+        summary["comparison"] = compare(plan, selected, task, wanted.seed)
     return Model(
         target=plan.facts.target,
         task=task,
@@ -196,7 +216,7 @@ def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -
         config=plan.network,
         networks=selected.networks,
         histories=trained.histories,
-        summary=summarise(wanted, plan, trained, selected, task),
+        summary=summary,
         dropped=plan.facts.dropped,
         weights=selected.weights,
         notation=wanted.notation,

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from multilayer import notebook
 from multilayer.errors import ConfigError, DataError, SchemaError, nearest
 from multilayer.table.cells import distinct_texts
 from multilayer.table.column import Column, Infinite, KindName
@@ -164,6 +165,17 @@ class Schema:
             raise ConfigError(f"{rule} {str(path)!r} cannot be read: {error.strerror}.") from None
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{rule} {str(path)!r} holds something else ({error}). Mend it.") from None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        rows: list[tuple[str, ...]] = [
+            (c.name, c.kind, str(c.n_missing), str(c.n_unique), _values_text(c))
+            for c in self.columns[:_MOST_SHOWN]
+        ]
+        rows += [(name, "ignored", "", "", why) for name, why in list(self.ignored.items())[:_MOST_SHOWN]]
+        rows += _rest([column.kind for column in self.columns[_MOST_SHOWN:]])
+        header = ("column", "kind", "missing", "distinct", "range or levels")
+        return notebook.panel(f"Schema of {len(self.columns):,} columns", notebook.table(header, rows))
 
     def __str__(self) -> str:
         rows = [("column", "kind", "missing", "distinct", "range or levels")]

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from multilayer import notebook
 from multilayer.errors import counted, extra
+from multilayer.report import charts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +107,7 @@ class History:
         figure = extra("matplotlib.figure", needed_by="plot", install="'multilayer[plot]'")
         if ax is None:
             ax = figure.Figure(figsize=(6, 4), layout="constrained").subplots()
+            vars(ax)["_repr_png_"] = partial(_as_png, ax.figure)  # a notebook shows the picture, not the name
         epochs = range(1, self.epochs + 1)
         ax.plot(epochs, self.train_loss, marker=".", label="train")
         if self.val_loss:
@@ -112,6 +117,19 @@ class History:
         ax.set_ylabel("loss")
         ax.legend()
         return ax
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the run in words, and its losses."""
+        words = repr(self).removeprefix("History: ")
+        if not self.train_loss:
+            return notebook.panel("History", notebook.paragraph(words))
+        epochs = range(1, self.epochs + 1)
+        lines = [charts.Line("train", epochs, self.train_loss)]
+        if self.val_loss:
+            lines.append(charts.Line("validation", epochs[: len(self.val_loss)], self.val_loss))
+        mark = (self.best_epoch, f"kept: epoch {self.best_epoch}") if self.val_loss else None
+        chart = charts.line_chart("Loss after each epoch", lines, "epoch", "loss", mark_x=mark)
+        return notebook.panel("History", notebook.paragraph(f"{words[:1].upper()}{words[1:]}."), chart)
 
     def __repr__(self) -> str:
         if not self.train_loss:
@@ -127,6 +145,13 @@ class History:
         why = f" ({self.engine_reason.rstrip('.')})" if self.engine_reason else ""
         engine = f"engine {self.engine}{why}" if self.engine else ""
         return "History: " + ", ".join([*parts, *filter(None, (engine, self.stopped))])
+
+
+def _as_png(figure: Any) -> bytes:
+    """The picture of a figure of matplotlib."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=96)
+    return file.getvalue()
 
 
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:
