@@ -39,6 +39,8 @@ def plain_columns(
     >>> plain_columns("city,rooms\nOslo,3\nRome,\n", ["city", "rooms"], ",", n_before=1)
     {'city': array(['Oslo', 'Rome'], dtype=object), 'rooms': array([ 3., nan])}
     """
+    if text.count("\r\n") == text.count("\n"):
+        text = text.replace("\r\n", "\n")
     if any(sign in text for sign in ('"', "\0", "\r")) or (delimiter == ";" and "," in text):
         return None
     lines = text.removesuffix("\n").split("\n")[n_before:]
