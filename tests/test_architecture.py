@@ -35,7 +35,9 @@ LAYERS = {
     "table.sources.database": ["machine", "signals", "table.sources.intact", "table.sources.values"],
     "table.sources.header": [],
     "table.sources.plain_text": ["output", "table.sources.intact"],
+    "table.sources.plain_rows": ["table.sources.values"],
     "table.sources.delimited": [
+        "table.sources.plain_rows",
         "table.sources.database",
         "table.sources.header",
         "table.sources.intact",
