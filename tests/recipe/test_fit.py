@@ -20,7 +20,8 @@ from multilayer import ConfigError, DataError, Model, SchemaError, fit
 from multilayer.model.file import unpack
 from multilayer.model.format import parts_of
 from multilayer.recipe import summary, wanted
-from multilayer.recipe.data import TARGET_FOLDS, Data, Parts, target_folds
+from multilayer.recipe.data import Data
+from multilayer.recipe.split_rows import TARGET_FOLDS, Parts, target_folds
 from multilayer.recipe.wanted import Wanted
 from multilayer.training import pack, run_length
 from multilayer.training.loop import Progress, train_pack

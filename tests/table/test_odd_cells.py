@@ -199,7 +199,7 @@ class TestTarget:
         expected = ml.fit(numbers, **options).predict(numbers)
         np.testing.assert_array_equal(ml.fit(text, **options).predict(numbers), expected)
         odd = text | {"y": [*text["y"][:79], "x"]}
-        with pytest.raises(DataError, match="of 'y', 1 odd cell is missing: row 80 holds 'x'"):
+        with pytest.raises(DataError, match="in 'y', 1 odd cell is missing: row 80 holds 'x'"):
             ml.fit(odd, **options)
 
     def test_of_validation_rows_may_be_text_where_rows_of_the_table_are_left_out(self) -> None:
@@ -207,7 +207,7 @@ class TestTarget:
         held = {"x": range(5), "y": ["1", "2", "3", "4.5", "5"]}
         options: dict[str, Any] = {"target": "y", "drop_missing_target": True, **TINY}
         assert ml.fit(table, validation=held, **options).summary["rows"] == {"train": 80, "validation": 5}
-        with pytest.raises(DataError, match="of 'y', 1 odd cell is missing: row 2 holds 'None'"):
+        with pytest.raises(DataError, match="in 'y', 1 odd cell is missing: row 2 holds 'None'"):
             ml.fit(table, validation={"x": [1, 2], "y": ["1", "None"]}, **options)
 
     def test_labels_stay_labels(self) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "report",
     "compare": "report",
     "inspect": "inspect",
+    "export": "export",
     "schema": "schema",
     "warmup": "warmup",
     "demo": "demo",

@@ -9,12 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.file_values import need
-from multilayer.model.check import (
-    check_encoder_arrays,
-    check_meta,
-    check_sizes,
-    check_statistics,
-)
+from multilayer.model.check import check_meta
+from multilayer.model.check_encoder import check_encoder_arrays, check_statistics
+from multilayer.model.check_network import check_sizes
 from multilayer.model.file import FORMAT, digest
 from multilayer.model.statistics import Statistics
 from multilayer.nn.config import NetworkFields

@@ -294,6 +294,12 @@ class Model(TableModel):
         """
         write_atomically(path, self.to_bytes())
 
+    def export(
+        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+    ) -> Any:
+        """Write the model for machines without this library: see `multilayer.export.write`."""
+        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
+
     def to_bytes(self) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
         return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, ModelFileError, SchemaError, nearest, warn
 from multilayer.file_values import need
-from multilayer.model.check import may_overflow
+from multilayer.model.check_network import may_overflow
 from multilayer.model.file import read_bytes, unpack
 from multilayer.model.format import Arrays, parts_of, states_of
 from multilayer.nn.config import NetworkFields
@@ -28,7 +28,7 @@ from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, read_source
 from multilayer.tasks.task import Label, Task
 
-_EXTRA = ("warn", "ignore", "error")
+EXTRA = ("warn", "ignore", "error")
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 Loaded = TypeVar("Loaded", bound="TableModel")
@@ -173,7 +173,7 @@ class TableModel(ABC):
         Raises:
             SchemaError: missing columns, or values that are not of their column's kind.
         """
-        return self.task.decide(self._amounts(self._read(table, query, extra)))
+        return self.task.decide(self._predicted(table, query, extra, amounts=True))
 
     def predict_proba(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
@@ -190,7 +190,7 @@ class TableModel(ABC):
             raise SchemaError(
                 f"predict_proba needs classes; this model predicts {self._in_words}. Use predict."
             )
-        return self._predictions(self._read(table, query, extra))
+        return self._predicted(table, query, extra, amounts=False)
 
     def predict_quantiles(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
@@ -205,7 +205,7 @@ class TableModel(ABC):
                 f"predict_quantiles needs a model of quantiles; this one predicts {self._in_words}. "
                 "Fit with quantiles=(0.1, 0.5, 0.9)."
             )
-        return self._predictions(self._read(table, query, extra))
+        return self._predicted(table, query, extra, amounts=False)
 
     def predict_columns(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
@@ -215,7 +215,7 @@ class TableModel(ABC):
         Raises:
             SchemaError: as `predict`.
         """
-        return self.task.columns(self._amounts(self._read(table, query, extra)))
+        return self.task.columns(self._predicted(table, query, extra, amounts=True))
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
@@ -227,13 +227,18 @@ class TableModel(ABC):
         what = "the number" if self.task.kind == "regression" else "the label"
         return f"{what if len(self.targets) == 1 else what + 's'} {listed(self.targets)}"
 
+    def _predicted(self, table: Any, query: str | None, extra: str, *, amounts: bool) -> NDArray[np.float64]:
+        """Predictions for a table as it came; amounts: for the exposure of each row, where there is one."""
+        read = self._read(table, query, extra)
+        return self._amounts(read) if amounts else self._predictions(read)
+
     def _read(self, table: Any, query: str | None, extra: str = "warn") -> Table:
         return self._passed_over(self._raw(table, query, extra), extra)
 
     def _raw(self, table: Any, query: str | None, extra: str) -> Table:
         """A table in the notation of the fit; columns that were not used there may hold anything."""
-        if extra not in _EXTRA:
-            near = nearest(str(extra), _EXTRA)
+        if extra not in EXTRA:
+            near = nearest(str(extra), EXTRA)
             raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
         unread = (*self.dropped, *self.schema.ignored)
         read = read_source(table, self.reading, query=query, unread=unread, numbers=self._numbers)

@@ -20,6 +20,15 @@ SPREAD_ROWS = 1024  # of which the networks' disagreement is looked at
 def statistics(plan: Plan, selected: Selected, task: Task, *, by_kernels: bool) -> Statistics:
     """All that a model keeps of its rows; task: as the model has it."""
     known = plan.known
+    return Statistics(
+        known.n_rows, known.columns, known.landmarks, _held_out(plan, selected, task, by_kernels=by_kernels)
+    )
+
+
+def _held_out(plan: Plan, selected: Selected, task: Task, *, by_kernels: bool) -> HeldOut | None:
+    """How predictions of held-out rows went; None where training diverged, and they are no numbers."""
+    if not np.isfinite(selected.prediction).all():
+        return None
     rows, prediction = selected.rows, selected.prediction
     code, weight = plan.to_score.code[rows], plan.to_score.weights_of(rows)
     parts = [np.flatnonzero(part) for part in _parts(plan, rows)]
@@ -31,13 +40,12 @@ def statistics(plan: Plan, selected: Selected, task: Task, *, by_kernels: bool) 
         selected.networks, task.link, plan.validation.x[rows[some]], by_kernels=by_kernels
     )
     spread = spread_by_target(task, by_member, selected.weights)
-    held_out = HeldOut(
+    return HeldOut(
         n_rows=len(rows),
         folds=plan.folds is not None,
         scores=scores,
         errors=errors_of(task, code, prediction, weight, spread),
     )
-    return Statistics(known.n_rows, known.columns, known.landmarks, held_out)
 
 
 def _parts(plan: Plan, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

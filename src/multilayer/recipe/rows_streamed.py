@@ -13,9 +13,10 @@ from multilayer.model.model import marks
 from multilayer.model.table_model import network_inputs
 from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import TARGET_FOLDS, read_target, refuse_a_class_a_row
+from multilayer.recipe.data import read_target, refuse_a_class_a_row
 from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
+from multilayer.recipe.split_rows import TARGET_FOLDS
 from multilayer.recipe.training_facts import training_facts
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import distinct_texts

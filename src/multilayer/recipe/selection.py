@@ -12,11 +12,11 @@ from multilayer.model.predictor import Predictor
 from multilayer.recipe.architecture import restored
 from multilayer.recipe.best_stretch import are_complete, best_stretch
 from multilayer.recipe.blend import HeldOut, Share, best_share
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.linear import Linear
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.plan import Plan
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.trained import Trained
 from multilayer.recipe.weight_decay import constant_loss
 from multilayer.tasks.task import Task

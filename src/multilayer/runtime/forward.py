@@ -22,7 +22,7 @@ from multilayer.runtime.network_steps import (
     in_groups,
 )
 
-ROWS_AT_ONCE = 64  # so that what the networks make of them stays in the processor's cache
+ROWS_AT_ONCE = 16  # so that what the networks make of them stays in the processor's cache
 ROWS_ALIKE = (
     4  # rows of each matrix product: always so many, as libraries sum up other numbers in other orders
 )
@@ -92,7 +92,8 @@ class _Stack:
         values = [x]  # (n_rows, width) while all networks have the same, then (n_networks, n_rows, width)
         for function, inputs in self.program:
             values.append(function(*[values[place] for place in inputs]))
-        return np.broadcast_to(values[-1], (self.n_networks, *values[-1].shape[-2:]))
+        (*_, y) = values
+        return y if y.ndim == 3 else np.broadcast_to(y, (self.n_networks, *y.shape))
 
 
 def _alike(networks: Sequence[NetworkSteps]) -> Iterable[list[int]]:
@@ -176,19 +177,17 @@ def _linear_of_each(steps: Sequence[LinearOfEach]) -> Function:
     flat_bias = bias.reshape(k, 1, n_groups * d_out)
     has_bias = bool(bias.any())
     if d_in <= FEW_WEIGHTS:
-        by_input = np.ascontiguousarray(weight.transpose(3, 0, 1, 2))[
-            :, :, None
-        ]  # (d_in, k, 1, groups, d_out)
+        by_input = np.ascontiguousarray(weight.transpose(0, 3, 2, 1))[:, None]  # (k, 1, d_in, d_out, groups)
 
         def sums(parts: Values) -> Values:
-            by_part = np.moveaxis(parts, -1, 0)[..., None]
-            return _sum_of_first(by_part * by_input)
+            by_group = np.ascontiguousarray(parts.swapaxes(-1, -2))
+            return _sum_of_inputs(by_group[..., :, None, :] * by_input).swapaxes(-1, -2)
 
     else:
         matrices = np.ascontiguousarray(weight.transpose(0, 1, 3, 2))
 
         def sums(parts: Values) -> Values:
-            return np.moveaxis(_products(np.moveaxis(parts, -2, -3), matrices), -3, -2)
+            return _products(parts.transpose(0, 2, 1, 3), matrices).transpose(0, 2, 1, 3)
 
     def run(x: Values) -> Values:
         parts = in_groups(x, n_groups)
@@ -198,11 +197,11 @@ def _linear_of_each(steps: Sequence[LinearOfEach]) -> Function:
     return run
 
 
-def _sum_of_first(parts: Values) -> Values:
-    """The sum over the first axis, one by one, as NumPy does wherever there are several side by side."""
-    if parts[0].size == 1:
-        return np.add.accumulate(parts, axis=0)[-1]
-    return np.add.reduce(parts, axis=0)
+def _sum_of_inputs(parts: Values) -> Values:
+    """The sum over inputs (..., inputs, d_out, groups), one by one, as NumPy adds up several side by side."""
+    if parts.shape[-1] * parts.shape[-2] == 1:
+        return np.add.accumulate(parts, axis=-3)[..., -1, :, :]
+    return np.add.reduce(parts, axis=-3)
 
 
 def _products(x: Values, weight: Values) -> Values:

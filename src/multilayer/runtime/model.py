@@ -1,21 +1,27 @@
 """`RuntimeModel`: a model file that predicts with NumPy alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from multilayer.errors import MultilayerError
 from multilayer.model.format import nan_if_none
-from multilayer.model.table_model import TableModel
+from multilayer.model.table_model import EXTRA, TableModel
 from multilayer.nn.config import NetworkFields
 from multilayer.runtime.forward import Forward
 from multilayer.runtime.network_steps import NetworkSteps
 from multilayer.runtime.networks import network_steps
+from multilayer.runtime.one_row import RowEncoder
 from multilayer.table.encode import Encoder
-from multilayer.table.sources.notation import Notation
+from multilayer.table.odd_cells import as_learnt
+from multilayer.table.schema import Schema, check, strange_columns
+from multilayer.table.sources.notation import Notation, mark_number
+from multilayer.table.sources.read import Table
 from multilayer.tasks.task import Task
 
 
@@ -77,6 +83,62 @@ class RuntimeModel(TableModel):
         """Metrics on the validation rows; NaN where one is not defined, such as roc_auc of a single class."""
         return {name: nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
 
+    def _raw(self, table: Any, query: str | None, extra: str) -> Table:
+        """As of `Model`; a dict of plain values is a row."""
+        if isinstance(table, Mapping) and table and not any(_are_several(value) for value in table.values()):
+            table = {name: [value] for name, value in table.items()}
+        return super()._raw(table, query, extra)
+
+    def _predicted(self, table: Any, query: str | None, extra: str, *, amounts: bool) -> NDArray[np.float64]:
+        """As of `Model`; a row of plain values without making a table of it, where it can be."""
+        row = _only_row(table)
+        if row is not None and query is None and extra in EXTRA and self._row_encoder is not None:
+            x = self._row_encoder.encode(row)
+            if x is not None:
+                return self.from_inputs(x)
+        return super()._predicted(table, query, extra, amounts=amounts)
+
+    @cached_property
+    def _row_encoder(self) -> RowEncoder | None:
+        """None where predictions are for an exposure."""
+        if self.exposure is not None:
+            return None
+        notation, names = self.notation, self.schema.names
+        stand_for_missing = [
+            name for name in names if any(mark_number(mark) is not None for mark in notation.marks_in(name))
+        ]
+        passed_over = (*self.dropped, *self.schema.ignored, *self.targets)
+        return RowEncoder(self.encoder, passed_over, stand_for_missing, self._one_cell)
+
+    def _one_cell(self, i: int, value: Any) -> NDArray[np.float64] | None:
+        """Numbers and codes of a cell of a column; None where a table of it is not taken without a word."""
+        column, coder = self.schema.columns[i], self.encoder.coders[i]
+        alone = Schema((column,), {})
+        try:
+            read = self._raw({column.name: [value]}, None, "ignore")
+            if read.names != (column.name,):
+                return None
+            read, said = as_learnt(read, alone.columns)
+            if said or strange_columns(read, alone):
+                return None
+            check(read, alone)
+            batch = Encoder(alone, [coder]).transform(read)
+        except MultilayerError:  # whoever asked for the row is told
+            return None
+        return np.concatenate([batch.num[0].astype(np.float64), batch.cat[0]])
+
     @cached_property
     def _predictor(self) -> Forward:
         return Forward(self.networks, self.task.link, self.weights)
+
+
+def _only_row(table: Any) -> Mapping[Any, Any] | None:
+    """The row of a table in memory that has one; None for any other."""
+    if isinstance(table, list) and len(table) == 1:
+        (table,) = table
+    return table if type(table) is dict else None
+
+
+def _are_several(value: Any) -> bool:
+    """Whether a value of a dict is a column of values, and not one of them."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
