@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.errors import DataError, SchemaError, counted, nearest
+from multilayer.model.evidence import Evidence
 from multilayer.model.first_words import first_words, html_words, next_steps
 from multilayer.model.format import file_of, nan_if_none
 from multilayer.model.intervals import Conformal
@@ -80,6 +81,8 @@ class Model(SureModel):
     statistics: Statistics | None = None
     linear: NetworkConfig | None = None
     conformal: Conformal | None = None
+
+    evidence: ClassVar[Evidence | None] = None  # rows that the fit held out, on a model that `fit` just gave
 
     @property
     def configs(self) -> tuple[NetworkConfig, ...]:
@@ -260,6 +263,37 @@ class Model(SureModel):
         array(['a', 'b'], dtype='<U1')
         """
         return stage_above("estimators").estimator_of(self)
+
+    def report(self, path: str | Path, table: Any = None, *, refits: bool = True) -> dict[str, Any]:
+        """Write a page on how good the model is, why, and where it fails; one HTML file without a network.
+
+        Scores with their spread beside simple models, calibration, the columns that matter and their curves,
+        the rows and groups of rows that go worst, what more rows or columns would help, what was decided, and
+        the code that fits it again. Beside `report.html` stands `report.json` with the same figures.
+
+        Args:
+            path: of the page; an `.html` file.
+            table: rows to show the model on, with the target; best rows that it was not trained on. None, of
+                a model that `fit` just gave, are up to 10,000 of the rows that its fit held out.
+            refits: fit smaller models on shares of the rows and columns, to tell what would help; some three
+                to ten times as long as the rest.
+
+        Returns:
+            What stands in `report.json`.
+
+        Raises:
+            ConfigError: no table, and the model came of a file or of a streamed table.
+            OutputError: the file cannot be written.
+            SchemaError, DataError: as `evaluate`.
+
+        >>> import multilayer as ml
+        >>> table = {"size": list(range(80)), "price": [2.5 * size for size in range(80)]}
+        >>> model = ml.fit(table, target="price", epochs=2, members=2, validation=0.5)
+        >>> found = model.report("report.html", refits=False)
+        >>> sorted(found)[:4]
+        ['calibration', 'columns', 'data', 'errors']
+        """
+        return stage_above("report.page").write_report(self, path, table, refits=refits)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file. If the program crashes meanwhile, a file that was there before is
