@@ -24,6 +24,8 @@ COMMANDS = {
     "fit": "fit",
     "predict": "predict",
     "evaluate": "predict",
+    "report": "report",
+    "compare": "report",
     "inspect": "inspect",
     "export": "export",
     "schema": "schema",

@@ -6,7 +6,7 @@ from typing import Any
 
 from multilayer.errors import ConfigError, OutputError, counted, nearest
 from multilayer.export.drawn import drawn_table
-from multilayer.export.parity import Parity, parity
+from multilayer.export.parity import Parity, cost_in_words, parity
 from multilayer.export.target import Artefact, Settings, Target
 from multilayer.export.targets import TARGETS
 from multilayer.model.model import Model
@@ -73,7 +73,8 @@ def write(
         model: a fitted model.
         to: a name of `TARGETS`.
         out: the file to write.
-        rows: a table with the columns of the fit, on which the two are compared as well.
+        rows: a table with the columns of the fit, on which the two are compared as well; with the target, so
+            that a loss of accuracy is told.
         inputs: of "onnx": "columns", an input for each column, or "packed", one for each type.
         int8: of "onnx": weights are rounded to 8 bits. What that costs is said, and nothing is refused.
 
@@ -93,12 +94,21 @@ def write(
     for each in (found, on_rows):
         if each is not None:
             _refuse(target, artefact, each)
+    notes = artefact.notes
+    if settings.int8 and read is not None and {*model.targets} <= {*read.names}:
+        notes = (*notes, cost_in_words(model, artefact.inputs, read, artefact.run))
     files = {path: artefact.data}
-    files |= {path.with_suffix(ending): data for ending, data in artefact.files.items()}
+    for ending, data in artefact.files.items():
+        beside = check_writable(path.with_suffix(ending))
+        if beside == path:
+            raise ConfigError(
+                f"a file ending in {ending} is written beside {path.name}. Choose another ending."
+            )
+        files[beside] = data
     for place, data in files.items():
         write_atomically(place, data)
     n_bytes = sum(map(len, files.values()))
-    return Exported(tuple(files), n_bytes, found, on_rows, artefact.notes)
+    return Exported(tuple(files), n_bytes, found, on_rows, notes)
 
 
 def _target(name: str) -> Target:

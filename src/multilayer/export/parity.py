@@ -84,6 +84,20 @@ def said_by_model(model: Model, table: Table) -> Said:
     return Said(x, prediction)
 
 
+def cost_in_words(model: Model, inputs: tuple[Input, ...], table: Table, run: Run) -> str:
+    """The metric of a rounded artefact beside the library's, on rows that have the target."""
+    code, weight = model._codes_and_weights(table, None)
+    name = model.task.metric
+    scores = []
+    for said in (said_by_model(model, table), run(typed(inputs, model.schema, table))):
+        prediction = said.prediction.astype(np.float64)
+        if model.exposure is not None:
+            exposure = np.asarray(table[model.exposure], np.float64)
+            prediction = prediction / exposure.reshape(-1, *[1] * (prediction.ndim - 1))
+        scores.append(model.task.score(code, prediction, weight)[name])
+    return f"{name} {scores[1]:.6g} in 8 bits, {scores[0]:.6g} in full, on the rows given"
+
+
 def _unit(model: Model) -> Floats:
     """What a prediction changes by where outputs of networks go from 0 to 1; 1 of probabilities."""
     if model.task.has_probabilities:

@@ -12,8 +12,8 @@ from multilayer.tasks.task import Task
 Floats = NDArray[np.float64]
 
 SHARES = np.linspace(0.0, 0.95, 20)
-CAUTION = 0.5  # standard errors by which a share must be better than none
-BELIEVED = 0.75  # of what the mean of all networks should take off a squared error, by `loss_of_all`
+CAUTION = 0.75  # standard errors by which a share must be better than none
+BELIEVED = 0.5  # of what the mean of all networks should take off the loss of few, by `loss_of_all`
 DRAWS = 100
 SMALLEST = 0.01  # share; a linear network with less is left out
 
@@ -54,22 +54,23 @@ class HeldOut:
         return np.stack([share * self.linear + (1 - share) * others for share in SHARES])
 
 
-def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int) -> Share:
+def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int, *, is_too_low: bool = False) -> Share:
     """The mean of the shares that lose least on rows drawn at random from those held out.
 
     s = mean_b argmin_s  sum_i m_bi (loss_i(s) - loss_i(0)) + off(s) + caution se(s)
 
     m_b:  weights of the rows in draw b, Dirichlet
     se:   standard error of the mean of loss_i(s) - loss_i(0); evidence of few rows must be clear
-    off:  a row is held out by one network or two, and the mean of all errs less; for squared errors most of
-          that difference, with the linear network's share, is taken from `loss_of_all`. Classes have none:
-          the loss of late epochs is too low on the rows that chose them, by about as much
+    off:  a row is held out by one network or two, and the mean of all errs less: half of that difference,
+          with the linear network's share, as `loss_of_all` has it
 
     Source:  Rubin 1981, doi:10.1214/aos/1176345338 (Bayesian bootstrap); the constants: docs/log.md
 
     Args:
         groups: of rows that the same networks hold out.
         n_networks: the others, in all.
+        is_too_low: whether the others lose less on these rows than on new ones, as where columns tell them of
+            the target: about what the mean of all takes off, so that there is no `off`.
     """
     mass = np.concatenate([each.weight for each in groups])
     mass = mass / mass.sum()
@@ -77,7 +78,7 @@ def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int) -> Share:
         [task.row_losses(each.blended(np.mean(each.others, axis=0)), each.code) for each in groups], axis=1
     )
     off = np.zeros(len(SHARES))
-    if not task.has_probabilities:
+    if not is_too_low:
         judged = [
             Judged([each.blended(said) for said in each.others], each.code, each.weight) for each in groups
         ]

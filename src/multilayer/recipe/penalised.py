@@ -13,10 +13,10 @@ from torch import Tensor
 from multilayer.training.losses import LOSSES, LossLike
 
 MEMORY = 8  # steps that L-BFGS remembers
-MOST_STEPS = 40
+MOST_STEPS = 20
 SMALLEST_STEP = 1e-3
 SUFFICIENT = 1e-4  # share of the decrease that a slope promises
-SETTLED = 1e-5  # a step that takes off less than this share of the loss is the last one
+SETTLED = 1e-4  # a step that takes off less than this share of the loss is the last one
 NEGLIGIBLE = 1e-6  # of the largest eigenvalue: directions in which rows hardly differ
 
 
