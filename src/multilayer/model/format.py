@@ -113,7 +113,7 @@ def parts_of(
     check_sizes(configs, states)
     kept = _below("statistics.", arrays)
     scores = {name: array for name, array in arrays.items() if name.startswith("conformal.")}
-    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
+    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept) + len(scores)
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
     return {
         "target": meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
