@@ -1,10 +1,10 @@
 """Build, train, understand and ship multilayer perceptrons.
 
-Three doors, one engine:
+There are three ways in:
 
-- your own network: `block`, `mlp`, `train`, `train_pack`, `predict`, `trace`, and what is in `multilayer.nn`;
-- a table: `fit`, `read_table`, `infer_schema`, `Schema`, `Model`;
-- scikit-learn: `MLPClassifier`, `MLPRegressor`.
+- for a network of your own: `block`, `mlp`, `train`, `train_pack`, `predict`, `trace`, and `multilayer.nn`;
+- for a table: `fit`, `read_table`, `infer_schema`, `Schema`, `Model`;
+- for scikit-learn: `MLPClassifier`, `MLPRegressor`.
 
 Every name is loaded when it is first used, so that `import multilayer` takes no time and loads no PyTorch.
 """

@@ -15,7 +15,7 @@ def test_inspect_shows_columns_network_training_and_score(fitted: Path) -> None:
     text = done("inspect", fitted / "class.mlp").stdout
     facts = json.loads(done("inspect", fitted / "class.mlp", "--json").stdout)
 
-    for part in ("size", "city", "log_loss", "baseline", "seed"):
+    for part in ("size", "city", "log_loss", "constant", "seed"):
         assert part in text
     details = ("Linear", "engine: ", "History: ")
     assert not any(part in text for part in details)

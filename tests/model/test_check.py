@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import save
 
 from multilayer import Model, ModelFileError, fit
-from multilayer.model.check import check_task, may_overflow
+from multilayer.model.check_network import may_overflow
+from multilayer.model.check_task import check_task
 from multilayer.model.file import digest, unpack
 from multilayer.tasks.make import make_task
 
@@ -77,12 +78,12 @@ def without(*path: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
 COLUMNS, CODERS = ("encoder", "schema", "columns"), ("encoder", "coders")
 EDITS: dict[str, tuple[Callable[..., Any], str]] = {
     # sizes
-    "wide layers": (setting("network", "hidden", to=[30_000, 30_000]), "layers of 90"),
+    "wide layers": (setting("network", "hidden", to=[30_000, 30_000]), "layers need 90"),
     "a layer of no width": (
         setting("network", "hidden", to=[0]),
         "widths must be at least 1",
     ),
-    "many frequencies": (setting("network", "n_frequencies", to=2**30), "layers of"),
+    "many frequencies": (setting("network", "n_frequencies", to=2**30), "layers need"),
     "many networks": (setting("n_networks", to=10**9), "each network needs a weight"),
     "no network": (setting("n_networks", to=0), "at least one network"),
     "another number of inputs": (
@@ -181,10 +182,13 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
         setting("linear", "d_out", to=2),
         "linear network: it has 2 outputs",
     ),
-    "a linear network without weights": (array("1.1.weight", lambda w: w[:, :1]), "layers of"),
+    "a linear network without weights": (
+        array("1.1.weight", lambda w: w[:, :1]),
+        "layers need|size mismatch",
+    ),
     "no linear network where there is one": (
         setting("linear", to=None),
-        "are absent, or too many|weights are said",
+        "are absent, or too many|its layers need",
     ),
     "weights of zero": (setting("weights", to=[0.0, 0.0]), "must not be negative, or all 0"),
     "weights below zero": (

@@ -508,7 +508,7 @@ class TestPredict:
     def test_a_few_odd_cells_are_missing_and_named(self, binary: Model) -> None:
         age: list[Any] = ["41"] * N_ROWS
         age[16] = "old"
-        with pytest.warns(TableWarning, match="'age' was number at fit, .* row 17 holds 'old'"):
+        with pytest.warns(TableWarning, match="'age' was read as number at fit, .* row 17 holds 'old'"):
             shown = binary.predict_proba(people() | {"age": age})
         age[16] = None
         np.testing.assert_array_equal(shown, binary.predict_proba(people() | {"age": age}))

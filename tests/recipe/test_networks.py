@@ -221,7 +221,7 @@ def test_every_kind_of_target_is_learnt_or_refused_in_words(network: str, kind: 
     how |= {"sample_weight": np.arange(60) % 3} if weighted else {}
     how["y"] = targets[how["y"]]
     if kind in REFUSED:
-        words = r"predicts classes or means, without constraints; got .*\. Leave network out"
+        words = r"predicts classes or means, without constraints; got .*\. Leave out network"
         with pytest.raises(ConfigError, match=words):
             fit({"x": x}, **how)
         return

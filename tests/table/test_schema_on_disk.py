@@ -46,7 +46,7 @@ def test_levels_that_only_repeat_beyond_the_sample_make_no_identifier() -> None:
         schema = describe(table, ["c", "id", "n"], table.rows(0, 200), None)
     column = schema["c"]
     assert (column.kind, column.n_unique, len(column.levels), column.reason) == ("category", 300, 300, None)
-    assert schema.ignored == {"id": "an identifier: nearly every row has a value of its own"}
+    assert schema.ignored == {"id": "an identifier: nearly every row has a different value"}
 
 
 def test_odd_cells_and_signs_are_missing_in_every_piece() -> None:

@@ -117,5 +117,5 @@ def test_wrong_label_coding_is_refused():
 
 def test_class_probabilities_ignore_no_class():
     loss = make_loss(nn.CrossEntropyLoss(ignore_index=0), has_target=True, has_weight=False)
-    with pytest.raises(DataError, match="class probabilities know no class to ignore; got ignore_index=0"):
+    with pytest.raises(DataError, match="class probabilities have no class to ignore; got ignore_index=0"):
         as_loss_target(loss, torch.full((4, 2), 0.5), torch.float32)

@@ -22,7 +22,7 @@ from multilayer.cli.options import (
     ThousandsOption,
     VerboseOption,
 )
-from multilayer.cli.printing import progress, say, show, show_json
+from multilayer.cli.printing import say, show, show_json
 from multilayer.cli.words import (
     class_weight_of,
     directions_of,
@@ -32,6 +32,7 @@ from multilayer.cli.words import (
     numbers_of,
     threshold_of,
 )
+from multilayer.progress import progress
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.signals import held_back
 
@@ -46,7 +47,7 @@ def fit(
     ] = None,
     task: Annotated[
         Literal["binary", "multiclass", "multilabel", "regression"] | None,
-        typer.Option(help="What to predict; without it, read off the target column."),
+        typer.Option(help="What to predict; without it, the target column decides."),
     ] = None,
     objective: Annotated[
         str | None,
@@ -88,7 +89,7 @@ def fit(
     time_budget: Annotated[
         float | None,
         typer.Option(
-            min=0.0, metavar="SECONDS", help="Seconds for the fit; short ones train fewer networks."
+            min=0.0, metavar="SECONDS", help="Seconds for the fit; if they are few, so are the networks."
         ),
     ] = None,
     kind: Annotated[
@@ -130,13 +131,28 @@ def fit(
     ] = None,
     quality: Annotated[
         Quality,
-        typer.Option(help="How long to train: fast takes some two fifths of the default, best three times."),
+        typer.Option(
+            help="How long to train: fast takes two fifths of the default's time, best three times."
+        ),
     ] = "default",
     network: Annotated[
         NetworkName,
-        typer.Option(help="The default, or a network of the literature, trained as its paper says."),
+        typer.Option(help="The default, or a published network, trained as its paper says."),
     ] = "default",
     memory: MemoryOption = None,
+    no_baselines: Annotated[
+        bool,
+        typer.Option(
+            "--no-baselines", metavar="", help="Do not fit a linear model and boosted trees for comparison."
+        ),
+    ] = False,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.html", help="Write a page on how good the model is, why, where it fails."),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar="", help="Print warnings and errors only.")
+    ] = False,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,11 +160,13 @@ def fit(
     path = Path(out) if out else Path(stem(table) + ".mlp")
     drops, kinds = names_of(drop or []), kinds_of(kind or [])
     others = [schema] if schema else []
-    with table_source(table, *others) as source, progress(f"reading {table}") as after_epoch:
+    with table_source(table, *others) as source, progress(f"reading {table}", quiet=quiet) as after_epoch:
         with held_back():
             from multilayer.recipe.fit import fit as fit_recipe
 
         check_out(path, sources=(table,))
+        if report:
+            check_out(Path(report), sources=(table,))
         model = fit_recipe(
             source, query=query, target=target if len(target) > 1 else target[0], task=task,
             objective=objective, quantiles=numbers_of("--quantiles", quantiles),
@@ -159,14 +177,23 @@ def fit(
             groups=group, time=time,
             monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
-            callbacks=(after_epoch,),
+            callbacks=(after_epoch,), baselines=not no_baselines, verbose=False,
         )  # fmt: skip
         model.save(path)
+        if report:
+            model.report(report)
     if as_json:
         show_json({"model": str(path), **facts(model)})
-    else:
+    elif not quiet:
         show_training(model, verbose=verbose)
-        show(f"\nSaved in {path}. To predict: multilayer predict {shlex.quote(str(path))} TABLE")
+        name = shlex.quote(str(path))
+        show(f"\nSaved in {path}. To predict: multilayer predict {name} TABLE")
+        page = (
+            f"Report: {report}"
+            if report
+            else f"To see why, and where it fails: multilayer report {name} TABLE"
+        )
+        show(page)
     if model.summary.get("interrupted"):
         say(f"stopped by {what_ended()}:", f"the best model so far is saved in {path}.")
         raise typer.Exit(exit_status())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from multilayer.cli.printing import number, show, text_table
 from multilayer.errors import counted
+from multilayer.signals import held_back
 
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
     import rich.table
@@ -48,9 +49,10 @@ def show_training(model: "multilayer.model.model.Model", *, verbose: bool = Fals
     details = model.summary.get("details", ()) if verbose else ()
     for sentence in (*model.summary.get("decisions", ()), *details):
         show(sentence)
-    baseline = {f"baseline_{name}": value for name, value in model.summary.get("baseline", {}).items()}
-    show(f"\n{', '.join(model.targets)} on the validation rows")
-    show(score_table(model.score | baseline))
+    with held_back():
+        from multilayer.model.first_words import first_words
+
+    show(f"\n{first_words(model)}")
 
 
 def score_table(score: Mapping[str, Any]) -> "rich.table.Table":

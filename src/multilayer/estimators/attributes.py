@@ -1,4 +1,4 @@
-"""Between scikit-learn's fitted attributes and a `Model`: either can be read off the other."""
+"""Turns a `Model` into scikit-learn's fitted attributes, and these into a `Model`."""
 
 from typing import Any
 
@@ -84,14 +84,16 @@ def _task(estimator: Any, is_multilabel: bool) -> Task:
     names = tuple(f"target{i}" for i in range(n))
     if estimator.out_activation_ == "exp":
         raise AttributeError(
-            "there is no model_ of loss='poisson': a model's numbers have no logarithmic link."
+            "there is no model_ for loss='poisson': a model of numbers has no logarithmic link."
         )
     if estimator.out_activation_ == "identity":
         return Regression() if n == 1 else SeveralNumbers(names, (Regression(),) * n)
     if is_multilabel:
         return Multilabel(names, (Classification((0, 1), "int64"),) * n)
     if len(estimator.classes_) < 2:
-        raise AttributeError(f"there is no model_ of a single class: y held {estimator.classes_[0]!r} alone.")
+        raise AttributeError(
+            f"there is no model_ for a single class: y held {estimator.classes_[0]!r} alone."
+        )
     dtype = estimator.classes_.dtype
     return Classification(tuple(estimator.classes_.tolist()), "object" if dtype.kind in "UO" else dtype.name)
 

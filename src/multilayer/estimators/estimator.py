@@ -165,6 +165,7 @@ class Estimator(BaseEstimator, ABC):
                 sample_weight=weight,
                 seed=_seed(params["random_state"]),
                 n_threads=_threads(params["n_jobs"]),
+                verbose=False,
                 callbacks=[_report] if params["verbose"] else (),
                 **recipe_settings(params),
             )

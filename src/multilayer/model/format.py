@@ -9,12 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.file_values import need
-from multilayer.model.check import (
-    check_encoder_arrays,
-    check_meta,
-    check_sizes,
-    check_statistics,
-)
+from multilayer.model.check import check_meta
+from multilayer.model.check_encoder import check_encoder_arrays, check_statistics
+from multilayer.model.check_network import check_sizes
 from multilayer.model.file import FORMAT, digest
 from multilayer.model.intervals import Conformal
 from multilayer.model.record import from_record, to_record
@@ -97,7 +94,7 @@ def parts_of(
         ValueError: they do not make a model; other errors may come of what is made to harm.
     """
     check_meta(meta)
-    encoder_arrays, states = _below("encoder.", arrays), []
+    encoder_arrays, states = _below("encoder.", arrays), states_of(meta, arrays)
     check_encoder_arrays(meta["encoder"], encoder_arrays)
     encoder = Encoder.from_state(encoder_arrays, meta["encoder"])
     check_statistics(encoder)
@@ -106,10 +103,9 @@ def parts_of(
     configs = (
         [config] * meta["n_networks"] if linear is None else [config] * (meta["n_networks"] - 1) + [linear]
     )
-    for i, each in enumerate(configs):
+    for i, (each, state) in enumerate(zip(configs, states, strict=True)):
         need(each.n_num == len(encoder.num_features), "networks take other numbers than rows have")
-        states.append(_below(f"network.{i}.", arrays))
-        need(states[-1], f"network {i} is absent")
+        need(state, f"network {i} is absent")
     check_sizes(configs, states)
     kept = _below("statistics.", arrays)
     scores = {name: array for name, array in arrays.items() if name.startswith("conformal.")}
@@ -131,6 +127,11 @@ def parts_of(
         "conformal": _conformal(meta.get("conformal"), scores, meta["task"]),
         "linear": linear,
     }
+
+
+def states_of(meta: dict[str, Any], arrays: Arrays) -> list[Arrays]:
+    """The arrays of each network, of a model whose JSON is already checked."""
+    return [_below(f"network.{i}.", arrays) for i in range(meta["n_networks"])]
 
 
 def _conformal(plan: Any, arrays: Arrays, task: dict[str, Any]) -> Conformal | None:

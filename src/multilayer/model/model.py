@@ -1,34 +1,30 @@
-"""`Model`: a trained network with all that it takes to predict from a raw table, in one safe file."""
+"""`Model`: trained networks with everything that is needed to predict from a raw table, in one safe file."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.errors import DataError, ModelFileError, SchemaError, counted, nearest
-from multilayer.file_values import need
-from multilayer.model.check import may_overflow
-from multilayer.model.file import read_bytes, unpack
-from multilayer.model.format import file_of, nan_if_none, parts_of
+from multilayer.errors import DataError, SchemaError, counted, nearest
+from multilayer.model.evidence import Evidence
+from multilayer.model.first_words import first_words, html_words, next_steps
+from multilayer.model.format import file_of, nan_if_none
 from multilayer.model.intervals import Conformal
 from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
 from multilayer.model.statistics import Statistics
 from multilayer.model.sure_model import SureModel
-from multilayer.model.table_model import check_finite
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.signals import held_back
 from multilayer.table.encode import Encoder
-from multilayer.table.kinds import kind_of
-from multilayer.table.kinds.number import CLIP
 from multilayer.table.odd_cells import as_numbers_of_target
 from multilayer.table.row_weights import check_weights
 from multilayer.table.sketch import Sketch
@@ -45,22 +41,24 @@ FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself
 
 @dataclass(frozen=True, eq=False)
 class Model(SureModel):
-    """A fitted model: from a raw table to predictions.
+    """A fitted model, which makes predictions from a raw table.
 
     target:   name of the column that it predicts, or the names of several
-    task:     classes or units of the target
-    encoder:  turns raw columns into numbers and codes; `schema` is its part
-    config:   the networks' architecture
-    linear:   the architecture of the last network, where that is a linear one; None where all are alike
-    networks: the trained networks (snapshots of members); their predictions are averaged
+    task:     what is predicted: the classes, or the units of the target
+    encoder:  turns raw columns into numbers and codes; holds the `schema`
+    config:   the architecture of the networks
+    linear:   the architecture of the last network, if that is a linear one; None if all are alike
+    networks: the trained networks, whose predictions are averaged
     histories: how each network trained; `history` is the first
-    summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
-    dropped:  columns that were left out at fit; they may be there at prediction, or not
-    weights:  of the networks in the average; None weighs all alike
-    notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
-    exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
-    statistics: what it keeps of the rows that it was fitted on; None in files of before
-    conformal: errors on rows that it was not fitted on, by `conformalize`; None without
+    summary:  scores on the validation rows, decisions made for the user, details of the training, numbers of
+              rows, seed, versions, times
+    dropped:  columns that were left out at fit; tables to predict may have them or not
+    weights:  weight of each network in the average; None weighs all alike
+    notation: marks of missing values and separators that were declared at fit; they also apply to tables to
+              predict
+    exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
+    statistics: what the model keeps of the rows that it was fitted on; None in files of before
+    conformal: errors on rows that it was not fitted on, from `conformalize`; None without
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -84,12 +82,17 @@ class Model(SureModel):
     linear: NetworkConfig | None = None
     conformal: Conformal | None = None
 
+    evidence: ClassVar[Evidence | None] = None  # rows that the fit held out, on a model that `fit` just gave
+
     @property
     def configs(self) -> tuple[NetworkConfig, ...]:
         """The architecture of each network, in the order of `networks`."""
         n_linear = self.linear is not None
         each = (self.config,) * (len(self.networks) - n_linear)
         return each if self.linear is None else (*each, self.linear)
+
+    _config_class = NetworkConfig
+    _network_of = staticmethod(network_of)
 
     @property
     def history(self) -> History:
@@ -104,19 +107,20 @@ class Model(SureModel):
     def evaluate(
         self, table: Any, *, query: str | None = None, sample_weight: Any = None, extra: str = "warn"
     ) -> dict[str, float]:
-        """Metrics on a table that has the target, and the same for a baseline that knows no features.
+        """Score the model on a table that has the target, beside a baseline that uses no other column.
 
         Returns:
-            log_loss, accuracy, (binary) roc_auc; or rmse, mae, r2; with several targets the mean of each over
-            the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
-            or mean (median, ...) of the rows that the model was trained on; and `trained_on`: the share of
-            these rows that the model was trained on, as far as a sketch of their hashes tells.
+            log_loss, accuracy and, for two classes, roc_auc; or rmse, mae and r2. With several targets, the
+            mean of each metric over the targets, and the metrics of each target, such as "rmse[price]". Each
+            metric comes again with `baseline_` before its name: the score of always predicting the class
+            shares, or the mean (median, ...), of the training rows. `trained_on` is the share of these rows
+            that the model was trained on, estimated by a sample of hashes.
 
-        With an exposure the scores are per unit of it, and rows weigh as much as it, too. Rows that the model
-        was trained on are scored, and a warning says so: `model.score` is of rows that were held out.
+        With an exposure, scores are per unit of it, and rows are weighted by it, too. Rows that the model was
+        trained on are scored with a warning; `model.score` comes from rows that were held out.
 
         Raises:
-            SchemaError: the target column is absent; otherwise as `predict`.
+            SchemaError: the target column is absent, or as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         tell_other_order(table, {"sample_weight": sample_weight})
@@ -169,9 +173,9 @@ class Model(SureModel):
         share = self._sketch.share(asked, found)
         if share > FEW_SEEN + self._sketch.repeats:
             warnings.warn(
-                f"Scores tell what a model is worth on rows that it was not trained on; of these {n_rows:,} "
-                f"rows it was trained on some {share:.0%}, which it may know by heart. Evaluate on others; "
-                "model.score is of rows that were held out.",
+                "A model must be scored on rows that it was not trained on. It was trained on some "
+                f"{share:.0%} of these {n_rows:,} rows, and may know them by heart. Evaluate it on other "
+                "rows; model.score comes from rows that were held out.",
                 stacklevel=3,
             )
         return {"trained_on": share}
@@ -224,27 +228,23 @@ class Model(SureModel):
         unit = self.summary.get("target_units", {}).get(name, "")
         if column.unit not in ("", unit):
             raise DataError(
-                f"The target {name!r} was numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
-                f"is in "
-                f"{column.unit} now. Make it the same."
+                f"The target {name!r} held numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
+                f"is in {column.unit} now. Use the same unit."
             )
         if odd is not None:
             raise DataError(
-                f"The target {name!r} is numbers, and every row needs one; {odd.in_words}. Mend the cells, "
-                f"or "
-                "leave these rows out."
+                f"The target {name!r} holds numbers, and every row needs one; {odd.in_words}. Mend the "
+                "cells, or leave these rows out."
             )
         return numbers
-
-    @property
-    def _constant(self) -> NDArray[np.float64]:
-        """What the baseline says of any row; in files of before, class shares or the mean."""
-        constant = self.summary.get("constant", self.summary.get("class_shares"))
-        return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
 
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(self.networks, self.task.link, self.weights)
+
+    @property
+    def _first_predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+        return Predictor(self.networks, self.task.link, self.weights, kernels=False)
 
     def as_estimator(self) -> Any:
         """A fitted `MLPClassifier` or `MLPRegressor` that predicts as this model does.
@@ -264,79 +264,62 @@ class Model(SureModel):
         """
         return stage_above("estimators").estimator_of(self)
 
+    def report(self, path: str | Path, table: Any = None, *, refits: bool = True) -> dict[str, Any]:
+        """Write a page on how good the model is, why, and where it fails; one HTML file without a network.
+
+        Scores with their spread beside simple models, calibration, the columns that matter and their curves,
+        the rows and groups of rows that go worst, what more rows or columns would help, what was decided, and
+        the code that fits it again. Beside `report.html` stands `report.json` with the same figures.
+
+        Args:
+            path: of the page; an `.html` file.
+            table: rows to show the model on, with the target; best rows that it was not trained on. None, of
+                a model that `fit` just gave, are up to 10,000 of the rows that its fit held out.
+            refits: fit smaller models on shares of the rows and columns, to tell what would help; some three
+                to ten times as long as the rest.
+
+        Returns:
+            What stands in `report.json`.
+
+        Raises:
+            ConfigError: no table, and the model came of a file or of a streamed table.
+            OutputError: the file cannot be written.
+            SchemaError, DataError: as `evaluate`.
+
+        >>> import multilayer as ml
+        >>> table = {"size": list(range(80)), "price": [2.5 * size for size in range(80)]}
+        >>> model = ml.fit(table, target="price", epochs=2, members=2, validation=0.5)
+        >>> found = model.report("report.html", refits=False)
+        >>> sorted(found)[:4]
+        ['calibration', 'columns', 'data', 'errors']
+        """
+        return stage_above("report.page").write_report(self, path, table, refits=refits)
+
     def save(self, path: str | Path) -> None:
-        """Write the model to one file. A crash on the way leaves what stood there before.
+        """Write the model to one file. If the program crashes meanwhile, a file that was there before is
+        kept.
 
         Raises:
             OutputError: the folder is absent or not writable, or the disk is full.
         """
         write_atomically(path, self.to_bytes())
 
+    def export(
+        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+    ) -> Any:
+        """Write the model for machines without this library: see `multilayer.export.write`."""
+        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
+
     def to_bytes(self) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
         return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})
 
-    @classmethod
-    def load(cls, path: str | Path) -> "Model":
-        """Read a model that `save` wrote. Nothing in the file is run.
+    def __str__(self) -> str:
+        return f"{first_words(self)}\n\n{next_steps()}"
 
-        Raises:
-            ModelFileError: absent, truncated, changed since it was written, of a newer format, not a
-                multilayer model, or one whose parts do not make a model.
-        """
-        data = read_bytes(Path(path))
-        return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Model":
-        """The inverse of `to_bytes`. Nothing in the bytes is run.
-
-        Raises:
-            ModelFileError: as `load`.
-        """
-        found = unpack(data, f"the data of {len(data):,} bytes", "Pass what Model.to_bytes gave.")
-        return cls._checked(*found, "the data")
-
-    @classmethod
-    def _checked(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> "Model":
-        try:
-            model = cls(**parts_of(meta, arrays, NetworkConfig, network_of))
-            example = model.task.link(np.zeros((1, model.config.d_out), np.float32))
-            is_number = np.isfinite(np.broadcast_to(model._constant, example.shape)).all()
-            need(is_number, "its baseline is no number")
-            states = [net.state_dict() for net in model.networks]
-            if may_overflow([{name: value.numpy() for name, value in state.items()} for state in states]):
-                model._check_answers()
-            model._warm_up()
-        except Exception as error:  # made to harm, a file may break anything that reads it
-            raise ModelFileError(
-                f"{name} has an intact checksum, but its parts do not make a model ({error}). "
-                "Save the model again."
-            ) from error
-        return model
-
-    def _warm_up(self) -> None:
-        """Predict a row without values, and with a word where text is read.
-
-        Whatever a prediction loads or makes once, such as SciPy for text, is there before the first request.
-        Who predicts stays to be settled.
-        """
-        row = {column.name: ["a" if kind_of(column).is_free_text else None] for column in self.schema.columns}
-        x = self._inputs(self._raw(row, None, "ignore"))
-        with np.errstate(all="ignore"):
-            Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
-
-    def _check_answers(self) -> None:
-        """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
-        n, codes = self.config.n_num, self.config.cardinalities
-        ends = np.array([[0.0] * n, [CLIP] * n, [-CLIP] * n], np.float32)
-        x = np.concatenate(
-            [ends, np.array([[0] * len(codes), [c - 1 for c in codes], [1] * len(codes)])], axis=1
-        )
-        x = x.astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            prediction = Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
-        check_finite(prediction, x)
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_words(self)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)

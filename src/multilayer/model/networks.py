@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.model.check import check_state
+from multilayer.model.check_network import check_state
 from multilayer.nn.monotone import keep_signs
 from multilayer.nn.networks import NetworkConfig
 from multilayer.training.random_state import RandomState

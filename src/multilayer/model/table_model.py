@@ -2,16 +2,23 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, ModelFileError, SchemaError, nearest, warn
+from multilayer.file_values import need
+from multilayer.model.check_network import may_overflow
+from multilayer.model.file import read_bytes, unpack
+from multilayer.model.format import Arrays, parts_of, states_of
+from multilayer.nn.config import NetworkFields
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.kinds import is_as_written, kind_of
+from multilayer.table.kinds.number import CLIP
 from multilayer.table.list_columns import as_at_fit
 from multilayer.table.odd_cells import as_learnt
 from multilayer.table.row_weights import check_exposure
@@ -21,7 +28,10 @@ from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, read_source
 from multilayer.tasks.task import Label, Task
 
-_EXTRA = ("warn", "ignore", "error")
+EXTRA = ("warn", "ignore", "error")
+
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+Loaded = TypeVar("Loaded", bound="TableModel")
 
 
 class TableModel(ABC):
@@ -33,14 +43,97 @@ class TableModel(ABC):
     target: str | tuple[str, ...]
     task: Task
     encoder: Encoder
+    summary: dict[str, Any]
     dropped: tuple[str, ...]
     notation: Notation
     exposure: str | None
 
+    _config_class: ClassVar[type[NetworkFields]]
+
+    @staticmethod
+    @abstractmethod
+    def _network_of(config: Any, arrays: Arrays) -> Any:
+        """A network of a configuration and its arrays; ValueError where these do not make one."""
+
     @property
     @abstractmethod
-    def _predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+    def _predictor(self) -> Predict:
         """What turns encoded rows into the mean of all networks' predictions."""
+
+    @property
+    def _first_predictor(self) -> Predict:
+        """The same, before anything is settled by who asks first."""
+        return self._predictor
+
+    @classmethod
+    def load(cls: type[Loaded], path: str | Path) -> Loaded:
+        """Read a model that `save` wrote. Nothing in the file is run.
+
+        Raises:
+            ModelFileError: absent, truncated, changed since it was written, of a newer format, not a
+                multilayer model, or one whose parts do not make a model.
+        """
+        data = read_bytes(Path(path))
+        return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
+
+    @classmethod
+    def from_bytes(cls: type[Loaded], data: bytes) -> Loaded:
+        """The inverse of `to_bytes`. Nothing in the bytes is run.
+
+        Raises:
+            ModelFileError: as `load`.
+        """
+        found = unpack(data, f"the data of {len(data):,} bytes", "Pass what Model.to_bytes gave.")
+        return cls._checked(*found, "the data")
+
+    @classmethod
+    def _checked(cls: type[Loaded], meta: dict[str, Any], arrays: Arrays, name: str) -> Loaded:
+        try:
+            parts = parts_of(meta, arrays, cls._config_class, cls._network_of)
+            own = {each.name for each in fields(cls)}  # type: ignore[arg-type]
+            model = cls(**{part: value for part, value in parts.items() if part in own})
+            config: NetworkFields = parts["config"]
+            example = model.task.link(np.zeros((1, config.d_out), np.float32))
+            is_number = np.isfinite(np.broadcast_to(model._constant, example.shape)).all()
+            need(is_number, "its baseline is no number")
+            if may_overflow(states_of(meta, arrays)):
+                model._check_answers(config)
+            model._warm_up()
+        except Exception as error:  # made to harm, a file may break anything that reads it
+            raise ModelFileError(
+                f"{name} has an intact checksum, but its parts do not make a model ({error}). "
+                "Save the model again."
+            ) from error
+        return model
+
+    def _warm_up(self) -> None:
+        """Predict a row without values, and with a word where text is read.
+
+        Whatever a prediction loads or makes once is there before the first request. Who predicts stays to be
+        settled.
+        """
+        row = {column.name: ["a" if kind_of(column).is_free_text else None] for column in self.schema.columns}
+        x = self._inputs(self._raw(row, None, "ignore"))
+        with np.errstate(all="ignore"):
+            self._first_predictor(x)
+
+    def _check_answers(self, config: NetworkFields) -> None:
+        """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
+        n, codes = config.n_num, config.cardinalities
+        ends = np.array([[0.0] * n, [CLIP] * n, [-CLIP] * n], np.float32)
+        x = np.concatenate(
+            [ends, np.array([[0] * len(codes), [c - 1 for c in codes], [1] * len(codes)])], axis=1
+        )
+        x = x.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            prediction = self._first_predictor(x)
+        check_finite(prediction, x)
+
+    @property
+    def _constant(self) -> NDArray[np.float64]:
+        """What the baseline says of any row; in files of before, class shares or the mean."""
+        constant = self.summary.get("constant", self.summary.get("class_shares"))
+        return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
 
     @property
     def schema(self) -> Schema:
@@ -54,41 +147,41 @@ class TableModel(ABC):
 
     @property
     def classes(self) -> tuple[Label, ...] | None:
-        """The labels, in the order of `predict_proba`'s columns; None for numbers and for several targets."""
+        """The labels, in the order of `predict_proba`'s columns; None for numbers or several targets."""
         return self.task.classes or None
 
     def predict(self, table: Any, *, query: str | None = None, extra: str = "warn") -> NDArray[Any]:
-        """The most probable label, or the expected value, of each row; (n_rows,).
+        """Predict the label or the number of each row; (n_rows,), or (n_rows, n_targets) for several targets.
 
-        With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
-        median, or of several quantiles the one that is nearest to the median.
+        Of classes, the most probable one is predicted, unless the model has a threshold. Of numbers, the
+        objective decides: the mean, the median, or the one of several quantiles that is nearest to the
+            median.
 
-        A model's first prediction settles whether compiled kernels predict (where they are loaded already, as
-        by training, or for 50,000 rows) or PyTorch: the last digit may differ between the two, within the
-        rounding of float32, and does not change later.
+        The first call settles what computes the predictions: compiled loops, if they are loaded already or
+        if there are at least 50,000 rows, otherwise PyTorch. The two may differ in the last digit of float32,
+        so all later calls use the same one.
 
         Args:
             table: anything that `read_table` takes, with the columns of the fit, in any order; the target is
                 optional.
             query: the rows to predict, where the table is a database, a connection or a file to query.
-            extra: what becomes of columns that were not there at fit: "warn" and "ignore" leave them out,
-            with a
-                warning or without, "error" refuses the table.
+            extra: what becomes of columns that were not there at fit: "warn" leaves them out with a warning,
+                "ignore" without one, "error" refuses the table.
 
         A few cells that are not of their column's kind count as missing; a `TableWarning` names them.
 
         Raises:
             SchemaError: missing columns, or values that are not of their column's kind.
         """
-        return self.task.decide(self._amounts(self._read(table, query, extra)))
+        return self.task.decide(self._predicted(table, query, extra, amounts=True))
 
     def predict_proba(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
     ) -> NDArray[np.float64]:
-        """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
+        """Probability of each class; (n_rows, n_classes), with columns in the order of `classes`.
 
-        With several labels the probability of each, (n_rows, n_labels), in the order of `targets`: of 1 or
-        True, or of the second of two texts in sorted order.
+        For several labels, it is the probability that each label holds (is 1, True, or the second of two
+        texts in sorted order); (n_rows, n_labels), with columns in the order of `targets`.
 
         Raises:
             SchemaError: as `predict`; or the model is a regression.
@@ -97,7 +190,7 @@ class TableModel(ABC):
             raise SchemaError(
                 f"predict_proba needs classes; this model predicts {self._in_words}. Use predict."
             )
-        return self._predictions(self._read(table, query, extra))
+        return self._predicted(table, query, extra, amounts=False)
 
     def predict_quantiles(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
@@ -112,21 +205,21 @@ class TableModel(ABC):
                 f"predict_quantiles needs a model of quantiles; this one predicts {self._in_words}. "
                 "Fit with quantiles=(0.1, 0.5, 0.9)."
             )
-        return self._predictions(self._read(table, query, extra))
+        return self._predicted(table, query, extra, amounts=False)
 
     def predict_columns(
         self, table: Any, *, query: str | None = None, extra: str = "warn"
     ) -> dict[str, NDArray[Any]]:
-        """All that there is to say of each row, by name: probabilities or quantiles, then the prediction.
+        """The columns of a file of predictions, by name: probabilities or quantiles, then the prediction.
 
         Raises:
             SchemaError: as `predict`.
         """
-        return self.task.columns(self._amounts(self._read(table, query, extra)))
+        return self.task.columns(self._predicted(table, query, extra, amounts=True))
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
-        """What `predict_quantiles` gives a column for; None without quantiles."""
+        """The quantiles that `predict_quantiles` gives; None for a model without quantiles."""
         return self.task.quantile_levels
 
     @property
@@ -134,13 +227,18 @@ class TableModel(ABC):
         what = "the number" if self.task.kind == "regression" else "the label"
         return f"{what if len(self.targets) == 1 else what + 's'} {listed(self.targets)}"
 
+    def _predicted(self, table: Any, query: str | None, extra: str, *, amounts: bool) -> NDArray[np.float64]:
+        """Predictions for a table as it came; amounts: for the exposure of each row, where there is one."""
+        read = self._read(table, query, extra)
+        return self._amounts(read) if amounts else self._predictions(read)
+
     def _read(self, table: Any, query: str | None, extra: str = "warn") -> Table:
         return self._passed_over(self._raw(table, query, extra), extra)
 
     def _raw(self, table: Any, query: str | None, extra: str) -> Table:
         """A table in the notation of the fit; columns that were not used there may hold anything."""
-        if extra not in _EXTRA:
-            near = nearest(str(extra), _EXTRA)
+        if extra not in EXTRA:
+            near = nearest(str(extra), EXTRA)
             raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
         unread = (*self.dropped, *self.schema.ignored)
         read = read_source(table, self.reading, query=query, unread=unread, numbers=self._numbers)

@@ -15,7 +15,7 @@ UNSET: Mapping[str, Any] = {
     "network": "default",
 }
 # These change nothing of the model, but for how long it takes, or belong to the machine or the caller
-_OF_THE_CALL = ("query", "memory", "device", "n_threads", "callbacks")
+_OF_THE_CALL = ("query", "memory", "device", "n_threads", "callbacks", "baselines", "verbose")
 MOST_KEPT = 1000  # characters of a setting
 
 

@@ -13,9 +13,10 @@ from multilayer.model.model import marks
 from multilayer.model.table_model import network_inputs
 from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import TARGET_FOLDS, read_target, refuse_a_class_a_row
+from multilayer.recipe.data import read_target, refuse_a_class_a_row
 from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
+from multilayer.recipe.split_rows import TARGET_FOLDS
 from multilayer.recipe.training_facts import training_facts
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import distinct_texts
@@ -154,7 +155,7 @@ def _refuse_unstreamed(target: Any, wanted: Wanted) -> None:
         raise ConfigError(f"the weights of a table that is streamed must be a column; pass its name, {out}.")
     if validation is not None and not isinstance(validation, int | float | np.number):
         raise ConfigError(
-            f"a table that is streamed validates on a share of its rows; pass such as 0.1, {out}."
+            f"a table that is streamed validates on a share of its rows; pass for example 0.1, {out}."
         )
     if validation is not None and not 0 < validation < 1:
         raise ConfigError(f"The validation fraction must lie between 0 and 1; got {validation}. Try 0.1.")

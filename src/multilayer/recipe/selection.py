@@ -12,11 +12,11 @@ from multilayer.model.predictor import Predictor
 from multilayer.recipe.architecture import restored
 from multilayer.recipe.best_stretch import are_complete, best_stretch
 from multilayer.recipe.blend import HeldOut, Share, best_share
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.linear import Linear
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.plan import Plan
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.trained import Trained
 from multilayer.recipe.weight_decay import constant_loss
 from multilayer.tasks.task import Task
@@ -77,7 +77,9 @@ def select(plan: Plan, trained: Trained, linear: Linear | None = None) -> Select
 
 def _blended(selected: Selected, linear: Linear, choice: Choice, plan: Plan, n_networks: int) -> Selected:
     """With the linear network, and its share in the weights, if it has any."""
-    share = best_share(plan.task, _held_out(linear, choice, plan), n_networks)
+    by_target = any(feature.channel == "target" for feature in plan.encoder.num_features)
+    held_out = _held_out(linear, choice, plan)
+    share = best_share(plan.task, held_out, n_networks, is_too_low=by_target)
     if not share.value:
         return replace(selected, share=share)
     said = linear.prediction[selected.rows]
@@ -202,7 +204,7 @@ def _best(snapshots: Sequence[Snapshot], n: int) -> list[Snapshot]:
 
 
 class _Ensemble:
-    """Networks, the share of each, and what they say of rows together."""
+    """Networks, the share of each, and their common prediction of rows."""
 
     def __init__(
         self,

@@ -13,10 +13,10 @@ import numpy as np
 
 from multilayer.errors import counted
 from multilayer.recipe.config import hidden_in_words
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.plan import Facts, Plan
 from multilayer.recipe.selection import Selected
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.trained import Trained
 from multilayer.recipe.wanted import Wanted
 from multilayer.recipe.weight_decay import first_decay, follows_noise
@@ -85,7 +85,8 @@ def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
     reason = "training was interrupted" if interrupted else "time was short"
     left_out = "" if len(histories) == config.members else f" (of {config.members}, as {reason})"
     name = "" if config.network == "default" else f" {config.network}"
-    together = "" if n == 1 else f"; the model predicts with the mean of {counted(n, 'network')}"
+    mean = "their mean" if n == len(histories) else f"the mean of {counted(n, 'network')}"
+    together = "" if n == 1 else f"; the model predicts with {mean}"
     return f"networks: {len(histories)}{left_out}{name} with {hidden_in_words(config.hidden)}{together}"
 
 
@@ -112,16 +113,16 @@ def _details(plan: Plan, trained: Trained, selected: Selected) -> list[str]:
 
 
 def _linear_sentences(selected: Selected) -> list[str]:
-    """What share the linear network has, and why."""
+    """The share of the linear network, and why it has it."""
     share = selected.share
     if share is None:
         return []
-    alone = f"of rows held out it loses {share.alone:.4g}, the other networks {share.others:.4g}"
+    alone = f"the loss on held-out rows is {share.alone:.4g} for it and {share.others:.4g} for the others"
     if not share.value:
-        return [f"linear network: none, as it would not help; {alone}"]
+        return [f"linear network: none, as it would not help: {alone}"]
     return [
-        f"linear network: has a share of {share.value:.0%} in each prediction; {alone}, "
-        f"together {share.together:.4g}"
+        f"linear network: it has a share of {share.value:.0%} in each prediction: {alone}, and "
+        f"{share.together:.4g} together"
     ]
 
 

@@ -1,4 +1,4 @@
-"""All that was asked of `fit`, checked."""
+"""The arguments of `fit`, checked."""
 
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +55,8 @@ class Wanted:
     device: str | None
     n_threads: int | None
     callbacks: Sequence[Callback]
+    baselines: bool
+    verbose: bool | None
     started: float
     asked: Mapping[str, Any]
 
@@ -97,6 +99,8 @@ class Wanted:
             device=checked_device(given["device"]),
             n_threads=plain_numbers(given["n_threads"]),
             callbacks=given["callbacks"] or (),
+            baselines=bool(given["baselines"]),
+            verbose=None if given["verbose"] is None else bool(given["verbose"]),
             started=started,
             asked=asked_of({**given, "drop": drop}),
             **{name: given[name] for name in _AS_GIVEN},

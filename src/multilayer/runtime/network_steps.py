@@ -46,7 +46,7 @@ class Columns(NetworkStep):
 
     def run(self, *x: Values) -> Values:
         """(n_rows, width)."""
-        return x[0][:, self.places]
+        return np.take(x[0], self.places, axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,8 +192,8 @@ class LayerNorm(NetworkStep):
 
     def run(self, *x: Values) -> Values:
         """As x."""
-        centred = x[0] - x[0].mean(axis=1, keepdims=True)
-        spread = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + np.float32(1e-5))
+        centred = x[0] - x[0].mean(axis=-1, keepdims=True)
+        spread = np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + np.float32(1e-5))
         return centred / spread * self.scale + self.shift
 
 
@@ -203,7 +203,7 @@ class Concatenate(NetworkStep):
 
     def run(self, *x: Values) -> Values:
         """(n_rows, all widths together)."""
-        return np.concatenate(x, axis=1)
+        return np.concatenate(x, axis=-1)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class Mean(NetworkStep):
 
     def run(self, *x: Values) -> Values:
         """(n_rows, width / groups)."""
-        return x[0].reshape(len(x[0]), self.groups, -1).mean(axis=1)
+        return in_groups(x[0], self.groups).mean(axis=-2)
 
 
 @dataclass(frozen=True)
@@ -234,9 +234,9 @@ class LogSoftmax(NetworkStep):
 
     def run(self, *x: Values) -> Values:
         """As x: logarithms of probabilities."""
-        parts = x[0].reshape(len(x[0]), self.groups, -1)
-        z = parts - parts.max(axis=2, keepdims=True)
-        return (z - np.log(np.exp(z).sum(axis=2, keepdims=True))).reshape(x[0].shape)
+        parts = in_groups(x[0], self.groups)
+        z = parts - parts.max(axis=-1, keepdims=True)
+        return (z - np.log(np.exp(z).sum(axis=-1, keepdims=True))).reshape(x[0].shape)
 
 
 @dataclass(frozen=True)
@@ -247,9 +247,9 @@ class LogMeanExp(NetworkStep):
 
     def run(self, *x: Values) -> Values:
         """(n_rows, width / groups)."""
-        parts = x[0].reshape(len(x[0]), self.groups, -1)
-        most = parts.max(axis=1)
-        return most + np.log(np.exp(parts - most[:, None]).mean(axis=1))
+        parts = in_groups(x[0], self.groups)
+        most = parts.max(axis=-2, keepdims=True)
+        return most[..., 0, :] + np.log(np.exp(parts - most).mean(axis=-2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,6 +300,11 @@ class NetworkBuilder:
     def build(self) -> NetworkSteps:
         """The network, whose outputs are what was added last."""
         return NetworkSteps(tuple(self._nodes))
+
+
+def in_groups(x: Values, n_groups: int) -> Values:
+    """The groups of neighbouring columns on an axis of their own, (..., n_groups, width of each)."""
+    return x.reshape(*x.shape[:-1], n_groups, x.shape[-1] // n_groups)
 
 
 def float32(values: NDArray[np.floating] | Sequence[float]) -> Values:

@@ -244,7 +244,7 @@ def _is_aside(connection: Any, cell: str, aside: Aside, seed: int, weighs: str) 
     ).fetchone()
     if missing:
         raise DataError(
-            f"{aside.by} must have no missing values; {missing:,} rows of {aside.column!r} have none. "
+            f"{aside.by} must have no missing values; {aside.column!r} is missing in {missing:,} rows. "
             "Fill them, or leave the rows out."
         )
     if read == "readable" and strange is not None:

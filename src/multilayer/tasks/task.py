@@ -1,4 +1,4 @@
-"""What is to be predicted: the one interface behind which classes, numbers and several targets stand."""
+"""`Task`: what is predicted. Classes, numbers and several targets share this interface."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -23,10 +23,10 @@ Weight = NDArray[np.floating[Any]] | None
 class Task(ABC):
     """Target coding, loss, link and metrics of one kind of target. Frozen: every change is a new task.
 
-    A target goes through three forms: `y`, the column as it came; `code`, class codes or numbers in the
-    target's units, which metrics work on; and what the loss of the network wants (`as_network_target`). On
-    the way back a network's outputs become a prediction (`link`), several predictions their mean, and this
-    what the user sees (`decide`).
+    A target has three forms: `y`, the column as it came; `code`, class codes or numbers in the target's
+    units, for metrics; and the form that the loss of the network needs (`as_network_target`). On the way back
+    `link` turns the outputs of a network into a prediction, the predictions of all networks are averaged, and
+    `decide` turns their mean into what the user sees.
 
     Shape:   y: (n_rows,), a structured array with a field for each target where there are several
              code: (n_rows,) or (n_rows, n_targets)
@@ -114,7 +114,7 @@ class Task(ABC):
 
     @abstractmethod
     def constant(self, code: Array, weight: Weight = None) -> Floats:
-        """What a model without features would say of any row; the shape of one row's prediction."""
+        """What a model without features would predict for any row, in the shape of one row's prediction."""
 
     @abstractmethod
     def score(self, code: Array, prediction: Floats, weight: Weight = None) -> dict[str, float]:

@@ -27,7 +27,7 @@ WEIGHT_NAMES = (
 
 
 class QuantileLoss(nn.Module):
-    """Quantile (pinball) loss: the output that it is smallest for is the quantile of the target, given x.
+    """Quantile (pinball) loss. It is smallest if the output is the quantile of the target, given x.
 
     loss = q max(y - out, 0) + (1 - q) max(out - y, 0)
 
@@ -108,7 +108,7 @@ class GammaLoss(_LogMeanLoss):
 
     loss = out + y e^-out
 
-    That is -ln of the gamma density for shape 1, without the part that out has no say in; for another shape,
+    This is -ln of the gamma density of shape 1, without the terms that do not depend on out. For other shapes
     it differs by a factor.
 
     Shape:   out, y: (batch, ...)
@@ -324,8 +324,7 @@ class Loss:
         if per_row.ndim == 0 or len(per_row) != len(weight):
             raise ConfigError(
                 f"sample_weight needs a loss of every row; {type(module).__name__} gives none. Leave the "
-                "weights "
-                "out, or pass a function loss(out, target, sample_weight) -> scalar."
+                "weights out, or pass a function loss(out, target, sample_weight) -> scalar."
             )
         if per_row.ndim > 1:
             sums = not self.is_mean or getattr(module, "reduction", "mean") == "batchmean"
@@ -339,8 +338,7 @@ class Loss:
 
 _NO_WEIGHTS = (
     "sample_weight reaches a loss of your own as an argument of that name, or as its last one, without a "
-    "default: "
-    "loss(out, target, sample_weight) -> scalar."
+    "default: loss(out, target, sample_weight) -> scalar."
 )
 
 
@@ -453,9 +451,8 @@ def _unaccepted(loss: Any, n_given: int) -> str:
     )
     return (
         f"a loss is called with the output and with what y holds; {name}({names}) cannot be called with "
-        f"{given}. "
-        "Pass several targets as a tuple, y=(a, b), for loss(output, a, b); and no y for a loss of the "
-        "output alone."
+        f"{given}. Pass several targets as a tuple, y=(a, b), for loss(output, a, b); and no y for a loss "
+        "of the output alone."
     )
 
 

@@ -48,13 +48,14 @@ class Muon(torch.optim.Optimizer):
     W = (1 - lr weight_decay) W - lr scale O
 
     scale is sqrt(max(1, d_out / d_in)) where adjust_lr_fn is "original" or None; for "match_rms_adamw" it is
-    0.2 sqrt(max(d_out, d_in)), with which rates tuned for AdamW can be kept. `for_network` sorts the
-    parameters of a network. By hand, each group is Muon's, all its parameters matrices, or says
-    `"use_muon": False` and is AdamW's, with lr, betas, eps and weight_decay of its own (those it leaves out
-    are `torch.optim.AdamW`'s).
+    0.2 sqrt(max(d_out, d_in)), so that learning rates tuned for AdamW can be kept. `for_network` sorts the
+    parameters of a network. To sort them by hand, pass groups: Muon trains a group of matrices, AdamW a group
+    that says `"use_muon": False`. The latter has lr, betas, eps and weight_decay of its own, by default those
+    of `torch.optim.AdamW`.
 
-    Units:   lr of a matrix in spectral norm an update ("original", d_out <= d_in): at 0.02 the output for an
-             input of length 1 moves by at most some 0.02
+    Units:   lr of a matrix is in spectral norm for each update ("original", d_out <= d_in): at 0.02, the
+    output
+             for an input of length 1 moves by at most about 0.02
     Source:  Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; "match_rms_adamw": Liu et al.
              2025, arXiv:2502.16982; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101
     Differs: Newton-Schulz in the type of the parameters, where `torch.optim.Muon` rounds to bfloat16
@@ -71,7 +72,7 @@ class Muon(torch.optim.Optimizer):
         adjust_lr_fn: scale of the update by the matrix's shape: "original", "match_rms_adamw" or None.
 
     Raises:
-        ConfigError: a setting out of range, or a parameter of Muon's that is no matrix.
+        ConfigError: a setting is out of range, or a parameter for Muon is no matrix.
 
     >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
     >>> hidden, rest = [net[0].weight], [net[0].bias, *net[2].parameters()]
@@ -117,16 +118,17 @@ class Muon(torch.optim.Optimizer):
         adamw_weight_decay: float = 0.0,
         first_layer: bool = True,
     ) -> "Muon":
-        """Muon for the matrix of every `nn.Linear` but the last, AdamW for all else: biases, norms,
-        embeddings, the output.
+        """Make a Muon that trains the matrix of every `nn.Linear` except the last.
+
+        AdamW trains everything else: biases, norms, embeddings and the output layer.
 
         Source:  which parameters, lr and weight_decay: Jordan et al. 2024
 
         Args:
             net: the network; frozen parameters are left out.
-            lr, weight_decay, adjust_lr_fn: of the matrices.
-            adamw_lr, adamw_weight_decay: of the rest.
-            first_layer: whether the first Linear's matrix is Muon's too.
+            lr, weight_decay, adjust_lr_fn: settings for the matrices.
+            adamw_lr, adamw_weight_decay: settings for the rest.
+            first_layer: whether Muon trains the matrix of the first Linear, too.
 
         >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
         >>> [len(group["params"]) for group in Muon.for_network(net, lr=0.05).param_groups]

@@ -53,7 +53,7 @@ def _class_target(y: Tensor, dtype: torch.dtype, ignored: int) -> Tensor:
     if y.is_floating_point() and y.ndim > 1:
         if ignored >= 0:
             raise DataError(
-                f"class probabilities know no class to ignore; got ignore_index={ignored}. Leave it out, or "
+                f"class probabilities have no class to ignore; got ignore_index={ignored}. Leave it out, or "
                 "pass class codes."
             )
         return y.to(dtype)  # class probabilities
@@ -66,7 +66,7 @@ def _class_target(y: Tensor, dtype: torch.dtype, ignored: int) -> Tensor:
 
 
 def check_shapes(loss: Loss, out: Tensor, target: Target) -> None:
-    """Refuse output and target of the same rows that would broadcast into something nobody meant.
+    """Refuse shapes of output and target that would broadcast into something nobody meant.
 
     Raises:
         DataError: (n, 1) against (n,) in either order; other shapes that a known loss would broadcast;
@@ -145,7 +145,7 @@ def _shape_advice(out: Tensor, target: Tensor) -> str:
         return (
             "Pass y[:, None], or end the network with nn.Flatten(0)."
             if out.shape[1] == 1
-            else "Pass y with one column an output."
+            else "Pass y with one column for each output."
         )
     return (
         "Pass y[:, 0]."

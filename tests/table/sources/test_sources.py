@@ -33,6 +33,8 @@ from multilayer import (
 )
 from multilayer.model.file import unpack
 from multilayer.model.format import parts_of
+from multilayer.model.networks import network_of
+from multilayer.nn.networks import NetworkConfig
 from multilayer.table.sources.notation import Notation
 
 N_ROWS = 20
@@ -434,7 +436,7 @@ def test_a_validation_table_is_read_in_the_same_notation() -> None:
 def test_a_model_file_that_knows_of_no_notation_loads(of_mapping: Model) -> None:
     meta, arrays = unpack(of_mapping.to_bytes(), "it", "")
     assert meta.pop("notation")["missing"] == []
-    loaded = Model(**parts_of(meta, arrays))
+    loaded = Model(**parts_of(meta, arrays, NetworkConfig, network_of))
     np.testing.assert_array_equal(loaded.predict(XY), of_mapping.predict(XY))
 
 
@@ -804,7 +806,7 @@ def test_points_between_thousands_are_told_where_there_were_none_at_fit() -> Non
     model = fit(table, target="y", members=1, hidden=8, epochs=2)
     sizes = _csv("sizes.csv", ["size;z", "900;1", "1.100;2", "1.250;3"])
     with pytest.warns(
-        TableWarning, match=r"'size' has points between thousands, as in '1.100', unlike at fit"
+        TableWarning, match=r"'size' has points between thousands, as in '1.100', which it did not have"
     ):
         found = model.predict(sizes, extra="ignore")
     assert found == pytest.approx(model.predict({"size": [900, 1100, 1250]}))

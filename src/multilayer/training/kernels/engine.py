@@ -454,7 +454,7 @@ def _split(values: NDArray[Any] | None, rows: Tensor, sizes: list[int]) -> Seque
 @lru_cache(maxsize=1)
 def _announce_compilation() -> None:
     if not k.is_compiled():
-        logger.warning("Compiling the training kernels, some 10 seconds; this happens once on a machine.")
+        logger.warning("Compiling the training loops, about 10 seconds; this happens once on each machine.")
 
 
 def warm_up() -> None:
@@ -464,14 +464,9 @@ def warm_up() -> None:
     for n_threads in (1, 2):
         k.product_address(product_for(n_threads))
         k.product_address(product_for(n_threads, symmetric=True))
-    for loss in (loss_kernels.pointwise, loss_kernels.cross_entropy, loss_kernels.quantile):
+    for loss in loss_kernels.LOSSES:
         k.loss_address(loss)
-    for update in (
-        update_kernels.adam,
-        update_kernels.signed_adam,
-        update_kernels.sgd,
-        update_kernels.muon,
-    ):
+    for update in update_kernels.UPDATES:
         k.update_address(update)
     net = nn.Linear(1, 1)
     engine = KernelEngine(
