@@ -270,6 +270,7 @@ LAYERS = {
     "inspect.shapley": ["inspect.encoded_table"],
     "inspect.interactions": ["inspect.encoded_table", "inspect.result_table"],
     "inspect.gradients": ["inspect.encoded_table"],
+    "inspect.drift": ["model", "inspect.result_table"],
     "inspect.explanation": [
         "inspect.importance",
         "inspect.effects",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TableWarning,
     )
     from multilayer.estimators import MLPClassifier, MLPRegressor
+    from multilayer.inspect.drift import drift
     from multilayer.inspect.explanation import explain
     from multilayer.inspect.trace import trace
     from multilayer.model.model import Model
@@ -58,6 +59,7 @@ __all__ = [
     "TableWarning",
     "TweedieLoss",
     "block",
+    "drift",
     "explain",
     "fit",
     "infer_schema",
@@ -90,6 +92,7 @@ _NAMES = {
     "TableWarning": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
+    "drift": "multilayer.inspect.drift",
     "explain": "multilayer.inspect.explanation",
     "fit": "multilayer.recipe.fit",
     "infer_schema": "multilayer.table.schema",
