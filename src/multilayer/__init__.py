@@ -13,6 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multilayer.diagnosis.doctor import doctor
+    from multilayer.diagnosis.tables import doctor_table
+    from multilayer.diagnosis.watch import watch
     from multilayer.errors import (
         ConfigError,
         DataError,
@@ -57,6 +60,8 @@ __all__ = [
     "TableWarning",
     "TweedieLoss",
     "block",
+    "doctor",
+    "doctor_table",
     "fit",
     "infer_schema",
     "mlp",
@@ -65,6 +70,7 @@ __all__ = [
     "trace",
     "train",
     "train_pack",
+    "watch",
 ]
 
 # Where each public name lives. No module directly below multilayer may bear one of these names: importing it
@@ -88,6 +94,8 @@ _NAMES = {
     "TableWarning": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
+    "doctor": "multilayer.diagnosis.doctor",
+    "doctor_table": "multilayer.diagnosis.tables",
     "fit": "multilayer.recipe.fit",
     "infer_schema": "multilayer.table.schema",
     "mlp": "multilayer.nn.blocks",
@@ -96,6 +104,7 @@ _NAMES = {
     "trace": "multilayer.inspect.trace",
     "train": "multilayer.training.loop",
     "train_pack": "multilayer.training.loop",
+    "watch": "multilayer.diagnosis.watch",
 }
 
 

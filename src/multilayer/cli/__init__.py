@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "predict",
     "inspect": "inspect",
     "schema": "schema",
+    "doctor": "doctor",
     "warmup": "warmup",
     "demo": "demo",
 }

@@ -163,6 +163,7 @@ def _check_summary(summary: Any) -> None:
             f"{name!r} must be numbers by name",
         )
     need(fits(summary.get("decisions", []), list[str]), "'decisions' must be texts")
+    need(fits(summary.get("findings", []), list[dict[str, Any]]), "'findings' must be objects")
     need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
     for name in ("constant", "class_shares"):
         values = summary.get(name)

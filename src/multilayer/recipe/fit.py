@@ -9,6 +9,7 @@ from multilayer.model.model import Model
 from multilayer.recipe.arguments import no_type_check
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Real, Whole
+from multilayer.recipe.findings import table_findings
 from multilayer.recipe.plan import Plan, make_plan
 from multilayer.recipe.rows import read_rows
 from multilayer.recipe.selection import Selected, select
@@ -173,7 +174,9 @@ def fit(
             n_threads=wanted.n_threads,
             callbacks=wanted.callbacks,
         )
-    return assemble(wanted, plan, trained, select(plan, trained))
+        model = assemble(wanted, plan, trained, select(plan, trained))
+        model.summary["findings"] = table_findings(rows, plan)
+    return model
 
 
 def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -> Model:
