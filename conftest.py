@@ -14,7 +14,7 @@ settings.load_profile("on any machine")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests may evaluate on the rows that they fit; what is said of that is tested where it belongs."""
-    config.addinivalue_line("filterwarnings", "ignore:Scores tell what a model is worth:UserWarning")
+    config.addinivalue_line("filterwarnings", "ignore:A model must be scored on rows:UserWarning")
 
 
 @pytest.fixture(autouse=True)

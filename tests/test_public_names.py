@@ -41,9 +41,13 @@ def test_public_name_is_documented_with_an_example(name: str) -> None:
     assert value.__module__ == ml._NAMES[name], "defined elsewhere than said"
     text = inspect.getdoc(value) or ""
     assert text, f"{name} has no docstring"
-    if not (isinstance(value, type) and issubclass(value, Exception)):
-        own_text = text if not isinstance(value, type) else text + "".join(method_docstrings(value))
-        assert ">>> " in own_text, f"{name} has no example"
+    own_text = text if not isinstance(value, type) else text + "".join(method_docstrings(value))
+    assert ">>> " in own_text, f"{name} has no example"
+
+
+@pytest.mark.parametrize("name", sorted(set(ml.nn.__all__) - {"ACTIVATIONS"}))  # which is a dict
+def test_public_layer_is_documented_with_an_example(name: str) -> None:
+    assert ">>> " in (inspect.getdoc(getattr(ml.nn, name)) or "")
 
 
 def method_docstrings(owner: type) -> list[str]:

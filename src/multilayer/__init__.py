@@ -1,10 +1,10 @@
 """Build, train, understand and ship multilayer perceptrons.
 
-Three doors, one engine:
+There are three ways in:
 
-- your own network: `block`, `mlp`, `train`, `train_pack`, `predict`, `trace`, and what is in `multilayer.nn`;
-- a table: `fit`, `read_table`, `infer_schema`, `Schema`, `Model`;
-- scikit-learn: `MLPClassifier`, `MLPRegressor`.
+- for a network of your own: `block`, `mlp`, `train`, `train_pack`, `predict`, `trace`, and `multilayer.nn`;
+- for a table: `fit`, `read_table`, `infer_schema`, `Schema`, `Model`;
+- for scikit-learn: `MLPClassifier`, `MLPRegressor`.
 
 Every name is loaded when it is first used, so that `import multilayer` takes no time and loads no PyTorch.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TableWarning,
     )
     from multilayer.estimators import MLPClassifier, MLPRegressor
+    from multilayer.inspect.explanation import explain
     from multilayer.inspect.trace import trace
     from multilayer.model.model import Model
     from multilayer.nn.blocks import block, mlp
@@ -62,6 +63,7 @@ __all__ = [
     "block",
     "doctor",
     "doctor_table",
+    "explain",
     "fit",
     "infer_schema",
     "mlp",
@@ -96,6 +98,7 @@ _NAMES = {
     "block": "multilayer.nn.blocks",
     "doctor": "multilayer.diagnosis.doctor",
     "doctor_table": "multilayer.diagnosis.tables",
+    "explain": "multilayer.inspect.explanation",
     "fit": "multilayer.recipe.fit",
     "infer_schema": "multilayer.table.schema",
     "mlp": "multilayer.nn.blocks",

@@ -8,7 +8,7 @@ MultilayerError
 ├── OutputError          a file cannot be written                         (also an OSError)
 └── MissingExtraError    an optional package is not installed             (also an ImportError)
 
-TableWarning             something in a table was passed over; the answer does not depend on it, or less
+TableWarning             something in a table was passed over, such as a column that is not used
 """
 
 import sys
@@ -20,35 +20,96 @@ from types import ModuleType
 
 
 class MultilayerError(Exception):
-    """Base of all errors that multilayer raises on purpose."""
+    """The base class of all errors that multilayer raises on purpose.
+
+    >>> import multilayer as ml
+    >>> try:
+    ...     ml.read_table([])
+    ... except ml.MultilayerError as error:
+    ...     print(error)
+    A table needs at least one row; got an empty list.
+    """
 
 
 class DataError(MultilayerError, ValueError):
-    """A table or an array cannot be used as it is."""
+    """A table or an array cannot be used as it is.
+
+    >>> import multilayer as ml
+    >>> ml.read_table({"rooms": [3, 4], "city": ["Oslo"]})
+    Traceback (most recent call last):
+        ...
+    multilayer.errors.DataError: All columns of a table must have the same length; ...
+    """
 
 
 class SchemaError(DataError):
-    """A table does not match the table that the model was fitted on."""
+    """A table does not match the table that the model was fitted on.
+
+    >>> import multilayer as ml
+    >>> model = ml.fit({"x": range(20), "y": range(20)}, target="y", epochs=1, members=1)
+    >>> model.predict({"z": [1.0]})
+    Traceback (most recent call last):
+        ...
+    multilayer.errors.SchemaError: The model was fitted with the column 'x', which this table lacks. ...
+    """
 
 
 class ConfigError(MultilayerError, ValueError):
-    """A setting is unknown, out of range, or contradicts another one."""
+    """A setting is unknown, out of range, or contradicts another one.
+
+    >>> import multilayer as ml
+    >>> ml.mlp(2, [8], 1, dropout=1.5)
+    Traceback (most recent call last):
+        ...
+    multilayer.errors.ConfigError: dropout must be at least 0 and below 1; got 1.5.
+    """
 
 
 class ModelFileError(MultilayerError):
-    """A model file is missing, damaged, of a newer format, or not ours."""
+    """A model file is missing or damaged, has a newer format, or is not a file of multilayer.
+
+    >>> import multilayer as ml
+    >>> ml.Model.load("prices.mlp")
+    Traceback (most recent call last):
+        ...
+    multilayer.errors.ModelFileError: a model file must exist; there is none at prices.mlp.
+    """
 
 
 class OutputError(MultilayerError, OSError):
-    """A file could not be written; what stood there before is untouched."""
+    """A file could not be written; what stood there before is untouched.
+
+    >>> import multilayer as ml
+    >>> model = ml.fit({"x": range(20), "y": range(20)}, target="y", epochs=1, members=1)
+    >>> model.save("absent/prices.mlp")
+    Traceback (most recent call last):
+        ...
+    multilayer.errors.OutputError: the folder of an output must exist; ...
+    """
 
 
 class MissingExtraError(MultilayerError, ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is needed and not installed.
+
+    >>> extra("a_package", needed_by="this example", install="a-package")
+    Traceback (most recent call last):
+        ...
+    multilayer.errors.MissingExtraError: this example needs a_package, which is not installed: ...
+    """
 
 
 class TableWarning(UserWarning):
-    """Something in a table was passed over: columns that are not used, cells that are not what others are."""
+    """Something in a table was passed over: unused columns, or cells that do not fit their column.
+
+    >>> import warnings
+    >>> import multilayer as ml
+    >>> model = ml.fit({"x": range(20), "y": range(20)}, target="y", epochs=1, members=1)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     predicted = model.predict({"x": [1.0], "z": [2.0]})
+    >>> caught[0].category.__name__
+    'TableWarning'
+    """
 
 
 def warn(message: str, category: type[Warning] = TableWarning) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from multilayer import DataError, fit, read_table
 from multilayer.output import temporary_folder
-from multilayer.table.on_disk import store
+from multilayer.table.copy_to_disk import store
 
 N_ROWS = 3_000
 STEPS = list(range(N_ROWS))
@@ -281,7 +281,7 @@ def test_a_model_so_far_is_saved_and_the_signal_named(folder: Path) -> None:
 
 KILLED = """
     import signal, os
-    from multilayer.table.on_disk import store
+    from multilayer.table.copy_to_disk import store
     with store("t.csv", memory_mb=200):
         os.kill(os.getpid(), signal.SIGKILL)
 """

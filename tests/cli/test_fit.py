@@ -24,7 +24,7 @@ def test_fit_prints_score_beside_baseline_and_saves_under_the_tables_name(tmp_pa
 
     assert (tmp_path / "flats.mlp").stat().st_size > 1000
     assert "log_loss" in result.stdout
-    assert "baseline" in result.stdout
+    assert "constant" in result.stdout and "linear model" in result.stdout
     assert "flats.mlp" in result.stdout
     assert "\x1b" not in result.output
     assert result.stderr == ""
@@ -108,6 +108,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert isinstance(result.exception, Stop)
     came.pop("callbacks")
+    assert came.pop("baselines") and not came.pop("verbose")
     assert came == {
         "table": "t.csv",
         "target": "y",
@@ -254,7 +255,7 @@ def test_ctrl_c_keeps_the_best_model_so_far(
             raise KeyboardInterrupt
 
     @contextmanager
-    def progress(_: str) -> Iterator[Callable[[Any], None]]:
+    def progress(_: str, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
         yield ctrl_c
 
     words = [
@@ -328,6 +329,14 @@ def test_members_are_trained_and_said(fitted: Path) -> None:
         "fit", fitted / "flats.csv", "--target", "rent", "--members", 2, "--epochs", 2, "--out", "two.mlp"
     )
 
-    assert "networks: 2 of" in result.stdout
+    assert "networks: 2 with" in result.stdout
     facts = json.loads(done("inspect", "two.mlp", "--json").stdout)
     assert facts["model"] == "two.mlp"
+
+
+def test_quiet_prints_nothing_and_baselines_can_be_left_out(fitted: Path) -> None:
+    words = ("fit", fitted / "flats.csv", "--target", "rent", "--members", 2, "--epochs", 2)
+
+    assert done(*words, "--out", "q.mlp", "--quiet").stdout == ""
+    plain = done(*words, "--out", "q.mlp", "--no-baselines").stdout
+    assert "linear model" not in plain and "constant" in plain

@@ -15,8 +15,12 @@ def test_inspect_shows_columns_network_training_and_score(fitted: Path) -> None:
     text = done("inspect", fitted / "class.mlp").stdout
     facts = json.loads(done("inspect", fitted / "class.mlp", "--json").stdout)
 
-    for part in ("size", "city", "Linear", "log_loss", "baseline", "seed"):
+    for part in ("size", "city", "log_loss", "constant", "seed"):
         assert part in text
+    details = ("Linear", "engine: ", "History: ")
+    assert not any(part in text for part in details)
+    verbose = done("inspect", fitted / "class.mlp", "--verbose").stdout
+    assert all(part in verbose for part in details)
     assert facts["classes"] == ["cheap", "dear"]
     assert facts["schema"]
 

@@ -145,7 +145,7 @@ class TestLabels:
         y = np.array(["a", "b"], dtype=object)[code]
         y[5] = None
 
-        with pytest.raises(DataError, match=r"none in 1 rows \(first: row 5"):
+        with pytest.raises(DataError, match=r"none in 1 row \(first: row 5"):
             MLPClassifier(**FAST).fit(X, wrap(y))
 
     def test_text_among_numbers_is_refused(self, blobs: Any) -> None:
@@ -422,7 +422,7 @@ class TestSettingsOfFit:
     def test_are_not_the_textbooks(self, blobs: Any, setting: dict[str, Any]) -> None:
         X, y = blobs
 
-        with pytest.raises(ConfigError, match=f"{next(iter(setting))}=.* is the recipe's"):
+        with pytest.raises(ConfigError, match=f"{next(iter(setting))}=.* belongs to the recipe"):
             MLPClassifier(solver="adam", **setting).fit(X, y)
 
 
@@ -485,7 +485,7 @@ class TestWeights:
         [
             (np.zeros(80), "sample_weight must be 80 finite numbers, .* got zeros alone"),
             (-np.ones(80), "none negative and not all zero; got -1.0 in row 0"),
-            (np.ones(3), r"got shape \(3,\), .*one weight a row"),
+            (np.ones(3), r"got shape \(3,\), .*one weight for each row"),
             (-2.0, "got -2.0 in row 0"),
             (0, "zeros alone"),
             (float("nan"), "got nan in row 0"),
@@ -582,5 +582,5 @@ def test_monotone_and_network_reach_the_recipe() -> None:
 
     plain = MLPRegressor(hidden_layer_sizes=(8, 8), max_iter=2, network="resnet").fit(X, y)
     assert plain.model_.config.architecture == "resnet"
-    with pytest.raises(ConfigError, match="network='resnet' is the recipe's, and solver='sgd' asks"):
+    with pytest.raises(ConfigError, match="network='resnet' belongs to the recipe, and solver='sgd' asks"):
         MLPRegressor(solver="sgd", network="resnet").fit(X, y)

@@ -227,7 +227,7 @@ class TestTextbook:
     def test_settings_of_the_recipe_are_refused(self, numbers: Any) -> None:
         X, y = numbers
 
-        with pytest.raises(ConfigError, match=r"members=3 is the recipe's, and solver='sgd'"):
+        with pytest.raises(ConfigError, match=r"members=3 belongs to the recipe, and solver='sgd'"):
             MLPRegressor(solver="sgd", members=3).fit(X, y)
         with pytest.raises(ConfigError, match="validation_fraction=0 leaves nothing"):
             MLPRegressor(validation_fraction=0.0).fit(X, y)

@@ -45,7 +45,7 @@ def test_levels_become_columns() -> None:
 def test_levels_that_come_later_are_said_where_a_network_learns_from_them() -> None:
     owner = estimator()
     rows, _ = PlainRows.learn(owner, pd.DataFrame({"city": ["Oslo", "Rome"] * 3}))
-    with pytest.warns(UserWarning, match="'city' holds new ones now, in 1 rows"):
+    with pytest.warns(UserWarning, match="'city' holds new levels now, in 1 row "):
         rows.read(owner, pd.DataFrame({"city": ["Lima", "Rome"]}), learns=True)
 
 

@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import save
 
 from multilayer import Model, ModelFileError, fit
-from multilayer.model.check import check_task, may_overflow
+from multilayer.model.check_network import may_overflow
+from multilayer.model.check_task import check_task
 from multilayer.model.file import digest, unpack
 from multilayer.tasks.make import make_task
 
@@ -34,7 +35,9 @@ def table() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def data() -> bytes:
-    return fit(table(), target="y", epochs=1, members=1, hidden=8).to_bytes()
+    model = fit(table(), target="y", epochs=1, members=1, hidden=8)
+    assert len(model.networks) == 2  # one of them linear
+    return model.to_bytes()
 
 
 def forged(data: bytes, edit: Callable[[dict[str, Any], dict[str, Any]], Any]) -> bytes:
@@ -75,12 +78,12 @@ def without(*path: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
 COLUMNS, CODERS = ("encoder", "schema", "columns"), ("encoder", "coders")
 EDITS: dict[str, tuple[Callable[..., Any], str]] = {
     # sizes
-    "wide layers": (setting("network", "hidden", to=[30_000, 30_000]), "layers of 90"),
+    "wide layers": (setting("network", "hidden", to=[30_000, 30_000]), "layers need 90"),
     "a layer of no width": (
         setting("network", "hidden", to=[0]),
         "widths must be at least 1",
     ),
-    "many frequencies": (setting("network", "n_frequencies", to=2**30), "layers of"),
+    "many frequencies": (setting("network", "n_frequencies", to=2**30), "layers need"),
     "many networks": (setting("n_networks", to=10**9), "each network needs a weight"),
     "no network": (setting("n_networks", to=0), "at least one network"),
     "another number of inputs": (
@@ -170,17 +173,31 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
         setting("network", "dropout", to=1.0),
         "'dropout' must be",
     ),
-    "weights of zero": (setting("weights", to=[0.0]), "must not be negative, or all 0"),
+    "a linear network of hidden layers": (
+        setting("linear", "architecture", to="mlp"),
+        "must be of the architecture",
+    ),
+    "a linear network of other numbers": (setting("linear", "keep", to=[99]), "'keep' must be places"),
+    "a linear network for more outputs": (
+        setting("linear", "d_out", to=2),
+        "linear network: it has 2 outputs",
+    ),
+    "a linear network without weights": (array("1.1.weight", lambda w: w[:, :1]), "layers need|size mismatch"),
+    "no linear network where there is one": (
+        setting("linear", to=None),
+        "are absent, or too many|its layers need",
+    ),
+    "weights of zero": (setting("weights", to=[0.0, 0.0]), "must not be negative, or all 0"),
     "weights below zero": (
-        setting("weights", to=[-1.0]),
+        setting("weights", to=[1.0, -1.0]),
         "must not be negative, or all 0",
     ),
     "weights beyond float64": (
-        setting("weights", to=[1e308]),
+        setting("weights", to=[1e308, 1e308]),
         "are too large or too small",
     ),
     "weights for others": (
-        setting("weights", to=[1.0, 1.0]),
+        setting("weights", to=[1.0, 1.0, 1.0]),
         "each network needs a weight",
     ),
     "labels of a huge type": (
@@ -251,6 +268,10 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
     "units of targets that are numbers": (
         setting("summary", "target_units", to={"y": 3}),
         "'target_units' must be texts by name",
+    ),
+    "settings that are a list": (
+        setting("summary", "asked", to=["seed"]),
+        "'asked' must be settings by name",
     ),
     "no history": (setting("histories", to=[]), "a model has a history"),
     "a history of texts": (

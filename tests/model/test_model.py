@@ -185,11 +185,17 @@ class TestFile:
     def test_several_networks_are_averaged_and_come_back(self, binary: Model, multiclass: Model) -> None:
         y = np.array(LABELS["text"], dtype=object)[codes(2)]
         other = fit(people() | {"buys": y}, target="buys", drop=["id"], seed=0, members=1, hidden=8, epochs=1)
-        weights = (*(binary.weights or ()), *(other.weights or ()))
-        both = replace(binary, networks=[*binary.networks, *other.networks], weights=weights)
+        n = len(binary.networks) - (binary.linear is not None)  # the only linear network comes last
+        first = replace(binary, networks=binary.networks[:n], weights=(1.0,) * n, linear=None)
+        weights = (*(first.weights or ()), *(other.weights or ()))
+        shares = sum(first.weights or ()), sum(other.weights or ())
+        both = replace(
+            first, networks=[*first.networks, *other.networks], weights=weights, linear=other.linear
+        )
         both.save("m.mlp")
 
-        mean = (binary.predict_proba(people()) + other.predict_proba(people())) / 2
+        said = [model.predict_proba(people()) for model in (first, other)]
+        mean = np.average(said, axis=0, weights=shares)
 
         np.testing.assert_allclose(both.predict_proba(people()), mean, atol=1e-12)
         assert np.array_equal(outputs(Model.load("m.mlp")), outputs(both))
@@ -502,7 +508,7 @@ class TestPredict:
     def test_a_few_odd_cells_are_missing_and_named(self, binary: Model) -> None:
         age: list[Any] = ["41"] * N_ROWS
         age[16] = "old"
-        with pytest.warns(TableWarning, match="'age' was number at fit, .* row 17 holds 'old'"):
+        with pytest.warns(TableWarning, match="'age' was read as number at fit, .* row 17 holds 'old'"):
             shown = binary.predict_proba(people() | {"age": age})
         age[16] = None
         np.testing.assert_array_equal(shown, binary.predict_proba(people() | {"age": age}))
@@ -539,7 +545,8 @@ class TestPredict:
         np.testing.assert_allclose(together, np.concatenate(in_parts), rtol=1e-5)
         with torch.inference_mode():
             outs = [net.eval()(torch.from_numpy(x)).numpy() for net in regression.networks]
-        np.testing.assert_allclose(together, np.mean([*map(regression.task.link, outs)], axis=0), rtol=1e-5)
+        mean = np.average([*map(regression.task.link, outs)], axis=0, weights=regression.weights)
+        np.testing.assert_allclose(together, mean, rtol=1e-5)
 
     def test_a_model_that_is_loaded_to_predict_a_few_rows_loads_no_compiler(self, regression: Model) -> None:
         regression.save("m.mlp")

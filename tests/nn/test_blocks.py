@@ -69,8 +69,14 @@ def test_every_activation_by_name_lets_gradients_through(name):
         (lambda: mlp(0, (), 1), "d_in must be"),
         (lambda: mlp(2, [4, 0], 1), "hidden must be .* got 0"),
         (lambda: mlp(2, 4, 0), "d_out must be"),
-        (lambda: mlp(2, [4, 4], 1, activation=["relu"]), "activation .* each of the 2 hidden layers; got 1"),
-        (lambda: mlp(2, 4, 1, dropout=[0.1, 0.2]), "dropout .* each of the 1 hidden layers; got 2"),
+        (
+            lambda: mlp(2, [4, 4], 1, activation=["relu"]),
+            "activation .* length 2, one for each of the hidden layers; got 1",
+        ),
+        (
+            lambda: mlp(2, 4, 1, dropout=[0.1, 0.2]),
+            "dropout .* length 1, one for each of the hidden layers; got 2",
+        ),
         (lambda: mlp(2, 4, 1, norm="group"), "norm must be"),
     ],
 )

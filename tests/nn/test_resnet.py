@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from multilayer.nn.embeddings import TableEmbedding
 from multilayer.nn.resnet import ResNet
-from multilayer.training.kernels.plan import read_plan
+from multilayer.training.kernels.readers import read_plan
 from tests.reference import networks
 
 

@@ -32,7 +32,9 @@ def test_a_mean_of_each_row_is_learnt(columns: Columns, n: int) -> None:
     model = fit(repeated(columns, n), target="y", task="regression")
 
     np.testing.assert_allclose(model.predict(columns), y, atol=0.1 * np.std(y))
-    assert "new rows will repeat them: the score is that of repetitions" in model.summary["decisions"][1]
+    assert (
+        "new rows will repeat them, too: the score is that of repeated rows" in model.summary["decisions"][1]
+    )
 
 
 @pytest.mark.parametrize("as_text", [True, False])

@@ -20,7 +20,8 @@ from multilayer import ConfigError, DataError, Model, SchemaError, fit
 from multilayer.model.file import unpack
 from multilayer.model.format import parts_of
 from multilayer.recipe import summary, wanted
-from multilayer.recipe.data import TARGET_FOLDS, Data, Parts, target_folds
+from multilayer.recipe.data import Data
+from multilayer.recipe.split_rows import TARGET_FOLDS, Parts, target_folds
 from multilayer.recipe.wanted import Wanted
 from multilayer.training import pack, run_length
 from multilayer.training.loop import Progress, train_pack
@@ -532,7 +533,9 @@ class TestWeights:
         columns = table("price")
         model = fit({name: np.tile(values, 2) for name, values in columns.items()}, target="price", **FAST)
 
-        assert "100 were given; equal ones count by their number" in model.summary["decisions"][1]
+        assert (
+            "100 were given; equal rows are merged and count by their number" in model.summary["decisions"][1]
+        )
         assert np.array_equal(model.predict(columns), fit(columns, target="price", **FAST).predict(columns))
 
     def test_mean_and_scale_of_the_target_are_weighted(self) -> None:
@@ -809,7 +812,9 @@ class TestTraining:
         assert np.isfinite(model.predict(features())).all()
         model.save("m.mlp")
         assert Model.load("m.mlp").score == model.score
-        assert "networks: 1 (of 12, as time was short) of 8 x 8" in "\n".join(model.summary["decisions"])
+        assert "networks: 1 (of 12, as time was short) with hidden layers of 8 and 8 units" in "\n".join(
+            model.summary["decisions"]
+        )
 
     def test_networks_that_a_time_budget_leaves_out_hold_no_rows(
         self, monkeypatch: pytest.MonkeyPatch
@@ -819,7 +824,7 @@ class TestTraining:
         model = fit(rng.normal(size=(400, 2)), y=rng.normal(size=400), time_budget=1e-6)
 
         assert model.summary["rows"]["validation"] == 50  # the fold of the only network
-        assert "rows: 400; the network validates on a share of 1/8" in "\n".join(model.summary["decisions"])
+        assert "rows: 400; the network validates on 1/8 of them" in "\n".join(model.summary["decisions"])
 
     @pytest.mark.parametrize("name", ["epochs", "batch_size", "lr", "patience", "time_budget"])
     @pytest.mark.parametrize("value", [0, -1])
@@ -934,7 +939,7 @@ class TestTraining:
         model = fit(table("price", 80), target="price", **FAST | {"members": 5})
 
         assert model.summary["rows"] == {"train": 80, "validation": 50}
-        assert "each of 5 networks validates on a share of 1/8" in model.summary["decisions"][1]
+        assert "each of 5 networks validates on 1/8 of them" in model.summary["decisions"][1]
         assert len({round(history.val_loss[0], 9) for history in model.histories}) == 5
         assert model.weights is not None
         assert sum(model.weights) == pytest.approx(5)  # each fold weighs alike
@@ -959,7 +964,7 @@ class TestTraining:
         model = fit(table("sold"), target="sold", **FAST)
         model.save(tmp_path / "m.mlp")
 
-        assert "are also encoded by how often" in model.summary["decisions"][2]
+        assert any("told how often" in detail for detail in model.summary["details"])
         again = Model.load(tmp_path / "m.mlp")
         assert np.array_equal(again.predict_proba(features()), model.predict_proba(features()))
 
@@ -994,7 +999,7 @@ class TestTraining:
         assert decisions[0].startswith("task: regression of 'price'")
         assert decisions[1] == "rows: 40 to train on, 10 to validate on, at random"
         assert decisions[2] == "columns: 1 number, 1 category"
-        assert decisions[3].startswith("networks: 1 of 8 x 8")
+        assert decisions[3] == "networks: 1 with hidden layers of 8 and 8 units"
         assert priced.summary["seed"] == 0
         assert set(priced.summary["versions"]) == {"multilayer", "torch", "numpy", "python"}
         assert set(priced.score) == set(priced.summary["baseline"]) == {"rmse", "mae", "r2"}

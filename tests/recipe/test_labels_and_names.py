@@ -113,7 +113,7 @@ def test_partial_fit_learns_text(make: Any) -> None:
         net.partial_fit(text, Y, **({"classes": [0, 1]} if make is MLPClassifier else {}))
 
     assert net.score(text, Y) > 0.9
-    with pytest.warns(UserWarning, match=r"'c' holds new ones now, in 2 rows \(first: 'z'\)"):
+    with pytest.warns(UserWarning, match=r"'c' holds new levels now, in 2 rows \(first: 'z'\)"):
         net.partial_fit(pd.DataFrame({"c": ["x", "z", "z"], "n": [1.0, 2.0, 3.0]}), [0, 1, 1])
 
 

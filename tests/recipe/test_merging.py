@@ -109,4 +109,7 @@ def test_a_fit_predicts_with_one_network_a_member() -> None:
     model = fit(table, target="y", hidden=8, epochs=12, members=3, lr=3e-3)
 
     assert len(model.networks) == 3
-    assert "predicts with 3 networks" in model.summary["decisions"][-1]
+    assert (
+        "networks: 3 with hidden layers of 8 and 8 units; the model predicts with their mean"
+        in model.summary["decisions"][-1]
+    )

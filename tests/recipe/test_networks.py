@@ -60,7 +60,7 @@ def test_learns_says_its_name_and_is_saved(fitted: tuple[str, str, Model], tmp_p
     metric = "rmse" if kind == "regression" else "log_loss"
     assert model.score[metric] < 0.9 * model.summary["baseline"][metric]
     assert model.config.architecture == name and model.summary["config"]["network"] == name
-    assert f"networks: 1 {name} of" in model.summary["decisions"][-1]
+    assert f"networks: 1 {name} with" in model.summary["decisions"][-1]
     assert model.summary["rows"] == {"train": 240, "validation": 60}
 
     model.save(tmp_path / "m.mlp")
@@ -85,7 +85,7 @@ PUBLISHED = [name for name in NETWORKS if name != "default"]
 
 
 def test_every_published_network_has_an_architecture() -> None:
-    assert set(PUBLISHED) == set(ARCHITECTURES) == set(SMALL)
+    assert set(PUBLISHED) == set(ARCHITECTURES) - {"linear"} == set(SMALL)
 
 
 def test_names_are_those_that_settings_take() -> None:
@@ -221,7 +221,7 @@ def test_every_kind_of_target_is_learnt_or_refused_in_words(network: str, kind: 
     how |= {"sample_weight": np.arange(60) % 3} if weighted else {}
     how["y"] = targets[how["y"]]
     if kind in REFUSED:
-        words = r"predicts classes or means, without constraints; got .*\. Leave network out"
+        words = r"predicts classes or means, without constraints; got .*\. Leave out network"
         with pytest.raises(ConfigError, match=words):
             fit({"x": x}, **how)
         return

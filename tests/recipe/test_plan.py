@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from multilayer import ConfigError
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.plan import Plan, make_plan
 from multilayer.recipe.rows import read_rows
+from multilayer.recipe.split_rows import N_FOLDS
 from tests.recipe.asked import wanted
 
 N = 160

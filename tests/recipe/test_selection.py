@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.plan import make_plan
 from multilayer.recipe.rows import read_rows
 from multilayer.recipe.selection import by_stretch, greedily, select
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.trained import train_networks
 from multilayer.training.history import Stop
 from tests.recipe.asked import wanted

@@ -12,7 +12,7 @@ from multilayer import Model, fit
 from multilayer.cli import app
 
 FAST = {"members": 2, "hidden": 8, "epochs": 2}
-WORDS = r"not trained on; of these .* rows it was trained on some (\d+)%.*model.score"
+WORDS = r"It was trained on some (\d+)% of these .* rows.*model.score"
 
 
 def flats(n: int, seed: int = 0) -> pd.DataFrame:
@@ -76,4 +76,4 @@ def test_the_command_line_says_it_on_standard_error() -> None:
 
     assert done.exit_code == 0
     assert '"trained_on": 1.0' in done.stdout
-    assert done.stderr.startswith("warning: Scores tell")
+    assert done.stderr.startswith("warning: A model must be scored on rows")

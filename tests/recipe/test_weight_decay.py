@@ -134,7 +134,7 @@ def test_a_pattern_that_takes_many_steps_is_learnt() -> None:
 def test_the_summary_says_how_much() -> None:
     noisy, _, _ = learnt(noise=3.0, epochs=8)
     fixed, _, _ = learnt(noise=3.0, epochs=8, weight_decay=0.25)
-    of_noise, given = (model.summary["decisions"][-1] for model in (noisy, fixed))
+    of_noise, given = ("\n".join(model.summary["details"]) for model in (noisy, fixed))
     decay = noisy.history.weight_decay[-1]
-    assert f"weight decay {decay:.2g} (the noisier the classes, the more);" in of_noise
-    assert "weight decay 0.25;" in given
+    assert f"weight decay {decay:.2g} (more, the more a row's class depends on chance)\n" in of_noise
+    assert "weight decay 0.25\n" in given

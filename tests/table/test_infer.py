@@ -60,7 +60,7 @@ def test_codes_that_nearly_all_differ_are_left_out() -> None:
     codes = [f"k{each:04}" for each in range(N)]
     codes[3] = codes[2]
     schema = infer_schema({"code": codes, "z": [k / 2 for k in range(N)]})
-    assert schema.ignored == {"code": "an identifier: nearly every row has a value of its own"}
+    assert schema.ignored == {"code": "an identifier: nearly every row has a different value"}
     assert infer_schema({"code": codes, "z": range(N)}, kinds={"code": "category"})["code"].kind == "category"
     assert infer_schema({"code": codes[:40] + codes[:20], "z": range(N)})["code"].n_unique == 39
     assert infer_schema({"code": codes[:20], "z": range(20)})["code"].n_unique == 19  # too few to say
@@ -77,10 +77,10 @@ def test_numbers_that_count_rows_stay_and_are_said_to() -> None:
     }
     schema = infer_schema(table)
     assert schema["row"].reason == (
-        "consecutive numbers, as an identifier's: if it is one, drop=['row'] leaves it out"
+        "consecutive numbers, like those of an identifier: if it is one, drop=['row'] leaves it out"
     )
     for name in ("patient_id", "PassengerId"):
-        assert str(schema[name].reason).startswith("whole numbers, each of them once, as an identifier's")
+        assert str(schema[name].reason).startswith("whole numbers, each of them once, like those of an")
     assert schema["paid"].reason is None and schema["size"].reason is None
 
 

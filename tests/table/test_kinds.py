@@ -151,7 +151,7 @@ class TestCategories:
     def test_a_pandas_categorical_of_numbers_is_a_category(self):
         model = fitted(pd.DataFrame, {"c": pd.Categorical(repeated(3, 1, 2)), "z": COUNT})
         assert model.schema["c"].kind == "category"
-        assert "'c' is category (a categorical)" in " ".join(model.summary["decisions"])
+        assert "'c' is read as category (a categorical)" in " ".join(model.summary["decisions"])
         assert np.isfinite(model.predict(pd.DataFrame({"c": [1, 9], "z": [1.0, 2.0]}))).all()
 
     def test_whole_numbers_stay_numbers_unless_declared(self, frame):

@@ -37,7 +37,7 @@ def test_text_is_sorted_by_what_it_says(values: list[str]) -> None:
 
 @pytest.mark.parametrize("values", [["Jan-20", "Feb-20", "Mar-20"], ["red", "blue"], ["yes", "no"]])
 def test_text_that_is_no_time_is_refused(values: list[str]) -> None:
-    with pytest.raises(DataError, match=f"must be dates.*row 1 of 't' holds '{values[0]}'.*date_format="):
+    with pytest.raises(DataError, match=f"must hold dates.*row 1 of 't' holds '{values[0]}'.*date_format="):
         moments("t", texts(*values))
 
 
@@ -86,7 +86,7 @@ class TestInAFit:
 
     def test_a_declared_format_and_text_that_is_none(self) -> None:
         table = self.table(lambda day: f"{day:%b-%y}")
-        with pytest.raises(DataError, match="time must be dates"):
+        with pytest.raises(DataError, match="time must hold dates"):
             ml.fit(table, target="y", time="t", epochs=1)
         schema = ml.infer_schema(table[["a", "t"]]).replace("t", kind="date", date_format="%b-%y")
         model = ml.fit(table, target="y", time="t", schema=schema, epochs=4, members=1, hidden=8)

@@ -69,7 +69,10 @@ def test_a_fit_says_what_it_passed_over_among_its_decisions() -> None:
     table = of("dict", [*CELLS, "soon"])
     model = ml.fit(table, y=np.arange(81) / 2, **TINY)
     assert model.schema["x"].kind == "number"
-    assert "kinds: 'x' is number (1 odd cell is missing: row 81 holds 'soon')" in model.summary["decisions"]
+    assert (
+        "kinds: 'x' is read as number (1 odd cell is missing: row 81 holds 'soon')"
+        in model.summary["decisions"]
+    )
     clean = ml.fit(of("dict", [*CELLS, None]), y=np.arange(81) / 2, **TINY)
     np.testing.assert_array_equal(model.predict(of("dict", CELLS)), clean.predict(of("dict", CELLS)))
 
@@ -105,7 +108,7 @@ def test_at_prediction_a_few_are_missing_and_many_are_left_to_be_refused() -> No
     schema = infer_schema(of("dict", CELLS))
     table, said = as_learnt(read_table({"x": [*CELLS, "soon"]}), schema.columns)
     assert table["x"][80] is None
-    assert said == ["column 'x' was number at fit, and 1 odd cell is missing: row 81 holds 'soon'"]
+    assert said == ["column 'x' was read as number at fit, and 1 odd cell is missing: row 81 holds 'soon'"]
     for cells in (["soon"], ["1", "soon"], [*CELLS, *["soon"] * 9]):
         table, said = as_learnt(read_table({"x": cells}), schema.columns)
         assert "soon" in table["x"] and not said
@@ -120,7 +123,7 @@ def test_at_prediction_a_sign_is_what_it_was_at_fit() -> None:
 
 def test_units_are_read_at_prediction_and_other_units_named() -> None:
     model = ml.fit({"w": [f"{k} kg" for k in range(40)]}, y=np.arange(40) / 2, **TINY)
-    assert "kinds: 'w' is number (in kg)" in model.summary["decisions"]
+    assert "kinds: 'w' is read as number (in kg)" in model.summary["decisions"]
     expected = model.predict({"w": [3.0, 4.0, 5.0]})
     np.testing.assert_array_equal(model.predict({"w": ["3 kg", "4kg", "5"]}), expected)
     with pytest.warns(TableWarning, match="row 3 holds '5 lb'"):
@@ -143,7 +146,9 @@ def test_a_table_without_odd_cells_is_as_it_was() -> None:
 def test_the_textbook_names_odd_cells_too() -> None:
     frame = pd.DataFrame({"x": [*CELLS, "soon"]})
     net = ml.MLPRegressor(solver="lbfgs", max_iter=2)
-    with pytest.warns(TableWarning, match="In X, column 'x' was number at fit, and .* row 81 holds 'soon'"):
+    with pytest.warns(
+        TableWarning, match="In X, column 'x' was read as number at fit, .* row 81 holds 'soon'"
+    ):
         net.fit(frame, np.arange(81) / 2)
     assert net.n_features_in_ == 1 and np.isfinite(net.predict(frame[:80])).all()
 
@@ -161,20 +166,20 @@ class TestTarget:
     def test_make_a_regression(self) -> None:
         model = ml.fit({"x": range(80), "y": [f"{cell} kg" for cell in self.NUMBERS]}, target="y", **TINY)
         assert model.task.kind == "regression"
-        assert "read: the target 'y' is numbers in kg" in model.summary["decisions"]
+        assert "read: the target 'y' holds numbers in kg" in model.summary["decisions"]
         assert model.evaluate({"x": range(80), "y": self.NUMBERS}).keys() >= {"rmse"}
-        with pytest.raises(DataError, match=r"'y' is numbers, and every row needs .* row 11 holds 'soon'"):
+        with pytest.raises(DataError, match=r"'y' holds numbers, and every row needs .* row 11 holds 'soon'"):
             model.evaluate({"x": range(11), "y": [*self.NUMBERS[:10], "soon"]})
 
     @pytest.mark.parametrize("odd", ["?", "soon", "None"])
     def test_an_odd_cell_is_named_and_its_row_left_out_when_asked(self, odd: str) -> None:
         table = {"x": range(81), "y": [*self.NUMBERS, odd], "w": [1.0] * 81}
-        with pytest.raises(DataError, match=f"a target; of 'y', .* row 81 holds '[{odd}]*'.*drop_miss"):
+        with pytest.raises(DataError, match=f"a target; in 'y', .* row 81 holds '[{odd}]*'.*drop_miss"):
             ml.fit(table, target="y", **TINY)
         model = ml.fit(table, target="y", sample_weight="w", drop_missing_target=True, **TINY)
         assert model.task.kind == "regression"
         assert model.summary["decisions"][0] == (
-            f"read: of the target 'y', 1 odd cell is missing: row 81 holds {odd!r}; 1 row without a target "
+            f"read: in the target 'y', 1 odd cell is missing: row 81 holds {odd!r}; 1 row without a target "
             f"left out"
         )
 
@@ -183,7 +188,7 @@ class TestTarget:
         model = ml.Model.from_bytes(model.to_bytes())
         expected = model.evaluate({"x": range(80), "y": self.NUMBERS})
         assert model.evaluate({"x": range(80), "y": [f"{cell}kg" for cell in self.NUMBERS]}) == expected
-        with pytest.raises(DataError, match="'y' was numbers in kg at fit, and is in lb now"):
+        with pytest.raises(DataError, match="'y' held numbers in kg at fit, and is in lb now"):
             model.evaluate({"x": range(80), "y": [f"{cell} lb" for cell in self.NUMBERS]})
 
     def test_per_unit_of_an_exposure_is_divided_by_it(self) -> None:
@@ -194,7 +199,7 @@ class TestTarget:
         expected = ml.fit(numbers, **options).predict(numbers)
         np.testing.assert_array_equal(ml.fit(text, **options).predict(numbers), expected)
         odd = text | {"y": [*text["y"][:79], "x"]}
-        with pytest.raises(DataError, match="of 'y', 1 odd cell is missing: row 80 holds 'x'"):
+        with pytest.raises(DataError, match="in 'y', 1 odd cell is missing: row 80 holds 'x'"):
             ml.fit(odd, **options)
 
     def test_of_validation_rows_may_be_text_where_rows_of_the_table_are_left_out(self) -> None:
@@ -202,7 +207,7 @@ class TestTarget:
         held = {"x": range(5), "y": ["1", "2", "3", "4.5", "5"]}
         options: dict[str, Any] = {"target": "y", "drop_missing_target": True, **TINY}
         assert ml.fit(table, validation=held, **options).summary["rows"] == {"train": 80, "validation": 5}
-        with pytest.raises(DataError, match="of 'y', 1 odd cell is missing: row 2 holds 'None'"):
+        with pytest.raises(DataError, match="in 'y', 1 odd cell is missing: row 2 holds 'None'"):
             ml.fit(table, validation={"x": [1, 2], "y": ["1", "None"]}, **options)
 
     def test_labels_stay_labels(self) -> None:
@@ -212,7 +217,9 @@ class TestTarget:
         assert given.classes == (" a", "None")  # y is taken as it comes
 
     def test_of_which_each_row_is_a_class_is_refused(self) -> None:
-        with pytest.raises(DataError, match="60 rows of the target 'y' nearly each has a label of its own"):
+        with pytest.raises(
+            DataError, match="the target 'y', nearly each of the 60 rows has a label of its own"
+        ):
             ml.fit({"x": range(60), "y": [f"n{k}" for k in range(60)]}, target="y", **TINY)
 
     def test_a_missing_label_says_what_to_do(self) -> None:

@@ -1,40 +1,18 @@
 """A table on disk: the cells as in memory, in an order that a seed fixes, described from all rows."""
 
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 
-from multilayer.errors import ConfigError, DataError, OutputError
-from multilayer.table import on_disk as stream
+from multilayer.errors import DataError, OutputError
+from multilayer.table import copy_to_disk
 from multilayer.table.cells import is_missing
-from multilayer.table.on_disk import Aside, Source, describe, store
-from multilayer.table.schema import infer_schema
+from multilayer.table.copy_to_disk import Aside, store
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, read_source, read_table
-
-N = 2_000
-
-
-def write_parquet(path: str, query: str) -> str:
-    with duckdb.connect() as connection:
-        connection.execute(f"COPY ({query}) TO '{path}'")
-    return path
-
-
-def mixed(path: str = "mixed.parquet") -> str:
-    """Numbers with and without gaps, whole ones, text, booleans, dates, NaN; few rows are special."""
-    return write_parquet(
-        path,
-        f"""SELECT i, i * 0.5 AS half, CASE WHEN i % 7 THEN i END AS gaps, i % 3 = 0 AS third,
-            CASE WHEN i % 10 THEN 't' || (i % 5) END AS text, DATE '2024-01-01' + i::INT AS day,
-            CASE WHEN i % 4 = 0 THEN 'nan'::DOUBLE ELSE i END AS holes,
-            CASE WHEN i = {N - 3} THEN 'soon' ELSE '2024-01-0' || (1 + i % 9) END AS due,
-            (i // 50)::VARCHAR AS block
-            FROM range({N}) r(i)""",
-    )
+from multilayer.table.sources.streamable import Source
+from tests.table.tables_on_disk import N, mixed, write_parquet
 
 
 def same_tables(a: Table, b: Table) -> None:
@@ -119,87 +97,9 @@ def test_files_that_are_not_one_table_are_refused() -> None:
 
 
 def test_too_small_a_disk_is_refused_before_anything_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(copy_to_disk.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(OutputError, match="TMPDIR"), store(mixed(), memory_mb=200):
         pass
-
-
-def described(kinds: Any = None) -> Any:
-    with store(mixed(), memory_mb=200, shuffle_seed=5) as table:
-        sample = table.rows(0, 600)
-        assert "soon" not in sample["due"]
-        return describe(table, table.names, sample, kinds)
-
-
-def test_the_schema_is_that_of_all_rows() -> None:
-    whole, found = infer_schema(read_table(mixed())), described()
-
-    assert found.ignored == whole.ignored
-    for expected, column in zip(whole.columns, found.columns, strict=True):
-        assert (column.name, column.kind, column.levels) == (expected.name, expected.kind, expected.levels)
-        assert (column.n_missing, column.low, column.high) == (
-            expected.n_missing,
-            expected.low,
-            expected.high,
-        )
-        assert column.n_unique == pytest.approx(expected.n_unique, rel=0.1)
-    assert found["due"].reason == "1 odd cell is missing, such as 'soon'"  # which is beyond the sample
-
-
-def test_a_kind_of_the_users_must_hold_in_nearly_all_rows() -> None:
-    path = write_parquet(
-        "odd.parquet",
-        "SELECT CASE WHEN i > 900 THEN 'soon' ELSE '2024-01-0' || (1 + i % 9) END AS due "
-        "FROM range(1000) r(i)",
-    )
-    with store(path, memory_mb=200) as table:
-        with pytest.raises(ConfigError, match="'due' as date; it also holds 'soon'"):
-            describe(table, ["due"], table.rows(0, 100), {"due": "date"})
-        inferred = describe(table, ["due"], table.rows(0, 1000), None)["due"]
-    assert (inferred.kind, inferred.reason) == ("category", "dates but for 10% of its cells, such as 'soon'")
-
-
-def test_levels_that_only_repeat_beyond_the_sample_make_no_identifier() -> None:
-    path = write_parquet(
-        "levels.parquet", "SELECT 'k' || (i % 300) AS c, 'k' || i AS id, i / 2 AS n FROM range(1500) r(i)"
-    )
-    with store(path, memory_mb=200) as table:
-        schema = describe(table, ["c", "id", "n"], table.rows(0, 200), None)
-    column = schema["c"]
-    assert (column.kind, column.n_unique, len(column.levels), column.reason) == ("category", 300, 300, None)
-    assert schema.ignored == {"id": "an identifier: nearly every row has a value of its own"}
-
-
-def test_odd_cells_and_signs_are_missing_in_every_piece() -> None:
-    path = write_parquet(
-        "odd.parquet",
-        "SELECT CASE WHEN i = 700 THEN 'x' WHEN i > 990 THEN '?' ELSE ' ' || i END AS n, "
-        "CASE WHEN i % 3 = 0 THEN '-' ELSE 'ab'[1 + i % 2] END AS c FROM range(1000) r(i)",
-    )
-    with store(path, memory_mb=200) as table:
-        schema = describe(table, ["n", "c"], table.rows(0, 100), None)
-        rows = table.rows(0, 1000)
-    assert (schema["n"].kind, schema["n"].n_missing, schema["n"].high) == ("number", 10, 990)
-    assert schema["n"].reason == "1 odd cell is missing, such as 'x'"
-    assert sorted(schema["c"].levels) == ["a", "b"] and schema["c"].n_missing == 334
-    assert rows["n"][700] is None and rows["n"][5] == "5" and rows["c"][0] is None
-
-
-def test_infinite_numbers_are_refused() -> None:
-    path = write_parquet(
-        "inf.parquet", "SELECT CASE WHEN i = 900 THEN 'inf'::DOUBLE ELSE i END AS x FROM range(1000) r(i)"
-    )
-    with store(path, memory_mb=200) as table, pytest.raises(DataError, match="'x' holds 1 infinite"):
-        describe(table, ["x"], table.rows(0, 100), None)
-
-
-def test_infinite_numbers_are_clipped_where_asked() -> None:
-    path = write_parquet(
-        "inf.parquet", "SELECT CASE WHEN i = 900 THEN 'inf'::DOUBLE ELSE i END AS x FROM range(1000) r(i)"
-    )
-    with store(path, memory_mb=200) as table:
-        column = describe(table, ["x"], table.rows(0, 100), None, infinite="clip")["x"]
-    assert (column.low, column.high, column.infinite) == (0, 999, "clip")
 
 
 def test_notes_blank_text_and_marks_of_missing_values_are_as_in_memory() -> None:
@@ -228,15 +128,6 @@ def test_text_files_keep_their_decimal_sign_and_marks() -> None:
     with store(Source.find("t.csv", Notation.declare("?")), memory_mb=200) as table:
         rows = table.rows(0, 2)
     assert rows["x"].tolist() == [2.5, 3.5] and rows["y"].tolist() == [None, "a"]
-
-
-def test_an_order_must_name_the_levels_of_all_rows() -> None:
-    path = write_parquet(
-        "o.parquet",
-        "SELECT CASE WHEN i = 150 THEN 'XL' WHEN i % 2 THEN 'M' ELSE 'S' END AS x, i FROM range(200) r(i)",
-    )
-    with store(path, memory_mb=200) as table, pytest.raises(ConfigError, match="holds 'XL'"):
-        describe(table, ["x", "i"], table.rows(0, 100), {"x": ["S", "M"]})
 
 
 def test_groups_are_whole_on_one_side_and_times_latest() -> None:

@@ -32,7 +32,7 @@ def test_every_door_refuses_the_same_in_the_same_words(weight: list[Any], got: s
         with pytest.raises(DataError) as error:
             call()
         assert str(error.value).startswith(RULE + got), door
-        assert str(error.value).endswith("Pass one weight a row; 0 leaves a row out."), door
+        assert str(error.value).endswith("Pass one weight for each row; 0 leaves a row out."), door
 
 
 def test_right_ones_are_numbers_of_float64() -> None:

@@ -247,8 +247,8 @@ class TestOtherWritings:
         schema = infer_schema({"c": letters, "d": letters, "e": [f"k{k // 2}" for k in range(40)]})
         new = {"c": ["A", "B", "A"], "d": ["a", "B", "C"], "e": ["x", None, None]}
         assert strange_columns(read_table(new), schema) == [
-            "column 'c' holds levels that were not there at fit, such as 'A', 'B', and hardly any that were, "
-            "such as 'a', 'b'"
+            "column 'c' holds levels that were not there at fit, such as 'A', 'B', and hardly "
+            "any that were there, such as 'a', 'b'"
         ]
 
     def test_levels_that_were_mostly_rare_at_fit_are_expected_to_be_new(self):

@@ -181,7 +181,7 @@ def test_learns_which_words_make_the_class(make):
     known = {name: values[:300] for name, values in columns.items()}
     model = ml.fit(make(known), target="label", members=1, epochs=8, hidden=16)
     assert model.schema["review"].kind == "text"
-    assert "'review' is text (" in " ".join(model.summary["decisions"])
+    assert "'review' is read as text (" in " ".join(model.summary["decisions"])
     held = {name: values[300:] for name, values in columns.items()}
     assert model.evaluate(make(held))["roc_auc"] > 0.9
     model.save("m.mlp")
@@ -199,3 +199,16 @@ def test_learns_from_several_columns_of_text():
     model = ml.fit(known, target="score", task="regression", members=1, epochs=10, hidden=16)
     assert {column.kind for column in model.schema.columns} == {"text"}
     assert model.evaluate({name: values[400:] for name, values in columns.items()})["r2"] > 0.7
+
+
+@pytest.mark.parametrize("width", [1, 2, 48])
+def test_scipy_adds_up_as_numpy_does(width):
+    rng = np.random.default_rng(width)
+    words = ["".join(rng.choice(list("abcdefghij"), 4)) for _ in range(200)]
+    texts = ["", *(" ".join(rng.choice(words, rng.integers(1, 30))) for _ in range(300))]
+    vectors = TextVectors.fit(texts, width)
+    ((*weighted, _),) = vectors._weighted(texts)
+    by_scipy = vectors._matrix(*weighted) @ vectors.projection
+    assert vectors._projected(*weighted).tobytes() == by_scipy.tobytes()
+    many = vectors.transform(texts * (module.MANY_TEXTS // 300 + 1))
+    assert many[: len(texts)].tobytes() == vectors.transform(texts).tobytes()

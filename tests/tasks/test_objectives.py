@@ -112,7 +112,7 @@ def test_targets_out_of_range_are_refused(objective: str, bad: float, message: s
     [
         ({"objective": "poison"}, r"objective must be one of squared_error, .*Did you mean 'poisson'\?"),
         ({"objective": "gamma", "kind": "binary"}, "objective 'gamma' with task 'binary'"),
-        ({"objective": "gamma", "quantiles": [0.5]}, "quantiles are of the objective 'quantile'"),
+        ({"objective": "gamma", "quantiles": [0.5]}, "quantiles are for the objective 'quantile'"),
         ({"quantiles": [0.9, 0.1]}, "between 0 and 1, ascending"),
         ({"quantiles": []}, "at least one"),
         ({"quantiles": 1.5}, "between 0 and 1"),

@@ -778,7 +778,7 @@ def test_a_short_run_stays_on_autograd_and_says_why():
     net, x, y = problem()
     history = train(net, x, y, loss="mse", steps=999, batch_size=16)
     assert history.engine == "autograd"
-    assert history.engine_reason == "a run of 999 steps ends before the kernels are loaded."
+    assert history.engine_reason == "a run of 999 steps is too short to gain from the kernels."
 
 
 def test_a_long_run_of_a_plain_network_goes_to_the_kernels_and_gives_the_same_losses():

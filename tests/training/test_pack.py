@@ -162,8 +162,8 @@ def test_the_first_network_is_trained_however_short_the_budget(monkeypatch: pyte
     ("settings", "error", "words"),
     [
         ({"min_epochs": 0}, ConfigError, "min_epochs must be a whole number of at least 1; got 0"),
-        ({"seeds": [1]}, ConfigError, "seeds must be one for each of the 2 networks; got 1"),
-        ({"optimizer": [torch.optim.SGD]}, ConfigError, "optimizer must be one for each of the 2"),
+        ({"seeds": [1]}, ConfigError, "seeds must have length 2, one for each of the networks; got 1"),
+        ({"optimizer": [torch.optim.SGD]}, ConfigError, "optimizer must have length 2, one for each"),
         ({"rows": [[0, 1], [0, 999]]}, DataError, "rows must be from 0 to 119; got 0 to 999"),
         ({"rows": [[0, 1], []]}, DataError, "rows must be row numbers"),
     ],

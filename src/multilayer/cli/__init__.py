@@ -1,8 +1,9 @@
 """The command line: parses, calls, prints; the work is done by `recipe.fit` and `Model`.
 
-Results go to stdout, progress and errors to stderr. Exit status: 0 done; 1 a bug of ours, with its traceback;
-2 something the user can put right, one message and no traceback; 128 + n ended by the signal n, as by Ctrl-C
-(130) or by a reader of stdout that has had enough (141).
+Results go to stdout, progress and errors to stderr. The exit status is 0 when all went well; 1 after a bug of
+ours, with its traceback; 2 after something that the user can put right, with one message and no traceback;
+and 128 + n if signal n ended the command, such as Ctrl-C (130) or a reader of stdout that has had enough
+(141).
 
 A file here holds one command, or a few that belong together. Only typer is imported at module level, so that
 `multilayer --help` answers at once: what is heavy is imported in the command, under `held_back()`.
@@ -24,6 +25,7 @@ COMMANDS = {
     "predict": "predict",
     "evaluate": "predict",
     "inspect": "inspect",
+    "export": "export",
     "schema": "schema",
     "doctor": "doctor",
     "warmup": "warmup",

@@ -18,7 +18,7 @@ def demo(
         str, typer.Option("--dir", metavar="DIR", help="Where to write; made if it is missing.")
     ] = "demo",
 ) -> None:
-    """Show all of it on a real table: is a breast tumour malignant, from 30 measurements of its cells?"""
+    """Show the commands on a real table: is a breast tumour malignant, by 30 measurements of its cells?"""
     known, new = Path(folder, "tumours.csv"), Path(folder, "new_tumours.csv")
     model, predictions = Path(folder, "tumours.mlp"), Path(folder, "predictions.csv")
     _write_demo_tables(known, new)
@@ -34,7 +34,7 @@ def demo(
 
 
 def _write_demo_tables(known: Path, new: Path) -> None:
-    """The breast cancer table of Wisconsin (Street, Wolberg, Mangasarian 1993) that scikit-learn brings."""
+    """The breast cancer table of Wisconsin (Street, Wolberg, Mangasarian 1993), which scikit-learn has."""
     with held_back():
         from sklearn.datasets import load_breast_cancer
 

@@ -16,8 +16,9 @@ from multilayer.cli.options import (
     TableArgument,
     ThousandsOption,
 )
-from multilayer.cli.printing import progress, show, show_json
+from multilayer.cli.printing import show, show_json
 from multilayer.cli.words import kinds_of, marks_of, names_of
+from multilayer.progress import progress
 from multilayer.signals import held_back
 
 

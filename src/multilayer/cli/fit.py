@@ -20,8 +20,9 @@ from multilayer.cli.options import (
     QueryOption,
     TableArgument,
     ThousandsOption,
+    VerboseOption,
 )
-from multilayer.cli.printing import progress, say, show, show_json
+from multilayer.cli.printing import say, show, show_json
 from multilayer.cli.words import (
     class_weight_of,
     directions_of,
@@ -31,6 +32,7 @@ from multilayer.cli.words import (
     numbers_of,
     threshold_of,
 )
+from multilayer.progress import progress
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.signals import held_back
 
@@ -45,7 +47,7 @@ def fit(
     ] = None,
     task: Annotated[
         Literal["binary", "multiclass", "multilabel", "regression"] | None,
-        typer.Option(help="What to predict; without it, read off the target column."),
+        typer.Option(help="What to predict; without it, the target column decides."),
     ] = None,
     objective: Annotated[
         str | None,
@@ -87,7 +89,7 @@ def fit(
     time_budget: Annotated[
         float | None,
         typer.Option(
-            min=0.0, metavar="SECONDS", help="Seconds for the fit; short ones train fewer networks."
+            min=0.0, metavar="SECONDS", help="Seconds for the fit; if they are few, so are the networks."
         ),
     ] = None,
     kind: Annotated[
@@ -129,20 +131,32 @@ def fit(
     ] = None,
     quality: Annotated[
         Quality,
-        typer.Option(help="How long to train: fast takes some two fifths of the default, best three times."),
+        typer.Option(
+            help="How long to train: fast takes two fifths of the default's time, best three times."
+        ),
     ] = "default",
     network: Annotated[
         NetworkName,
-        typer.Option(help="The default, or a network of the literature, trained as its paper says."),
+        typer.Option(help="The default, or a published network, trained as its paper says."),
     ] = "default",
     memory: MemoryOption = None,
+    no_baselines: Annotated[
+        bool,
+        typer.Option(
+            "--no-baselines", metavar="", help="Do not fit a linear model and boosted trees for comparison."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar="", help="Print warnings and errors only.")
+    ] = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on TABLE and save it."""
     path = Path(out) if out else Path(stem(table) + ".mlp")
     drops, kinds = names_of(drop or []), kinds_of(kind or [])
     others = [schema] if schema else []
-    with table_source(table, *others) as source, progress(f"reading {table}") as after_epoch:
+    with table_source(table, *others) as source, progress(f"reading {table}", quiet=quiet) as after_epoch:
         with held_back():
             from multilayer.recipe.fit import fit as fit_recipe
 
@@ -157,13 +171,13 @@ def fit(
             groups=group, time=time,
             monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
-            callbacks=(after_epoch,),
+            callbacks=(after_epoch,), baselines=not no_baselines, verbose=False,
         )  # fmt: skip
         model.save(path)
     if as_json:
         show_json({"model": str(path), **facts(model)})
-    else:
-        show_training(model)
+    elif not quiet:
+        show_training(model, verbose=verbose)
         show(f"\nSaved in {path}. To predict: multilayer predict {shlex.quote(str(path))} TABLE")
     if model.summary.get("interrupted"):
         say(f"stopped by {what_ended()}:", f"the best model so far is saved in {path}.")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multilayer.cli.printing import number, show, text_table
+from multilayer.errors import counted
+from multilayer.signals import held_back
 
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
     import rich.table
@@ -25,35 +27,32 @@ def facts(model: "multilayer.model.model.Model") -> dict[str, Any]:
     }
 
 
-def show_model(model: "multilayer.model.model.Model", path: str) -> None:
+def show_model(model: "multilayer.model.model.Model", path: str, *, verbose: bool = False) -> None:
     """All that `multilayer inspect` shows of the model in a file."""
-    n_parameters = sum(weights.numel() for net in model.networks for weights in net.parameters())
     show(f"{path} predicts {', '.join(model.targets)}\n\n{model.schema}\n")
-    show(f"networks: {len(model.networks)}, parameters: {n_parameters:,}\n{model.networks[0]}\n")
-    show_training(model)
-    show(f"\n{model.history}")
-    for name in ("seed", "times", "versions"):
-        show(f"{name}: {_in_words(model.summary.get(name))}")
+    show_training(model, verbose=verbose)
+    if verbose:
+        n_parameters = sum(weights.numel() for net in model.networks for weights in net.parameters())
+        show(
+            f"\n{counted(len(model.networks), 'network')} with {n_parameters:,} parameters in all; the first:"
+        )
+        show(f"{model.networks[0]}\n\n{model.history}")
+    show(f"\nseed: {model.summary.get('seed')}")
+    if times := model.summary.get("times"):
+        show(f"fitted: {times['fitted']}, in {times['fit_s']:.1f} s")
+    versions = model.summary.get("versions", {})
+    show(f"versions: {', '.join(f'{name} {version}' for name, version in versions.items())}")
 
 
-def show_training(model: "multilayer.model.model.Model") -> None:
+def show_training(model: "multilayer.model.model.Model", *, verbose: bool = False) -> None:
     """What was decided for the user, and the score."""
-    for decision in model.summary.get("decisions", ()):
-        show(decision)
-    baseline = {f"baseline_{name}": value for name, value in model.summary.get("baseline", {}).items()}
-    show(f"\n{', '.join(model.targets)} on the validation rows")
-    show(score_table(model.score | baseline))
+    details = model.summary.get("details", ()) if verbose else ()
+    for sentence in (*model.summary.get("decisions", ()), *details):
+        show(sentence)
+    with held_back():
+        from multilayer.model.first_words import first_words
 
-
-def _in_words(value: Any) -> str:
-    """A setting, or several by name, on one line.
-
-    >>> _in_words({"fit_s": 1.5, "fitted": "2026-11-24"}), _in_words(7)
-    ('fit_s 1.5, fitted 2026-11-24', '7')
-    """
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {item}" for name, item in value.items())
-    return str(value)
+    show(f"\n{first_words(model)}")
 
 
 def score_table(score: Mapping[str, Any]) -> "rich.table.Table":

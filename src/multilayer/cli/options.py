@@ -15,7 +15,7 @@ TableArgument = Annotated[
 
 QueryOption = Annotated[
     str | None,
-    typer.Option(metavar="SQL", help="The rows to read; TABLE is a database, or the table `self`."),
+    typer.Option(metavar="SQL", help="Read the rows of this query; a TABLE that is no database is `self`."),
 ]
 
 MissingOption = Annotated[
@@ -26,13 +26,13 @@ MissingOption = Annotated[
 ]
 
 ThousandsOption = Annotated[
-    str | None, typer.Option(metavar="SIGN", help="What separates thousands: , of 1,234.5.")
+    str | None, typer.Option(metavar="SIGN", help="What separates thousands: , in 1,234.5.")
 ]
 
-DecimalOption = Annotated[str, typer.Option(metavar="SIGN", help="The decimal sign: , of 2,5.")]
+DecimalOption = Annotated[str, typer.Option(metavar="SIGN", help="The decimal sign: , in 2,5.")]
 
 EncodingOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of text files that are not UTF-8, such as latin-1.")
+    str | None, typer.Option(metavar="NAME", help="Encoding of text files, such as latin-1.")
 ]
 
 HeaderOption = Annotated[
@@ -48,6 +48,10 @@ KIND_HELP = (
 
 JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")
+]
+
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", metavar="", help="Show the details of layers and training, too.")
 ]
 
 ExtraOption = Annotated[

@@ -19,14 +19,16 @@ from multilayer.cli.options import (
     QueryOption,
     TableArgument,
 )
-from multilayer.cli.printing import progress, show, show_json, write_out
+from multilayer.cli.printing import show, show_json, write_out
 from multilayer.errors import ConfigError, OutputError, counted
+from multilayer.progress import progress
 from multilayer.signals import held_back
 
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
     import numpy
 
-    import multilayer.model.model
+SMALL = 1 << 20  # bytes of a file; some ten thousand rows, which NumPy predicts while PyTorch would load
+PLAIN_TEXT = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 
 
 def predict(
@@ -49,7 +51,7 @@ def predict(
     with (
         table_source(table, model) as source,
         progress(f"predicting {table}"),
-        closing(_predicted(load_model(model), source, query, extra, memory, written)) as parts,
+        closing(_predicted(model, source, query, extra, memory, written)) as parts,
     ):
         if path:
             _write_predictions(parts, path)
@@ -90,7 +92,7 @@ def evaluate(
 
 
 def _predicted(
-    model: "multilayer.model.model.Model",
+    model: str,
     table: str,
     query: str | None,
     extra: str,
@@ -101,16 +103,35 @@ def _predicted(
 
     written: gets their names and the number of rows.
     """
+    for columns in _of_pieces(model, table, query, extra, memory):
+        written["n_rows"] += len(next(iter(columns.values())))
+        written["columns"] = list(columns)
+        yield columns
+
+
+def _of_pieces(
+    model: str, table: str, query: str | None, extra: str, memory: str | None
+) -> Iterator[dict[str, "numpy.ndarray"]]:
+    """Predictions of a small file by NumPy alone, as loading PyTorch would take longer than they do."""
+    if query is None and memory is None and _is_small(Path(table)):
+        with held_back():
+            from multilayer.runtime.model import load
+
+        yield load(model).predict_columns(table, extra=extra)
+        return
     with held_back():
         from multilayer.recipe.chunks import in_order
 
-    with in_order(model, table, memory, query) as pieces:
+    loaded = load_model(model)
+    with in_order(loaded, table, memory, query) as pieces:
         parts, query = ([table], query) if pieces is None else (pieces, None)
         for piece in parts:
-            columns = model.predict_columns(piece, query=query, extra=extra)
-            written["n_rows"] += len(next(iter(columns.values())))
-            written["columns"] = list(columns)
-            yield columns
+            yield loaded.predict_columns(piece, query=query, extra=extra)
+
+
+def _is_small(path: Path) -> bool:
+    """Whether it is a file of text that is not packed, and of few rows."""
+    return path.suffix.lower() in PLAIN_TEXT and path.is_file() and path.stat().st_size <= SMALL
 
 
 def _joined(parts: Iterator[dict[str, "numpy.ndarray"]]) -> dict[str, list[Any]]:

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import StringIO
 from typing import TYPE_CHECKING, Any, cast
@@ -144,25 +144,3 @@ def warnings_in_one_line() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show_warning
         yield
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[Any], None]]:
-    """A bar on stderr, drawn only on a terminal; yields the callback that moves it on after each epoch."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        row = bar.add_task(what, total=None)
-
-        def after_epoch(state: Any) -> None:
-            losses = f"loss {number(state.train_loss)}"
-            if state.val_loss is not None:
-                losses += f", validation {number(state.val_loss)}"
-            text = f"epoch {state.epoch} of {state.epochs}: {losses}"
-            bar.update(row, description=text, completed=state.epoch, total=state.epochs)
-
-        vars(after_epoch)["_multilayer_changes"] = "nothing"  # see training/pack.py
-        yield after_epoch

@@ -1,4 +1,4 @@
-"""`multilayer schema`: what each column of a table is taken for."""
+"""`multilayer schema`: how each column of a table is read."""
 
 import json
 import shlex
@@ -19,8 +19,9 @@ from multilayer.cli.options import (
     TableArgument,
     ThousandsOption,
 )
-from multilayer.cli.printing import progress, show, show_json
+from multilayer.cli.printing import show, show_json
 from multilayer.cli.words import kinds_of, marks_of
+from multilayer.progress import progress
 from multilayer.signals import held_back
 
 
@@ -38,7 +39,7 @@ def schema(
     header: HeaderOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what each column of TABLE is taken for."""
+    """Show how each column of TABLE is read."""
     path = Path(out) if out else None
     if path:
         check_out(path, sources=(table,))

@@ -227,17 +227,9 @@ CODES: dict[str, Code] = {
         "G8", "warning", "gradients grow without bound",
         "A step as large as that undoes what was learnt.",
     ),
-    "loss-oscillates": Code(
-        "T1", "warning", "the loss jumps from step to step",
-        "Steps leap over the minimum.",
-    ),
     "updates-too-small": Code(
         "T1", "warning", "updates are tiny beside the weights",
         "The network would need very many such steps to change at all.",
-    ),
-    "scheduler-before-optimizer": Code(
-        "G9", "warning", "the learning rate reached zero",
-        "The steps that are left change nothing.",
     ),
     # a table
     "identifier": Code(

@@ -14,7 +14,8 @@ DEAD = 0.7  # share of a layer's units without any signal
 SATURATED = 0.9  # share of a bounded activation's numbers within 1 % of its bounds
 FADED = 1e-4  # the first matrix's gradient over the last one's, each relative to its weights
 GROWN = 1e4  # a gradient over its median so far
-MOVES = (1e-7, 1.0)  # of a matrix in a step, relative to its size
+MOVES = (1e-6, 1.0)  # of a matrix in a step, relative to its size
+EARLY = 64  # later on, weights may hardly move because all is learnt
 FROM_STEP = 4  # what the first steps do is no sign
 
 
@@ -79,7 +80,7 @@ class Measured:
                 "weights-do-not-move", f"In step {self.step} no weight changed, though there are gradients.",
                 step=self.step, patch=Patch("optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)"),
             )  # fmt: skip
-        elif 0 < most < MOVES[0]:
+        elif 0 < most < MOVES[0] and self.step <= EARLY:
             yield found(
                 "updates-too-small",
                 f"In step {self.step} weights change by {most:.2g} of their size; about 1e-3 is usual.",

@@ -187,6 +187,7 @@ def modes(scene: Scene) -> Iterator[Finding]:
         yield found(
             "eval-mode",
             f"The network is in eval(): {len(norms)} BatchNorm and {len(drops)} dropout layers are off.",
+            severity="error" if has_fresh_statistics(setup.net) else "warning",
             patch=Patch("net.train()", _in_training),
         )
     if norms and setup.rows_a_step == 1 and any(m.training for _, m in norms) and setup.n_rows > 1:
@@ -195,6 +196,12 @@ def modes(scene: Scene) -> Iterator[Finding]:
             f"Layer {norms[0][0]!r} is a BatchNorm, and batches have 1 row.",
             layer=norms[0][0], batch_size=1, patch=with_settings(batch_size=min(32, setup.n_rows)),
         )  # fmt: skip
+
+
+def has_fresh_statistics(net: nn.Module) -> bool:
+    """Whether a BatchNorm has not seen a batch yet."""
+    counts = (getattr(module, "num_batches_tracked", None) for module in net.modules() if is_norm(module))
+    return any(count is not None and int(count) == 0 for count in counts)
 
 
 def _in_training(setup: Setup) -> Setup:

@@ -39,6 +39,7 @@ OF_PAIRS = 0.20  # gain of two changes together, which are only tried where the 
 CLEAR = 0.5  # with less than this share of what the change explains, it is an error
 MOST_CHANGES = 4
 MOMENTS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # of a run, at which it is judged
+BY_HEART, LEARNT = 16, 0.5  # rows that a network is to learn by heart, and how much of them
 STILL = 0.05  # a run that explains less has learnt nothing
 SIZES = (0.15, 2.5)  # of weights, in units of one over the root of their inputs; PyTorch draws 0.58
 KNOWN: tuple[CoreName, ...] = ("squared", "absolute", "bce", "bce_logits", "ce", "nll")
@@ -225,6 +226,8 @@ def rehearse(scene: Scene) -> Iterator[Finding]:
             return
         best = _best(stage, setup, done, as_it_is)
         if best is None:
+            if as_it_is < STILL and not done:
+                yield from _by_heart(stage)
             return
         chosen, explains = best
         for change in chosen:
@@ -232,6 +235,32 @@ def rehearse(scene: Scene) -> Iterator[Finding]:
             done.add(change.code)
         setup = _changed(setup, chosen)
         as_it_is = max(explains, after(stage, setup, stage.steps_as_it_is))
+
+
+def _by_heart(stage: Stage) -> Iterator[Finding]:
+    """A few rows that cannot even be learnt by heart, by a network with weights enough to hold them."""
+    setup = stage.setup
+    n_weights = sum(p.numel() for p in setup.net.parameters() if p.requires_grad)
+    if n_weights < 20 * BY_HEART:
+        return
+    few = replace(
+        setup, x=taken(setup.x, slice(0, BY_HEART)), y=taken(setup.y, slice(0, BY_HEART)), batch_size=None
+    )
+    guess = guess_of(few, stage.kind)
+    if guess <= 0:
+        return
+    change = with_adam(1e-2).mend
+    assert change is not None
+    held = replace(stage, setup=few, held=few, guess=guess)
+    most = max(after(held, one, stage.n_steps) for one in (few, change(few.copied())))
+    if most < LEARNT:
+        yield found(
+            "cannot-learn-a-batch",
+            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by the optimiser and by Adam at 0.01, the "
+            f"network explains {_percent(most)} of the loss of a constant.",
+            rows=BY_HEART, explained=most,
+            patch=Patch("# look at forward(): the inputs may not reach the output, or too little of them"),
+        )  # fmt: skip
 
 
 def _as_finding(change: Change, as_it_is: float, explains: float, *, together: bool) -> Finding:

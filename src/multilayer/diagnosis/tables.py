@@ -197,7 +197,7 @@ def out_of_fold(
         try:
             model = fit(
                 table.take(np.flatnonzero(fold != number)), target=target, quality="fast", members=4,
-                epochs=12, seed=seed, **settings,
+                epochs=12, seed=seed, baselines=False, verbose=False, **settings,
             )  # fmt: skip
         except DataError:
             return None

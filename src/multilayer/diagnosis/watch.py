@@ -1,5 +1,6 @@
 """`watch`: what goes wrong in a training loop of one's own, seen by hooks while it runs."""
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from multilayer.diagnosis import contracts, layers, parameters
-from multilayer.diagnosis.codes import CODES
+from multilayer.diagnosis.codes import CODES, Severity
 from multilayer.diagnosis.ending import Call
 from multilayer.diagnosis.finding import Finding, Findings, Patch, check_codes, found
 from multilayer.diagnosis.loop_signals import Measured, measure
@@ -98,6 +99,7 @@ class _Events:
     all_backwards: int = 0
     all_forwards: int = 0
     training: bool | None = None
+    in_step: bool = False
     in_a_row: dict[str, int] = field(default_factory=dict)
 
     def again(self, what: str, *, wrong: bool) -> bool:
@@ -222,6 +224,7 @@ class Watch:
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         events = self._events
+        events.in_step = True
         self._look_at_order()
         if events.steps < SPIED_STEPS:
             self._look_at_gradients()
@@ -232,6 +235,7 @@ class Watch:
 
     def _behind_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         events = self._events
+        events.in_step = False
         events.steps += 1
         if self._sampled:
             self._look_at_updates()
@@ -260,7 +264,12 @@ class Watch:
             message = f"The network is in eval() in step {events.steps + 1}, and was in train() at first."
             self._say(found("eval-not-restored", message, step=events.steps + 1, patch=Patch("net.train()")))
         elif events.all_backwards == 0:
-            self._say(found("eval-mode", "The network is in eval().", patch=Patch("net.train()")))
+            fresh = parameters.has_fresh_statistics(self.net)
+            message = "The network is in eval()" + (
+                ", with statistics that it never learnt." if fresh else "."
+            )
+            severity: Severity = "error" if fresh else "warning"
+            self._say(found("eval-mode", message, severity=severity, patch=Patch("net.train()")))
 
     def _has_modes(self) -> bool:
         drops = nn.modules.dropout._DropoutNd
@@ -269,6 +278,8 @@ class Watch:
     def _look_at_clearing(self) -> None:
         """Before gradients of a backward pass are added to what is there."""
         events = self._events
+        if events.in_step:
+            return  # a closure, which clears them itself
         if events.backwards == 0:
             stale = [
                 (p, kept)
@@ -302,6 +313,8 @@ class Watch:
         """Before a step."""
         events = self._events
         step = events.steps + 1
+        if any(code in UNHELD for code, _ in self._found):
+            return  # what is not held has no gradients to speak of
         held = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
         if events.all_backwards == 0 and not any(p.grad is not None for p in held):
             if events.all_forwards:
@@ -357,6 +370,8 @@ class Watch:
 
     def _look_at_updates(self) -> None:
         """After a step: how far each matrix of weights moved, and how large its gradient was."""
+        if any(code in UNHELD for code, _ in self._found):
+            return
         measured = Measured.of(self._events.steps, dict(self.net.named_parameters()), self._before)
         self._before = {}
         if measured is None:
@@ -382,6 +397,8 @@ class Watch:
     def _trace_not_finite(self) -> None:
         """Find the layer and the row in which the first NaN or infinity arose."""
         step = self._events.steps + 1
+        if any(code == "became-not-finite" for code, _ in self._found):
+            return
         for name, parameter in self.net.named_parameters():
             if not bool(torch.isfinite(parameter).all()):
                 layer = name.rpartition(".")[0]
@@ -403,7 +420,7 @@ class Watch:
         self._say(found("became-not-finite", message, layer=where, step=step, row=row, patch=CLIP))
 
     def _where_not_finite(self) -> tuple[str | None, int | None]:
-        """By the batch of this step once more; modes, generators and statistics are as before afterwards."""
+        """By the batch of this step once more, through a copy."""
         bad: list[tuple[str, int | None]] = []
 
         def note(name: str, out: Any) -> None:
@@ -412,22 +429,17 @@ class Watch:
                 if row is not None:
                     bad.append((name, row))
 
-        kept = [buffer.clone() for buffer in self.net.buffers()]
-        handles = [
-            module.register_forward_hook(lambda m, _, out, name=name: note(name, out))
-            for name, module in self.net.named_modules()
-            if not list(module.children())
-        ]
         try:
+            net = copy.deepcopy(self.net)  # what the user's backward pass still needs must not change
+            for name, module in net.named_modules():
+                module._forward_hooks.clear()
+                module._forward_pre_hooks.clear()
+                if not list(module.children()):
+                    module.register_forward_hook(lambda m, _, out, name=name: note(name, out))
             with torch.no_grad(), RandomState(0).in_place():
-                self.net.forward(*self._inputs)
-        except REFUSALS:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
-            for buffer, value in zip(self.net.buffers(), kept, strict=True):
-                buffer.copy_(value)
+                net(*self._inputs)
+        except (*REFUSALS, AttributeError):
+            return None, None
         return bad[0] if bad else (None, None)
 
     def _at_end(self) -> None:
@@ -485,9 +497,10 @@ class Watch:
                 scene = Scene.of(setup.copied())
                 if scene.refusal is not None:
                     return
-                for check in (contracts.reach, contracts.labels):
+                for check in (contracts.reach, contracts.labels, parameters.frozen):
                     for one in check(scene):
-                        self._say(one)
+                        if one.code != "surplus-outputs":  # a batch need not have all classes
+                            self._say(one)
         except (*REFUSALS, AttributeError):  # what cannot be copied is not examined
             return
 
@@ -511,6 +524,7 @@ class _Spy(TorchFunctionMode):
         self.watching = watching
         self.seen: tuple[Any, Any, Tensor] | None = None
         self.is_on = True
+        self.squashed: dict[int, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -522,7 +536,11 @@ class _Spy(TorchFunctionMode):
                 options = {key: value for key, value in kwargs.items() if key not in ("input", "target")}
                 function = _Function(func, args[2:], options)
                 self.seen = (function, self.watching._inputs, given[1])
+            if given and id(given[0]) in self.squashed and CORES[func] in ("ce", "bce_logits"):
+                self.watching._say(found("probabilities-into-logits", SQUASHED, patch=Patch(UNSQUASHED)))
         result = func(*args, **kwargs)
+        if getattr(func, "__name__", "") in ("sigmoid", "softmax") and isinstance(result, Tensor):
+            self.squashed[id(result)] = result  # kept, so that its number stays its own
         if func not in CORES and isinstance(result, Tensor) and result.ndim == 2 and len(args) == 2:
             self._look_at_shapes(args, result)
         return result
@@ -549,6 +567,7 @@ class _Spy(TorchFunctionMode):
     def stop(self) -> None:
         """Leave, if nobody else's mode lies above."""
         self.is_on = False
+        self.squashed.clear()
         stack = torch.overrides._get_current_function_mode_stack()
         if stack and stack[-1] is self:
             self.__exit__(None, None, None)
@@ -567,7 +586,10 @@ class _Function:
         return self.function(out, y, *self.more, **self.options)
 
 
+UNHELD = ("parameters-not-in-optimizer", "hidden-layers")  # findings that explain the others
 WINDOW, FIRST = 64, 8  # losses that are judged at a time, and how many of them stand for the beginning
+SQUASHED = "The loss takes logits, and gets what a sigmoid or softmax gave in the loop."
+UNSQUASHED = "loss = loss_function(net(x), y)  # without sigmoid or softmax before it"
 CLEAR = Patch("optimizer.zero_grad()  # in the loop, before loss.backward()")
 CLEAR_ONCE = Patch("optimizer.zero_grad()  # once for each optimizer.step(), not for each batch")
 ORDER = Patch("optimizer.zero_grad()\nloss.backward()\noptimizer.step()  # in this order, for each update")

@@ -21,6 +21,7 @@ from multilayer.estimators.estimator import Estimator, Weight
 from multilayer.estimators.fitted import TextbookFit
 from multilayer.estimators.input import as_labels, check_same_rows, check_weight, checked_labels, checked_y
 from multilayer.estimators.settings import check_settings, why_textbook
+from multilayer.model.model import Model
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.table.column import Infinite, KindName
 from multilayer.table.schema import Schema
@@ -44,74 +45,76 @@ __all__ = ["MLPClassifier", "MLPRegressor"]
 class MLPClassifier(ClassifierMixin, Estimator):
     """A multilayer perceptron that tells classes apart: a drop-in for `sklearn.neural_network.MLPClassifier`.
 
-    By default the recipe of `multilayer.fit`: tables as they are, several networks, epochs chosen on
-    validation rows. A setting that only scikit-learn's own algorithm has (`solver`, `learning_rate`, `tol`,
-    `warm_start`, ..., also `partial_fit` and a sparse X) selects that algorithm, the textbook: one plain
-    network on numbers as they come, the same weights drawn and the same rows shuffled as by scikit-learn.
-    What ran, and why, stands in `model_.summary["decisions"]`.
+    By default the recipe of `multilayer.fit` runs: it takes tables as they are, trains several networks, and
+    chooses epochs on validation rows. A setting that only scikit-learn's own algorithm has (`solver`,
+    `learning_rate`, `tol`, `warm_start`, ..., also `partial_fit` and a sparse X) selects that algorithm,
+    which
+    is called the textbook here: one plain network on numbers as they come, with the weights and the order of
+    rows that scikit-learn would draw. `model_.summary["decisions"]` says which of the two ran, and why.
 
     Shape:   X: (n_rows, n_columns) array, pandas, polars or Arrow frame, or sparse matrix; numbers, booleans,
              categories, text, dates and missing values as they are.
-             y: (n_rows,) labels: text, integers or booleans; `predict` gives them back; or (n_rows, n_labels)
+             y: (n_rows,) labels: text, integers or booleans, which `predict` returns; or (n_rows, n_labels)
              of 0 and 1, for several labels at once.
     Source:  names, contract and textbook algorithm of `sklearn.neural_network.MLPClassifier` (1.9)
-    Differs: what None means, see docs/compatibility.md; float32 on networks of more than some 1,000 steps
+    Differs: in what None means (docs/compatibility.md); runs of more than 1,000 steps compute in float32
 
     Args:
         hidden_layer_sizes: width of each hidden layer, first to last; an int means one layer.
         activation: "relu", "tanh", "logistic" or "identity"; for the recipe any name of `mlp`.
         solver: "adam", "sgd" or "lbfgs" select the textbook.
-        alpha: L2 of the textbook; for the recipe the decoupled weight decay of its optimisers.
+        alpha: L2 penalty of the textbook; in the recipe, the decoupled weight decay.
         batch_size: rows in one optimiser step; "auto" is up to 200 rows, or what the recipe chooses.
         learning_rate: "constant", "invscaling" or "adaptive" (textbook, solver="sgd").
-        learning_rate_init: the learning rate; of the recipe, the highest that its schedule reaches (AdamW's;
-            matrices of hidden layers take twenty times that, by Muon).
+        learning_rate_init: the learning rate; in the recipe, the highest learning rate of AdamW (Muon, which
+            trains the matrices of hidden layers, takes twenty times that).
         power_t: exponent of "invscaling" (textbook).
-        max_iter: most epochs.
+        max_iter: largest number of epochs.
         shuffle: False keeps the order of the rows (textbook).
         random_state: an int gives the same model at every fit. A RandomState, or None for NumPy's global one,
             is drawn from at each fit.
         tol, n_iter_no_change: the textbook stops after so many epochs without a training loss (or validation
             score) better by tol; the recipe after so many without a better validation loss.
-        verbose: write a line an epoch to standard output.
+        verbose: write a line for each epoch to standard output.
         warm_start: True goes on from the last fit (textbook).
-        momentum, nesterovs_momentum: of solver="sgd". beta_1, beta_2, epsilon: of solver="adam".
-        early_stopping: False trains on all rows (textbook); True, without a setting of the textbook's, is
-            what the recipe does in any case.
-        validation_fraction: share of the rows held out; None: 0.1, or of the recipe each network's own.
-        max_fun: most evaluations of solver="lbfgs".
-        class_weight: "balanced", or label -> weight; multiplied into the weights of the rows.
-        quality: "fast" takes some two fifths of the time of "default", "best" three times as much.
-        members: networks that the recipe trains side by side.
-        time_budget: seconds for the fit; where they are short, the recipe trains fewer networks.
-        kinds: column name -> "number", "boolean", "category" or "date", where the guess would be wrong. The
-            columns of a NumPy array are called x0, x1, ...
+        momentum, nesterovs_momentum: settings of solver="sgd".
+        beta_1, beta_2, epsilon: settings of solver="adam".
+        early_stopping: False trains on all rows (textbook); the recipe always stops early, as True says.
+        validation_fraction: share of the rows held out; None is 0.1, or in the recipe an eighth for each
+            network.
+        max_fun: largest number of evaluations of solver="lbfgs".
+        class_weight: "balanced", or label -> weight, by which the weights of the rows are multiplied.
+        quality: "fast" takes about two fifths of the time of "default", "best" about three times as long.
+        members: number of networks that the recipe trains side by side.
+        time_budget: seconds for the fit; if they are few, the recipe trains fewer networks.
+        kinds: column name -> "number", "boolean", "category" or "date", for columns that would be read as
+            another kind. The columns of a NumPy array are called x0, x1, ...
         schema: what `infer_schema` gave for X and you edited, or a JSON file of it (recipe).
         missing: marks of missing values, such as ("?", -999), or column name -> marks (recipe).
-        infinite: "error" refuses infinite numbers in X; "clip" takes them for the largest and smallest finite
-            number of their column, at prediction too (recipe).
-        threshold: of two classes or several labels: the probability from which on `predict` says the second,
-            or the metric by which validation rows choose it: "f1", "balanced_accuracy", "accuracy" or "mcc"
-            (recipe).
+        infinite: "error" refuses infinite numbers in X; "clip" replaces them by the largest and smallest
+            finite number of their column, also at prediction (recipe).
+        threshold: for two classes or several labels: the probability from which on `predict` gives the second
+            class, or the metric by which validation rows choose it: "f1", "balanced_accuracy", "accuracy" or
+            "mcc" (recipe).
         monotone: column name -> "increasing" or "decreasing": the prediction, or the probability of the
             second of two classes, never falls (rises) with that column (recipe).
-        network: a network of the literature, as its paper trains it, in place of the recipe's own.
-        n_jobs: networks that the recipe trains at a time; None is all cores. Of the textbook, threads of a
-            matrix product; None is one.
+        network: a published network, trained as its paper describes, in place of the recipe's own.
+        n_jobs: number of networks that the recipe trains at a time; None is the number of cores. In the
+            textbook, number of threads of a matrix product; None is one.
 
     Attributes, after `fit` (docs/compatibility.md says which of scikit-learn's others are there):
         classes_: labels in sorted order; the columns of `predict_proba`.
         model_: the fitted Model: `model_.save(path)` writes one safe file.
         loss_curve_, loss_: training loss of each epoch, and of the last one.
         n_iter_: epochs that ran.
-        coefs_, intercepts_: matrices and intercepts of the layers; of the recipe's first network, the first
-            matrix acting on encoded columns.
+        coefs_, intercepts_: matrices and intercepts of the layers; in the recipe, those of its first network,
+            whose first matrix acts on encoded columns.
         n_features_in_, feature_names_in_: columns seen in `fit`; names only if all are text.
 
     Raises:
         ConfigError: a setting is out of its range, or settings contradict each other.
-        DataError: y is missing somewhere or has one class only; X cannot be read.
-        SchemaError: X at prediction does not hold what X held in `fit`.
+        DataError: y has missing values or only one class, or X cannot be read.
+        SchemaError: X at prediction does not have the columns of X in `fit`, or other kinds of values.
 
     >>> X = [[0.0, "red"], [0.1, "red"], [0.9, "blue"], [1.0, "blue"]] * 10
     >>> y = ["no", "no", "yes", "yes"] * 10
@@ -226,7 +229,7 @@ class MLPClassifier(ClassifierMixin, Estimator):
         return checked_labels(checked_y(self, as_labels(y), multi_output=True))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of rows whose label is predicted; labels may be of another type than at fit, as "1" for 1."""
+        """The share of rows whose label is predicted; "1" in y also counts as the label 1."""
         check_is_fitted(self)
         labels = np.asarray(as_labels(y))
         if labels.ndim == 1 and labels.dtype.kind != self.classes_.dtype.kind:
@@ -294,15 +297,15 @@ class MLPClassifier(ClassifierMixin, Estimator):
         return "softmax" if n_outputs > 1 and not network.is_multilabel else "logistic"
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable label of each row, of the dtype that y had: (n_rows,); or 0 and 1 for each label."""
+        """The most probable label of each row, in the dtype of y: (n_rows,); or 0 and 1 for each label."""
         return self._checked_fit().labels(self, X)
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Probability of each class, columns as in `classes_`: (n_rows, n_classes); or of each label."""
+        """The probability of each class, columns as in `classes_`: (n_rows, n_classes); or of each label."""
         return self._checked_fit().probabilities(self, X)
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Natural logarithm of `predict_proba`; -inf where that is 0."""
+        """The natural logarithm of `predict_proba`; -inf where that is 0."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
@@ -312,18 +315,18 @@ class MLPRegressor(RegressorMixin, Estimator):
 
     Shape:   X: as `MLPClassifier`. y: (n_rows,) numbers, or (n_rows, n_targets).
     Source:  names, contract and textbook algorithm of `sklearn.neural_network.MLPRegressor` (1.9)
-    Differs: as `MLPClassifier` does; the recipe standardises y inside and gives it back in its own units, and
-             keeps predictions inside the range of y. If y is the same in all rows, that is what is predicted
+    Differs: as `MLPClassifier` does. The recipe standardises y, but predicts in the units of y, and keeps
+             predictions inside the range of y. If y is the same in all rows, that value is predicted
 
     Args:
         loss: "squared_error" or, by the textbook alone, "poisson".
-        objective: what the recipe aims at, as of `multilayer.fit`: "squared_error", "absolute_error",
+        objective: what the recipe predicts, as in `multilayer.fit`: "squared_error", "absolute_error",
             "huber", "quantile", "poisson", "gamma", "tweedie" or "log".
-        quantiles: of y, ascending, such as (0.1, 0.5, 0.9), for `predict_quantiles`; `predict` gives the one
-            nearest to the median (recipe).
+        quantiles: quantiles of y, ascending, such as (0.1, 0.5, 0.9), for `predict_quantiles`; `predict`
+            gives the one nearest to the median (recipe).
 
-    The other settings, attributes after `fit`, and errors: as `MLPClassifier`, without `classes_` and
-    `class_weight` and `threshold`.
+    The other settings, the attributes after `fit` and the errors are those of `MLPClassifier`, without
+    `classes_`, `class_weight` and `threshold`.
 
     >>> X = np.linspace(0, 1, 100)[:, None]
     >>> regressor = MLPRegressor(max_iter=30, random_state=0).fit(X, 3 * X[:, 0])
@@ -437,13 +440,19 @@ class MLPRegressor(RegressorMixin, Estimator):
         return "exp" if settings.loss == "poisson" else "identity"
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Predicted number of each row, in the units of y: (n_rows,), or (n_rows, n_targets)."""
+        """The predicted number of each row, in the units of y: (n_rows,), or (n_rows, n_targets)."""
         return self._checked_fit().numbers(self, X)
 
     @available_if(lambda estimator: estimator.quantiles is not None)
     def predict_quantiles(self, X: Any) -> NDArray[np.float64]:
-        """Quantiles of each row, ascending; (n_rows, n_quantiles), or (n_rows, n_targets, n_quantiles)."""
+        """The quantiles of each row, ascending: (n_rows, n_quantiles) or (n_rows, n_targets, n_quantiles)."""
         return self._checked_fit().quantiles(self, X)
+
+
+def estimator_of(model: Model) -> MLPClassifier | MLPRegressor:
+    """The fitted estimator over a model: `Model.as_estimator`."""
+    kind = MLPRegressor if model.task.kind == "regression" else MLPClassifier
+    return kind.from_model(model)
 
 
 def _coded(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.bool_]:

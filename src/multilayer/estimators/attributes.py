@@ -1,4 +1,4 @@
-"""Between scikit-learn's fitted attributes and a `Model`: either can be read off the other."""
+"""Turns a `Model` into scikit-learn's fitted attributes, and these into a `Model`."""
 
 from typing import Any
 
@@ -7,10 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multilayer.errors import counted
 from multilayer.estimators.plain_rows import plain_encoder
 from multilayer.estimators.settings import RECIPE_NAMES
 from multilayer.model.model import Model
 from multilayer.nn.networks import NetworkConfig
+from multilayer.recipe.config import hidden_in_words
 from multilayer.table.encode import Encoder
 from multilayer.table.sources.read import Table
 from multilayer.tasks.classification import Classification
@@ -64,11 +66,16 @@ def textbook_model(
         f"algorithm: scikit-learn's own, as {reason} asks for it",
         "columns: numbers as they come, the median for missing ones, a column of 0 and 1 for each level of a "
         "category",
-        f"networks: one of {' x '.join(map(str, hidden)) or 'no hidden layer'}, {activation}; solver "
-        f"{estimator.solver or 'adam'}, {estimator.n_iter_} iterations; engine {engine}",
+        f"networks: 1 with {hidden_in_words(hidden)}",
+    ]
+    details = [
+        f"layers: activation {activation}",
+        f"training: solver {estimator.solver or 'adam'}, {counted(estimator.n_iter_, 'iteration')}",
+        f"engine: {engine}",
     ]
     networks: list[nn.Module] = [_with_weights(network, estimator.coefs_, estimator.intercepts_)]
-    summary = {"score": {}, "baseline": {}, "rows": {}, "decisions": decisions, "interrupted": False}
+    summary: dict[str, Any] = {"score": {}, "baseline": {}, "rows": {}, "interrupted": False}
+    summary |= {"decisions": decisions, "details": details}
     return Model(_target_names(task), task, encoder, network, networks, [history], summary)
 
 
@@ -77,14 +84,16 @@ def _task(estimator: Any, is_multilabel: bool) -> Task:
     names = tuple(f"target{i}" for i in range(n))
     if estimator.out_activation_ == "exp":
         raise AttributeError(
-            "there is no model_ of loss='poisson': a model's numbers have no logarithmic link."
+            "there is no model_ for loss='poisson': a model of numbers has no logarithmic link."
         )
     if estimator.out_activation_ == "identity":
         return Regression() if n == 1 else SeveralNumbers(names, (Regression(),) * n)
     if is_multilabel:
         return Multilabel(names, (Classification((0, 1), "int64"),) * n)
     if len(estimator.classes_) < 2:
-        raise AttributeError(f"there is no model_ of a single class: y held {estimator.classes_[0]!r} alone.")
+        raise AttributeError(
+            f"there is no model_ for a single class: y held {estimator.classes_[0]!r} alone."
+        )
     dtype = estimator.classes_.dtype
     return Classification(tuple(estimator.classes_.tolist()), "object" if dtype.kind in "UO" else dtype.name)
 

@@ -5,11 +5,12 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,6 +18,7 @@ from multilayer.errors import ConfigError, DataError, nearest
 from multilayer.estimators.attributes import constant_model
 from multilayer.estimators.fitted import Fitted, RecipeFit, TextbookFit
 from multilayer.estimators.input import as_column, check_same_rows, is_sparse, table_of
+from multilayer.estimators.of_model import ModelFit, as_names, classes_of, features_of, has_names, settings_of
 from multilayer.estimators.plain_rows import PlainRows
 from multilayer.estimators.settings import recipe_settings, textbook_settings, why_textbook
 from multilayer.machine import n_cores
@@ -53,6 +55,47 @@ class Estimator(BaseEstimator, ABC):
         return tags
 
     # ---- what was fitted
+
+    @classmethod
+    def from_model(cls, model: Model | str | Path) -> "Estimator":
+        """A fitted estimator over a model of `ml.fit`, or over the file of one, as of `multilayer fit`.
+
+        It predicts what the model predicts, and has the settings that the fit was called with, so that
+        `sklearn.base.clone`, and with it `cross_val_score`, fits anew in the same way: kinds of columns as
+        they were read, columns left out that were. Rows for it are frames with the columns of the fit, in
+        any order, or arrays, if the model was fitted on one or uses all columns of its table. Groups, time
+        and weights of rows, which were columns of the table, are no settings of an estimator: a clone holds
+        rows out at random, and takes weights in `fit(sample_weight=)`.
+
+        Raises:
+            ConfigError: the other class is for this model; or there is no estimator of it, as it has an
+                exposure, labels other than 0 and 1 in several targets, or came of scikit-learn's own
+                algorithm.
+            ModelFileError: as `Model.load`.
+
+        >>> import multilayer as ml
+        >>> table = {"size": list(range(40)), "price": [2.0 * size for size in range(40)]}
+        >>> model = ml.fit(table, target="price", epochs=2, members=2)
+        >>> ml.MLPRegressor.from_model(model).get_params()["max_iter"]
+        2
+        """
+        model = model if isinstance(model, Model) else Model.load(model)
+        settings, classes = settings_of(model), classes_of(model)
+        if (classes is None) == is_classifier(cls()):
+            raise ConfigError(
+                f"MLPClassifier is for classes and MLPRegressor for numbers; this model is a "
+                f"{model.task.kind}. Take the other, or let model.as_estimator() choose."
+            )
+        estimator = cls(**settings)
+        estimator._fitted = ModelFit(model)
+        names = features_of(model)
+        estimator.n_features_in_ = len(names)
+        if has_names(model):
+            estimator.feature_names_in_ = as_names(names)
+        if classes is not None:
+            estimator.classes_ = classes
+        estimator._keep_losses(model)
+        return estimator
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._trained() is not None
@@ -122,6 +165,7 @@ class Estimator(BaseEstimator, ABC):
                 sample_weight=weight,
                 seed=_seed(params["random_state"]),
                 n_threads=_threads(params["n_jobs"]),
+                verbose=False,
                 callbacks=[_report] if params["verbose"] else (),
                 **recipe_settings(params),
             )
@@ -133,6 +177,9 @@ class Estimator(BaseEstimator, ABC):
             "algorithm: the recipe, as no setting asks for scikit-learn's own (solver='adam' would)",
         ]
         self._fitted: Fitted = RecipeFit(model)
+        self._keep_losses(model)
+
+    def _keep_losses(self, model: Model) -> None:
         self.loss_curve_: list[float] = [float(loss) for loss in model.history.train_loss]
         self.loss_: float = self.loss_curve_[-1] if self.loss_curve_ else 0.0
         self.n_iter_: int = len(self.loss_curve_)

@@ -74,6 +74,10 @@ class RecipeFit(Fitted):
         "solver='adam' has it as scikit-learn does.",
     }
 
+    def table(self, estimator: Any, X: Any) -> Any:
+        """Rows as the model takes them."""
+        return table_of(estimator, X, reset=False)
+
     def model(self, estimator: Any) -> Model:
         """The model that was trained."""
         return self.trained
@@ -84,17 +88,17 @@ class RecipeFit(Fitted):
 
     def numbers(self, estimator: Any, X: Any) -> NDArray[Any]:
         """In the units of y."""
-        return np.asarray(self.trained.predict(table_of(estimator, X, reset=False)), dtype=np.float64)
+        return np.asarray(self.trained.predict(self.table(estimator, X)), dtype=np.float64)
 
     def quantiles(self, estimator: Any, X: Any) -> NDArray[np.float64]:
         """Those of the model; of a target that is the same in all rows, that."""
         if self.trained.quantiles is None:
             return _as_each_quantile(estimator, self.numbers(estimator, X))
-        return self.trained.predict_quantiles(table_of(estimator, X, reset=False))
+        return self.trained.predict_quantiles(self.table(estimator, X))
 
     def probabilities(self, estimator: Any, X: Any) -> NDArray[Any]:
         """The mean over the networks."""
-        probs = np.asarray(self.trained.predict_proba(table_of(estimator, X, reset=False)), dtype=np.float64)
+        probs = np.asarray(self.trained.predict_proba(self.table(estimator, X)), dtype=np.float64)
         if self._has_several_labels:
             return probs
         labels = estimator.classes_.tolist()
@@ -105,7 +109,7 @@ class RecipeFit(Fitted):
         """By the threshold, where the estimator has one."""
         if estimator.threshold is None:
             return _likeliest(estimator, self.probabilities(estimator, X), self._has_several_labels)
-        labels = np.asarray(self.trained.predict(table_of(estimator, X, reset=False)))
+        labels = np.asarray(self.trained.predict(self.table(estimator, X)))
         return labels.astype(estimator.classes_.dtype, copy=False)
 
     @property

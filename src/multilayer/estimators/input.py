@@ -12,7 +12,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import validate_data
 
-from multilayer.errors import DataError, warn
+from multilayer.errors import DataError, counted, warn
 from multilayer.table.row_weights import check_weights
 from multilayer.table.sources.names import column_names
 from multilayer.table.sources.read import Table, read_table
@@ -186,8 +186,8 @@ def _refuse_missing(is_missing: Iterable[bool]) -> None:
     rows = [row for row, missing in enumerate(is_missing) if missing]
     if rows:
         raise DataError(
-            f"y must have a label in every row; it has none in {len(rows)} rows (first: row {rows[0]}, "
-            "counted from 0). Drop these rows or give the missing label a name."
+            f"y must have a label in every row; it has none in {counted(len(rows), 'row')} (first: row "
+            f"{rows[0]}, counted from 0). Drop these rows or give the missing label a name."
         )
 
 
@@ -198,8 +198,8 @@ def without_odd_cells(X: NDArray[Any]) -> NDArray[Any]:
     odd = [at for at, cell in np.ndenumerate(X) if _is_odd(type(cell))]
     first = X[odd[0]]
     warn(
-        f"X holds {len(odd)} cells that are neither text nor numbers (first: row {odd[0][0]}, column "
-        f"{odd[0][1]}, a {type(first).__name__}). They become their text, the columns categories.",
+        f"X holds {counted(len(odd), 'cell')} of other types than text and numbers (first: row {odd[0][0]}, "
+        f"column {odd[0][1]}, a {type(first).__name__}). Cells become their text, and columns categories.",
         DataConversionWarning,
     )
     X = X.copy()

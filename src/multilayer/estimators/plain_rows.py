@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from multilayer.errors import DataError, warn
+from multilayer.errors import DataError, counted, warn
 from multilayer.estimators.input import as_numbers, holds_numbers, is_frame, is_sparse, table_of, unmasked
 from multilayer.table.column import Column
 from multilayer.table.encode import Encoder
@@ -108,8 +108,9 @@ def tell_new_levels(encoder: Encoder, table: Table) -> None:
         if new:
             n_rows = int(np.isin(levels, np.array(new, dtype=object)).sum())
             warn(
-                f"The levels of a column are those of the first call; {column.name!r} holds new ones now, in "
-                f"{n_rows} rows (first: {new[0]!r}), which count as unknown. Begin with rows of all levels.",
+                f"The levels of a column are those of the first call; {column.name!r} holds new levels now, "
+                f"in {counted(n_rows, 'row')} (first: {new[0]!r}), which count as unknown. Begin with rows "
+                "of all levels.",
                 UserWarning,
             )
 

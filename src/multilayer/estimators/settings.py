@@ -232,8 +232,8 @@ def textbook_settings(params: Params, loss: str, owner: str, reason: str) -> Tex
     asked = [name for name, unset in RECIPE_ONLY.items() if not _is_unset(params, name, unset)]
     for name in asked[:1]:
         raise ConfigError(
-            f"{name}={params[name]!r} is the recipe's, and {reason} asks {owner} for scikit-learn's own "
-            "algorithm, which trains one network on numbers as they come. Leave one of them out."
+            f"{name}={params[name]!r} belongs to the recipe, and {reason} asks {owner} for scikit-learn's "
+            "own algorithm, which trains one network on numbers as they come. Leave one of them out."
         )
     if params["activation"] not in (None, *TEXTBOOK_ACTIVATIONS):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""`trace`: what every layer of a network does to a batch, as data that prints itself."""
+"""`trace`: what every layer of a network does to a batch, as data that can be printed."""
 
 import copy
 import html
@@ -78,7 +78,7 @@ class Trace:
         return self.layers[-1].output
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas DataFrame, one row a layer, without the output values.
+        """A pandas DataFrame with a row for each layer, without the output values.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -129,20 +129,21 @@ HEADER = ("layer", "what it is", "output", "parameters", "mean", "std", "zeros")
 
 
 def trace(net: nn.Module, x: Any) -> Trace:
-    """Send a batch through a network and record what each layer gives; the network is left exactly as it was.
+    """Send a batch through a network and record the output of each layer; the network itself does not change.
 
-    The network runs in the mode it is in: call `net.eval()` first to see it as it predicts. In training mode
-    BatchNorm uses the batch's own statistics; its running ones are put back, and so is torch's random state.
+    The network runs in the mode that it is in: call `net.eval()` first to see it as it predicts. In training
+    mode BatchNorm uses the statistics of the batch. Its running statistics and torch's random state are
+    restored afterwards.
 
     Args:
         net: any module; its layers without children are recorded.
         x: the batch (n_rows, ...): NumPy, tensor, DataFrame; or several, in a tuple or dict, as in `train`.
 
     Returns:
-        the `Trace`, the batch itself as its first entry, "input".
+        the `Trace`; its first entry, "input", is the batch itself.
 
     Raises:
-        DataError: x holds text, or does not fit a layer (which one is named).
+        DataError: x holds text, or does not fit a layer, which is named.
 
     >>> net = nn.Sequential(nn.ReLU(), nn.Flatten())
     >>> trace(net, [[-1.0, 1.0], [0.0, 4.0]])

@@ -2,33 +2,25 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save as to_safetensors
-from torch import nn
 
 from multilayer.file_values import need
-from multilayer.model.check import (
-    check_encoder_arrays,
-    check_meta,
-    check_sizes,
-    check_state,
-    check_statistics,
-)
+from multilayer.model.check import check_meta
+from multilayer.model.check_encoder import check_encoder_arrays, check_statistics
+from multilayer.model.check_network import check_sizes
 from multilayer.model.file import FORMAT, digest
-from multilayer.nn.monotone import keep_signs
-from multilayer.nn.networks import NetworkConfig
+from multilayer.model.statistics import Statistics
+from multilayer.nn.config import NetworkFields
 from multilayer.output import finite
 from multilayer.table.encode import Encoder
 from multilayer.table.sources.notation import Notation
 from multilayer.tasks.make import task_from_json
 from multilayer.tasks.task import Task
 from multilayer.training.history import History
-from multilayer.training.random_state import RandomState
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -38,21 +30,27 @@ def file_of(
     target: str | tuple[str, ...],
     task: Task,
     encoder: Encoder,
-    config: NetworkConfig,
-    networks: Sequence[nn.Module],
+    config: NetworkFields,
+    networks: Sequence[Any],
     histories: Sequence[History],
     summary: dict[str, Any],
     dropped: Sequence[str],
     weights: Sequence[float] | None,
     notation: Notation,
     exposure: str | None,
+    statistics: Statistics | None = None,
+    linear: NetworkFields | None = None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
+    from safetensors.numpy import save as to_safetensors
+
     tensors, plan = encoder.state()
     arrays = {f"encoder.{name}": np.ascontiguousarray(array) for name, array in tensors.items()}
     for i, net in enumerate(networks):
         for name, value in net.state_dict().items():
             arrays[f"network.{i}.{name}"] = np.ascontiguousarray(value.cpu().numpy())
+    kept, of_rows = ({}, None) if statistics is None else statistics.state()
+    arrays |= {f"statistics.{name}": array for name, array in kept.items()}
     text = json.dumps(
         {
             "format": FORMAT,
@@ -61,12 +59,14 @@ def file_of(
             "task": task.to_json(),
             "encoder": plan,
             "network": config.to_json(),
+            "linear": None if linear is None else linear.to_json(),
             "n_networks": len(networks),
             "weights": weights,
             "notation": notation.to_json(),
             "exposure": exposure,
             "histories": [finite(history.to_dict()) for history in histories],
             "summary": finite(summary),
+            **({} if of_rows is None else {"statistics": of_rows}),
         },
         allow_nan=False,
     )
@@ -74,52 +74,70 @@ def file_of(
     return bytes(to_safetensors(arrays | {"sha256": digest(text, arrays)}, {"multilayer": text}))
 
 
-def parts_of(meta: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+def parts_of(
+    meta: dict[str, Any],
+    arrays: Arrays,
+    config_class: type[NetworkFields],
+    make_network: Callable[[Any, Arrays], Any],
+) -> dict[str, Any]:
     """The fields of the model that `file_of` was given, every value checked.
+
+    config_class: of networks' configurations
+    make_network: what makes a network of its configuration and its arrays
 
     Raises:
         ValueError: they do not make a model; other errors may come of what is made to harm.
     """
     check_meta(meta)
-    encoder_arrays, states = _below("encoder.", arrays), []
+    encoder_arrays, states = _below("encoder.", arrays), states_of(meta, arrays)
     check_encoder_arrays(meta["encoder"], encoder_arrays)
     encoder = Encoder.from_state(encoder_arrays, meta["encoder"])
     check_statistics(encoder)
-    config = NetworkConfig.from_json(meta["network"])
-    need(config.n_num == len(encoder.num_features), "networks take other numbers than rows have")
-    for i in range(meta["n_networks"]):
-        states.append(_below(f"network.{i}.", arrays))
-        need(states[-1], f"network {i} is absent")
-    check_sizes(config, states)
-    n_arrays = len(encoder_arrays) + sum(map(len, states))
+    config = config_class.from_json(meta["network"])
+    linear = None if meta.get("linear") is None else config_class.from_json(meta["linear"])
+    configs = (
+        [config] * meta["n_networks"] if linear is None else [config] * (meta["n_networks"] - 1) + [linear]
+    )
+    for i, (each, state) in enumerate(zip(configs, states, strict=True)):
+        need(each.n_num == len(encoder.num_features), "networks take other numbers than rows have")
+        need(state, f"network {i} is absent")
+    check_sizes(configs, states)
+    kept = _below("statistics.", arrays)
+    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
     return {
         "target": meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
         "task": task_from_json(meta["task"]),
         "encoder": encoder,
         "config": config,
-        "networks": [_network(config, state) for state in states],
+        "networks": [make_network(*each) for each in zip(configs, states, strict=True)],
         "histories": [_history(values) for values in meta["histories"]],
         "summary": meta["summary"],
         "dropped": tuple(meta["dropped"]),
         "weights": None if meta.get("weights") is None else tuple(meta["weights"]),
         "notation": Notation.from_json(meta.get("notation", {})),
         "exposure": meta.get("exposure"),
+        "statistics": _statistics(meta.get("statistics"), kept, encoder),
+        "linear": linear,
     }
+
+
+def states_of(meta: dict[str, Any], arrays: Arrays) -> list[Arrays]:
+    """The arrays of each network, of a model whose JSON is already checked."""
+    return [_below(f"network.{i}.", arrays) for i in range(meta["n_networks"])]
+
+
+def _statistics(plan: Any, arrays: Arrays, encoder: Encoder) -> Statistics | None:
+    """None in files of before."""
+    if plan is None:
+        need(not arrays, "it holds statistics that its text does not speak of")
+        return None
+    return Statistics.from_state(arrays, plan, encoder)
 
 
 def _history(values: dict[str, Any]) -> History:
     stop = values.get("stop")  # None, where there is none
     return History.from_dict({name: nan_if_none(value) for name, value in values.items()} | {"stop": stop})
-
-
-def _network(config: NetworkConfig, arrays: dict[str, NDArray[Any]]) -> nn.Module:
-    with RandomState(0, of_all=False).in_place():
-        net = config.build()
-    check_state(net.state_dict(), arrays, config)
-    net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
-    keep_signs(net)  # a monotone network is one whatever the file holds
-    return net.eval()
 
 
 def _below(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

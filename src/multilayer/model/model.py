@@ -1,9 +1,10 @@
-"""`Model`: a trained network with all that it takes to predict from a raw table, in one safe file."""
+"""`Model`: trained networks with everything that is needed to predict from a raw table, in one safe file."""
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +12,50 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from multilayer.errors import ConfigError, DataError, ModelFileError, SchemaError, nearest, warn
-from multilayer.file_values import need
-from multilayer.model.check import may_overflow
-from multilayer.model.file import read_bytes, unpack
-from multilayer.model.format import file_of, nan_if_none, parts_of
+from multilayer.errors import DataError, SchemaError, counted, nearest
+from multilayer.model.first_words import first_words, html_words, next_steps
+from multilayer.model.format import file_of, nan_if_none
+from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
+from multilayer.model.statistics import Statistics
+from multilayer.model.table_model import TableModel
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
-from multilayer.table.encode import Batch, Encoder
-from multilayer.table.kinds import is_as_written, kind_of
-from multilayer.table.kinds.number import CLIP
-from multilayer.table.list_columns import as_at_fit
-from multilayer.table.odd_cells import as_learnt, as_numbers_of_target
-from multilayer.table.row_weights import check_exposure, check_weights
-from multilayer.table.schema import Schema, check, extra_columns, strange_columns
+from multilayer.signals import held_back
+from multilayer.table.encode import Encoder
+from multilayer.table.odd_cells import as_numbers_of_target
+from multilayer.table.row_weights import check_weights
 from multilayer.table.sketch import Sketch
 from multilayer.table.sources.frames import tell_other_order
 from multilayer.table.sources.names import listed
 from multilayer.table.sources.notation import Notation
-from multilayer.table.sources.read import Table, read_source
+from multilayer.table.sources.read import Table
 from multilayer.tasks.multi_target import per_unit, side_by_side
-from multilayer.tasks.task import Label, Task
+from multilayer.tasks.task import Task
 from multilayer.training.history import History
 
 FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself, up to which nothing is said
-_EXTRA = ("warn", "ignore", "error")
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A fitted model: from a raw table to predictions.
+class Model(TableModel):
+    """A fitted model, which makes predictions from a raw table.
 
     target:   name of the column that it predicts, or the names of several
-    task:     classes or units of the target
-    encoder:  turns raw columns into numbers and codes; `schema` is its part
-    config:   the networks' architecture
-    networks: the trained networks (snapshots of members); their predictions are averaged
+    task:     what is predicted: the classes, or the units of the target
+    encoder:  turns raw columns into numbers and codes; holds the `schema`
+    config:   the architecture of the networks
+    linear:   the architecture of the last network, if that is a linear one; None if all are alike
+    networks: the trained networks, whose predictions are averaged
     histories: how each network trained; `history` is the first
-    summary:  rows, scores on the validation rows, decisions made for the user, seed, versions, times
-    dropped:  columns that were left out at fit; they may be there at prediction, or not
-    weights:  of the networks in the average; None weighs all alike
-    notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
-    exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
+    summary:  scores on the validation rows, decisions made for the user, details of the training, numbers of
+              rows, seed, versions, times
+    dropped:  columns that were left out at fit; tables to predict may have them or not
+    weights:  weight of each network in the average; None weighs all alike
+    notation: marks of missing values and separators that were declared at fit; they also apply to tables to
+              predict
+    exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
+    statistics: what the model keeps of the rows that it was fitted on; None in files of before
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -73,11 +75,18 @@ class Model:
     weights: tuple[float, ...] | None = None
     notation: Notation = field(default_factory=Notation)
     exposure: str | None = None
+    statistics: Statistics | None = None
+    linear: NetworkConfig | None = None
 
     @property
-    def schema(self) -> Schema:
-        """Kinds, ranges and levels of the columns."""
-        return self.encoder.schema
+    def configs(self) -> tuple[NetworkConfig, ...]:
+        """The architecture of each network, in the order of `networks`."""
+        n_linear = self.linear is not None
+        each = (self.config,) * (len(self.networks) - n_linear)
+        return each if self.linear is None else (*each, self.linear)
+
+    _config_class = NetworkConfig
+    _network_of = staticmethod(network_of)
 
     @property
     def history(self) -> History:
@@ -85,113 +94,27 @@ class Model:
         return self.histories[0]
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of all columns that it predicts."""
-        return (self.target,) if isinstance(self.target, str) else self.target
-
-    @property
-    def classes(self) -> tuple[Label, ...] | None:
-        """The labels, in the order of `predict_proba`'s columns; None for numbers and for several targets."""
-        return self.task.classes or None
-
-    @property
     def score(self) -> dict[str, float]:
         """Metrics on the validation rows; NaN where one is not defined, such as roc_auc of a single class."""
         return {name: nan_if_none(value) for name, value in self.summary.get("score", {}).items()}
 
-    def predict(self, table: Any, *, query: str | None = None, extra: str = "warn") -> NDArray[Any]:
-        """The most probable label, or the expected value, of each row; (n_rows,).
-
-        With several targets (n_rows, n_targets). What a number is depends on the objective: the mean, the
-        median, or of several quantiles the one that is nearest to the median.
-
-        A model's first prediction settles whether compiled kernels predict (where they are loaded already, as
-        by training, or for 50,000 rows) or PyTorch: the last digit may differ between the two, within the
-        rounding of float32, and does not change later.
-
-        Args:
-            table: anything that `read_table` takes, with the columns of the fit, in any order; the target is
-                optional.
-            query: the rows to predict, where the table is a database, a connection or a file to query.
-            extra: what becomes of columns that were not there at fit: "warn" and "ignore" leave them out,
-            with a
-                warning or without, "error" refuses the table.
-
-        A few cells that are not of their column's kind count as missing; a `TableWarning` names them.
-
-        Raises:
-            SchemaError: missing columns, or values that are not of their column's kind.
-        """
-        return self.task.decide(self._amounts(self._read(table, query, extra)))
-
-    def predict_proba(
-        self, table: Any, *, query: str | None = None, extra: str = "warn"
-    ) -> NDArray[np.float64]:
-        """Probability of each class; shape (n_rows, n_classes), columns in the order of `classes`.
-
-        With several labels the probability of each, (n_rows, n_labels), in the order of `targets`: of 1 or
-        True, or of the second of two texts in sorted order.
-
-        Raises:
-            SchemaError: as `predict`; or the model is a regression.
-        """
-        if not self.task.has_probabilities:
-            raise SchemaError(
-                f"predict_proba needs classes; this model predicts {self._in_words}. Use predict."
-            )
-        return self._predictions(self._read(table, query, extra))
-
-    def predict_quantiles(
-        self, table: Any, *, query: str | None = None, extra: str = "warn"
-    ) -> NDArray[np.float64]:
-        """Quantiles of each row, ascending; (n_rows, n_quantiles), or (n_rows, n_targets, n_quantiles).
-
-        Raises:
-            SchemaError: as `predict`; or the model was fitted without quantiles.
-        """
-        if self.quantiles is None:
-            raise SchemaError(
-                f"predict_quantiles needs a model of quantiles; this one predicts {self._in_words}. "
-                "Fit with quantiles=(0.1, 0.5, 0.9)."
-            )
-        return self._predictions(self._read(table, query, extra))
-
-    def predict_columns(
-        self, table: Any, *, query: str | None = None, extra: str = "warn"
-    ) -> dict[str, NDArray[Any]]:
-        """All that there is to say of each row, by name: probabilities or quantiles, then the prediction.
-
-        Raises:
-            SchemaError: as `predict`.
-        """
-        return self.task.columns(self._amounts(self._read(table, query, extra)))
-
-    @property
-    def quantiles(self) -> tuple[float, ...] | None:
-        """What `predict_quantiles` gives a column for; None without quantiles."""
-        return self.task.quantile_levels
-
-    @property
-    def _in_words(self) -> str:
-        what = "the number" if self.task.kind == "regression" else "the label"
-        return f"{what if len(self.targets) == 1 else what + 's'} {listed(self.targets)}"
-
     def evaluate(
         self, table: Any, *, query: str | None = None, sample_weight: Any = None, extra: str = "warn"
     ) -> dict[str, float]:
-        """Metrics on a table that has the target, and the same for a baseline that knows no features.
+        """Score the model on a table that has the target, beside a baseline that uses no other column.
 
         Returns:
-            log_loss, accuracy, (binary) roc_auc; or rmse, mae, r2; with several targets the mean of each over
-            the targets and, as in "rmse[price]", those of each target; and `baseline_` + each: class shares
-            or mean (median, ...) of the rows that the model was trained on; and `trained_on`: the share of
-            these rows that the model was trained on, as far as a sketch of their hashes tells.
+            log_loss, accuracy and, for two classes, roc_auc; or rmse, mae and r2. With several targets, the
+            mean of each metric over the targets, and the metrics of each target, such as "rmse[price]". Each
+            metric comes again with `baseline_` before its name: the score of always predicting the class
+            shares, or the mean (median, ...), of the training rows. `trained_on` is the share of these rows
+            that the model was trained on, estimated by a sample of hashes.
 
-        With an exposure the scores are per unit of it, and rows weigh as much as it, too. Rows that the model
-        was trained on are scored, and a warning says so: `model.score` is of rows that were held out.
+        With an exposure, scores are per unit of it, and rows are weighted by it, too. Rows that the model was
+        trained on are scored with a warning; `model.score` comes from rows that were held out.
 
         Raises:
-            SchemaError: the target column is absent; otherwise as `predict`.
+            SchemaError: the target column is absent, or as `predict`.
             DataError: a missing target, a class that was not there at fit, unusable weights.
         """
         tell_other_order(table, {"sample_weight": sample_weight})
@@ -237,9 +160,9 @@ class Model:
         share = self._sketch.share(asked, found)
         if share > FEW_SEEN + self._sketch.repeats:
             warnings.warn(
-                f"Scores tell what a model is worth on rows that it was not trained on; of these {n_rows:,} "
-                f"rows it was trained on some {share:.0%}, which it may know by heart. Evaluate on others; "
-                "model.score is of rows that were held out.",
+                "A model must be scored on rows that it was not trained on. It was trained on some "
+                f"{share:.0%} of these {n_rows:,} rows, and may know them by heart. Evaluate it on other "
+                "rows; model.score comes from rows that were held out.",
                 stacklevel=3,
             )
         return {"trained_on": share}
@@ -292,211 +215,85 @@ class Model:
         unit = self.summary.get("target_units", {}).get(name, "")
         if column.unit not in ("", unit):
             raise DataError(
-                f"The target {name!r} was numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
-                f"is in "
-                f"{column.unit} now. Make it the same."
+                f"The target {name!r} held numbers {f'in {unit}' if unit else 'without a unit'} at fit, and "
+                f"is in {column.unit} now. Use the same unit."
             )
         if odd is not None:
             raise DataError(
-                f"The target {name!r} is numbers, and every row needs one; {odd.in_words}. Mend the cells, "
-                f"or "
-                "leave these rows out."
+                f"The target {name!r} holds numbers, and every row needs one; {odd.in_words}. Mend the "
+                "cells, or leave these rows out."
             )
         return numbers
-
-    @property
-    def _constant(self) -> NDArray[np.float64]:
-        """What the baseline says of any row; in files of before, class shares or the mean."""
-        constant = self.summary.get("constant", self.summary.get("class_shares"))
-        return np.array(getattr(self.task, "center", 0.0) if constant is None else constant)
-
-    def _read(self, table: Any, query: str | None, extra: str = "warn") -> Table:
-        return self._passed_over(self._raw(table, query, extra), extra)
-
-    def _raw(self, table: Any, query: str | None, extra: str) -> Table:
-        """A table in the notation of the fit; columns that were not used there may hold anything."""
-        if extra not in _EXTRA:
-            near = nearest(str(extra), _EXTRA)
-            raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
-        unread = (*self.dropped, *self.schema.ignored)
-        read = read_source(table, self.reading, query=query, unread=unread, numbers=self._numbers)
-        return as_at_fit(read, self._known)
-
-    def _passed_over(self, read: Table, extra: str) -> Table:
-        """The table without what is passed over in it, which one warning tells."""
-        more = extra_columns(read, self.schema, tuple(self._known))
-        if any(name not in read.columns for name in self.schema.names) or (more and extra == "error"):
-            return read  # for `check` to refuse; what is there beside may be what is absent
-        read, said = as_learnt(read, self.schema.columns)
-        if more:
-            read = read.drop(more)
-            if extra == "warn":
-                said.append(f"columns that were not there at fit are not used: {listed(more)}")
-        said += strange_columns(read, self.schema)
-        if said:
-            text = "; ".join(said)
-            warn(f"{text[0].upper()}{text[1:]}.")
-        return read
-
-    @cached_property
-    def _known(self) -> dict[str, None]:
-        """Names of all columns at fit, in order."""
-        exposure = () if self.exposure is None else (self.exposure,)
-        names = (*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets, *exposure)
-        return dict.fromkeys(names)
-
-    @cached_property
-    def reading(self) -> Notation:
-        """How tables to predict are read: in the notation of the fit, columns of text as they are written.
-
-        What a row becomes must not depend on the others of its file: 12E3 is text beside A7, and alone, too.
-        """
-        labels = self.targets if any(isinstance(label, str) for label in self.task.classes) else ()
-        texts = (column.name for column in self.schema.columns if is_as_written(column))
-        return replace(self.notation, texts=frozenset((*texts, *labels)))
-
-    @cached_property
-    def _numbers(self) -> frozenset[str]:
-        """Columns whose text is read as numbers."""
-        names = {column.name for column in self.schema.columns if kind_of(column).is_numeric}
-        of_numbers = not any(isinstance(label, str) for label in self.task.classes)
-        return frozenset({*names, *self.targets} if of_numbers else names)
-
-    def _exposure_of(self, table: Table) -> NDArray[np.float64]:
-        if self.exposure not in table.names:
-            raise SchemaError(
-                f"this model predicts {self._in_words} for an exposure, in the column {self.exposure!r}; got "
-                f"columns {listed(table.names)}. Add it; 1 in every row gives predictions per unit."
-            )
-        return check_exposure(table[self.exposure], table.n_rows)
-
-    def _amounts(self, table: Table) -> NDArray[np.float64]:
-        """Predictions for the exposure of each row, where the model has one."""
-        prediction = self._predictions(table)
-        if self.exposure is None:
-            return prediction
-        exposure = self._exposure_of(table)
-        return prediction * exposure.reshape(len(exposure), *[1] * (prediction.ndim - 1))
-
-    def _predictions(self, table: Table) -> NDArray[np.float64]:
-        return self.from_inputs(self._inputs(table))
-
-    def _inputs(self, table: Table) -> NDArray[np.float32]:
-        known = (*self.targets, *self.dropped, *([self.exposure] if self.exposure else []))
-        check(table, self.schema, allowed_extra=known)
-        return network_inputs(self.encoder.transform(table))
-
-    def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities or values from encoded rows, averaged over the networks.
-
-        Raises:
-            ModelFileError: they are not finite, as weights are too large for float32.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):  # said in words, just below
-            prediction = self._predictor(x)
-        _check_finite(prediction, x)
-        return prediction
 
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(self.networks, self.task.link, self.weights)
 
+    @property
+    def _first_predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+        return Predictor(self.networks, self.task.link, self.weights, kernels=False)
+
+    def as_estimator(self) -> Any:
+        """A fitted `MLPClassifier` or `MLPRegressor` that predicts as this model does.
+
+        What takes a fitted estimator of scikit-learn takes it: `permutation_importance`, the displays of
+        `sklearn.metrics`, `sklearn.calibration` and `sklearn.inspection`, `shap.Explainer`; and
+        `cross_val_score` fits it anew with the settings of this fit. See `MLPClassifier.from_model`.
+
+        Raises:
+            ConfigError: there is no estimator of it, as it has an exposure, or several targets of labels
+                other than 0 and 1, or came of scikit-learn's own algorithm.
+
+        >>> import multilayer as ml
+        >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
+        >>> ml.fit(table, target="y", epochs=2, members=2).as_estimator().classes_
+        array(['a', 'b'], dtype='<U1')
+        """
+        return stage_above("estimators").estimator_of(self)
+
     def save(self, path: str | Path) -> None:
-        """Write the model to one file. A crash on the way leaves what stood there before.
+        """Write the model to one file. If the program crashes meanwhile, a file that was there before is
+        kept.
 
         Raises:
             OutputError: the folder is absent or not writable, or the disk is full.
         """
         write_atomically(path, self.to_bytes())
 
+    def export(
+        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+    ) -> Any:
+        """Write the model for machines without this library: see `multilayer.export.write`."""
+        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
+
     def to_bytes(self) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
         return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})
 
-    @classmethod
-    def load(cls, path: str | Path) -> "Model":
-        """Read a model that `save` wrote. Nothing in the file is run.
+    def __str__(self) -> str:
+        return f"{first_words(self)}\n\n{next_steps()}"
 
-        Raises:
-            ModelFileError: absent, truncated, changed since it was written, of a newer format, not a
-                multilayer model, or one whose parts do not make a model.
-        """
-        data = read_bytes(Path(path))
-        return cls._checked(*unpack(data, str(path), "Copy it again, or save the model again."), str(path))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Model":
-        """The inverse of `to_bytes`. Nothing in the bytes is run.
-
-        Raises:
-            ModelFileError: as `load`.
-        """
-        found = unpack(data, f"the data of {len(data):,} bytes", "Pass what Model.to_bytes gave.")
-        return cls._checked(*found, "the data")
-
-    @classmethod
-    def _checked(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], name: str) -> "Model":
-        try:
-            model = cls(**parts_of(meta, arrays))
-            example = model.task.link(np.zeros((1, model.config.d_out), np.float32))
-            is_number = np.isfinite(np.broadcast_to(model._constant, example.shape)).all()
-            need(is_number, "its baseline is no number")
-            states = [net.state_dict() for net in model.networks]
-            if may_overflow([{name: value.numpy() for name, value in state.items()} for state in states]):
-                model._check_answers()
-            model._warm_up()
-        except Exception as error:  # made to harm, a file may break anything that reads it
-            raise ModelFileError(
-                f"{name} has an intact checksum, but its parts do not make a model ({error}). "
-                "Save the model again."
-            ) from error
-        return model
-
-    def _warm_up(self) -> None:
-        """Predict a row without values, and with a word where text is read.
-
-        Whatever a prediction loads or makes once, such as SciPy for text, is there before the first request.
-        Who predicts stays to be settled.
-        """
-        row = {column.name: ["a" if kind_of(column).is_free_text else None] for column in self.schema.columns}
-        x = self._inputs(self._raw(row, None, "ignore"))
-        with np.errstate(all="ignore"):
-            Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
-
-    def _check_answers(self) -> None:
-        """Refuse weights with which rows at the ends of what an encoder gives have no finite prediction."""
-        n, codes = self.config.n_num, self.config.cardinalities
-        ends = np.array([[0.0] * n, [CLIP] * n, [-CLIP] * n], np.float32)
-        x = np.concatenate(
-            [ends, np.array([[0] * len(codes), [c - 1 for c in codes], [1] * len(codes)])], axis=1
-        )
-        x = x.astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            prediction = Predictor(self.networks, self.task.link, self.weights, kernels=False)(x)
-        _check_finite(prediction, x)
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_words(self)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if "[" not in name)
         n = sum(p.numel() for net in self.networks for p in net.parameters())
+        n_columns = counted(len(self.schema.names), "column")
         return (
-            f"Model({self.task.kind} of {listed(self.targets)}, {len(self.schema.names)} columns, "
+            f"Model({self.task.in_words} of {listed(self.targets)}, {n_columns}, "
             f"{n:,} parameters; validation: {scores})"
         )
 
 
-def _check_finite(prediction: NDArray[np.float64], x: NDArray[np.float32]) -> None:
-    if not np.isfinite(prediction).all() and np.isfinite(x).all():
-        raise ModelFileError(
-            "a model must predict finite numbers; this one's weights are so large that it does not. "
-            "Load another copy of it, or fit again."
-        )
+def stage_above(name: str) -> Any:
+    """A stage of the pipeline that stands on models, loaded when a method hands over to it.
 
-
-def network_inputs(batch: Batch) -> NDArray[np.float32]:
-    """Encoded rows as one matrix for a network: numbers, then codes (whole, exact in float32 below 2^24)."""
-    if not batch.cat.shape[1]:
-        return batch.num  # of a wide table a copy would be gigabytes
-    return np.concatenate([batch.num, batch.cat.astype(np.float32)], axis=1)
+    name: of its module, below multilayer
+    """
+    with held_back():
+        return import_module(f"multilayer.{name}")
 
 
 def marks(encoder: Encoder, x: NDArray[np.float32], code: NDArray[np.generic]) -> list[NDArray[Any]]:

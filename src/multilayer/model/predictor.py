@@ -1,4 +1,4 @@
-"""What a model predicts with: the mean of several networks' outputs, by compiled kernels or by PyTorch."""
+"""`Predictor`: the mean of several networks' predictions, computed by compiled kernels or by PyTorch."""
 
 import sys
 import threading
@@ -31,13 +31,13 @@ class Predictor:
 
     y = sum_i w_i link(net_i(x)) / sum_i w_i
 
-    Who predicts is settled by the first call, and stays so, that a prediction does not depend on how often it
-    was asked for, and no later call waits: kernels, if they are loaded in this process already, as by
-    training, or if the first call has at least 50,000 rows and they are compiled; else PyTorch, as loading
-    takes some 0.2 s, and for networks that the kernels do not know. Both agree within the rounding of
-    float32. Large tables go through in bounded memory, on as many threads as there are cores, and come out to
-    the last bit as on one; a row's prediction does not depend on the rows beside it either, if it is the
-    kernels' or of PyTorch with MKL, as on x86.
+    The first call settles whether kernels or PyTorch predict, so that predictions do not depend on how often
+    they were asked for, and no later call waits. Kernels predict if they are loaded in this process already,
+    for example by training, or if the first call has at least 50,000 rows and they are compiled. Otherwise,
+    and for networks that the kernels do not know, PyTorch predicts, as loading the kernels takes about 0.2 s.
+    Both agree within the rounding of float32. Large tables are predicted in bounded memory, on as many
+    threads as there are cores, with the same bits as on one thread. With the kernels, and with PyTorch's MKL
+    on x86, the prediction of a row does not depend on the rows beside it either.
 
     Weights are read where they are at every call, layers once.
 
@@ -47,8 +47,8 @@ class Predictor:
         networks: the trained networks.
         link: from outputs (n_rows, d_out) to what is averaged, such as probabilities; row by row.
         weights: one for each network; None weighs all alike.
-        kernels: whether they predict, where they know the networks; None is as said above. True loads them in
-            the first call.
+        kernels: whether kernels predict, if they know the networks; True loads them in the first call, and
+            None decides as described above.
 
     >>> networks = [nn.Linear(3, 1), nn.Linear(3, 1)]
     >>> Predictor(networks, lambda out: out[:, 0].astype(np.float64))(np.zeros((5, 3), np.float32)).shape
@@ -144,8 +144,9 @@ def _are_compiled() -> bool:
 
 def _forwards(networks: Sequence[nn.Module]) -> "tuple[Forward, ...]":
     with held_back():
-        from multilayer.training.kernels.plan import UnknownToKernels, read_plan
+        from multilayer.training.kernels.plan import UnknownToKernels
         from multilayer.training.kernels.predict import forward_of
+        from multilayer.training.kernels.readers import read_plan
 
     try:
         plans = [read_plan(net) for net in networks]

@@ -33,7 +33,7 @@ class Residual(nn.Module):
         self.inner = inner
 
     def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """The input plus what the inner layers make of it."""
+        """Add the output of the inner layers to the input."""
         return x + self.inner(x)
 
 
@@ -46,7 +46,7 @@ def block(
     dropout: float = 0.0,
     bias: bool = True,
 ) -> nn.Sequential:
-    """One layer of a multilayer perceptron: Linear, then the activation, then the norm, then dropout.
+    """Build one layer of a multilayer perceptron: Linear, then activation, then norm, then dropout.
 
     Args:
         d_in: features that come in.
@@ -81,7 +81,7 @@ def mlp(
     dropout: float | Sequence[float] = 0.0,
     residual: bool = False,
 ) -> nn.Sequential:
-    """A multilayer perceptron as a plain `nn.Sequential`: a layer for each hidden width, then a last Linear.
+    """Build a multilayer perceptron as a plain `nn.Sequential`: the hidden layers, then a last Linear.
 
     Args:
         d_in: features that come in.
@@ -134,9 +134,9 @@ def check_norm(norm: str | None) -> None:
 
 
 def make_activation(activation: Activation, d: int = 1) -> nn.Module:
-    """A new activation module from its name in `ACTIVATIONS`, a maker such as `nn.ReLU`, or a module to copy.
+    """Make an activation from a name in `ACTIVATIONS`, a function such as `nn.ReLU`, or a module to copy.
 
-    "prelu" has a slope for each of d units, for what is below 0; they start at 0, as a ReLU.
+    "prelu" has a learnt slope below 0 for each of d units; all start at 0, so that it begins as a ReLU.
 
     >>> make_activation("gelu")
     GELU(approximate='none')
@@ -165,7 +165,7 @@ def one_each(name: str, value: Any, n: int, things: str) -> list[Any]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return [value] * n
     if len(value) != n:
-        raise ConfigError(f"{name} must be one for each of the {n} {things}; got {len(value)}.")
+        raise ConfigError(f"{name} must have length {n}, one for each of the {things}; got {len(value)}.")
     return list(value)
 
 

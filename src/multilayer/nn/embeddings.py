@@ -1,4 +1,4 @@
-"""What stands between encoded columns and the first Linear: embeddings of numbers and of categories."""
+"""Embeddings of numbers and of categories, between the encoded columns and the first Linear."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -104,12 +104,12 @@ class PiecewiseLinearEmbedding(nn.Module):
     def of_edges(
         cls, edges: Sequence[Tensor | Sequence[float | int]], d_embedding: int = 16
     ) -> "PiecewiseLinearEmbedding":
-        """With bins of one's own for each number, such as `quantile_edges` gives.
+        """Make an embedding with other bins for each number, such as those that `quantile_edges` gives.
 
-        Numbers may differ in how many bins they have: shorter rows end in bins without width.
+        Numbers may have different numbers of bins: shorter rows are filled up with bins of width 0.
 
         Args:
-            edges: of each number its bin edges, rising.
+            edges: the bin edges of each number, rising.
 
         >>> PiecewiseLinearEmbedding.of_edges([[0.0, 1.0, 4.0], [0.0, 1.0]]).edges
         tensor([[0., 1., 4.],
@@ -144,7 +144,7 @@ class PiecewiseLinearEmbedding(nn.Module):
 
 
 def quantile_edges(x: Float[Tensor, "rows features"], n_bins: int = 48) -> list[Tensor]:
-    """Bin edges of each number between which equal shares of these rows lie; fewer where values repeat.
+    """Find bin edges for each number, so that bins hold equal shares of these rows; fewer if values repeat.
 
     Source:  Gorishniy et al. 2022, arXiv:2203.05556, Section 3.2.1
 
@@ -162,7 +162,7 @@ def quantile_edges(x: Float[Tensor, "rows features"], n_bins: int = 48) -> list[
 
 
 class CategoryEmbedding(nn.Module):
-    """Turn category codes into numbers: one column a level where levels are few, a learnt vector where many.
+    """Turn category codes into numbers: a column of 0 and 1 for each of few levels, or a learnt vector.
 
     Shape:   codes: (batch, columns) -> (batch, d_out)
     Source:  Guo & Berkhahn 2016, arXiv:1604.06737; the switch at 9 levels is RealMLP's, arXiv:2407.04491

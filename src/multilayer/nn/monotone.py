@@ -15,7 +15,7 @@ FREE_SHARE = 0.5  # of the units that depend on free inputs alone, where there a
 
 
 class SignedLinear(nn.Linear):
-    """A Linear whose weights keep a sign: `project`, called after each update, sets those across it to 0.
+    """A Linear whose weights keep their signs: `project`, called after each update, sets all others to 0.
 
     y = W x + b,    sign_ij W_ij >= 0
 
@@ -43,7 +43,7 @@ class SignedLinear(nn.Linear):
 
     @torch.no_grad()
     def project(self) -> None:
-        """Set to 0 what is across its sign."""
+        """Set weights of the wrong sign to 0."""
         across = (self.weight * self.sign < 0) & (self.sign != ANY)
         self.weight.masked_fill_(across | (self.sign == 0), 0.0)
 

@@ -1,22 +1,23 @@
 """The tabular networks: an embedding of the columns, then one of the architectures of this folder."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from multilayer.errors import ConfigError
 from multilayer.nn.blocks import mlp
+from multilayer.nn.config import NetworkFields
 from multilayer.nn.embeddings import TableEmbedding
 from multilayer.nn.monotone import FALLING, FREE, RISING, UNUSED, monotone_mlp
 from multilayer.nn.realmlp import PBLDEmbedding, RealMLP
 from multilayer.nn.resnet import ResNet
-from multilayer.nn.tabm import Link, TabM
+from multilayer.nn.tabm import TabM
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(NetworkFields):
     """All that it takes to build a tabular network again, without its weights.
 
     n_num:         encoded numbers in a row
@@ -41,26 +42,6 @@ class NetworkConfig:
     Linear(in_features=8, out_features=1, bias=True)
     """
 
-    n_num: int
-    cardinalities: tuple[int, ...]
-    periodic: tuple[int, ...]
-    hidden: tuple[int, ...]
-    d_out: int
-    activation: str = "relu"
-    norm: str | None = None
-    dropout: float = 0.0
-    rising: tuple[int, ...] = ()
-    falling: tuple[int, ...] = ()
-    unused: tuple[int, ...] = ()
-    architecture: str = "mlp"
-    keep: tuple[int, ...] | None = None
-    piecewise: tuple[int, ...] = ()
-    n_bins: int = 48
-    n_frequencies: int = 8
-    d_periodic: int = 2
-    d_piecewise: int = 16
-    link: Link = "identity"
-
     def build(self) -> Any:
         """A new network with weights drawn from torch's generator."""
         if self.architecture not in ARCHITECTURES:
@@ -81,17 +62,6 @@ class NetworkConfig:
             n_frequencies=self.n_frequencies,
             **{"d_periodic": self.d_periodic, **settings},
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for a model file; `from_json` reads them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "NetworkConfig":
-        """The inverse of `to_json`; files that do not say it have 16 frequencies, 4 outputs."""
-        values = {"n_frequencies": 16, "d_periodic": 4, **values}
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
-        return cls(**{**values, **lists})
 
 
 def _mlp(config: NetworkConfig) -> nn.Sequential:
@@ -117,6 +87,16 @@ def _monotone_backbone(config: NetworkConfig, d_in: int) -> nn.Sequential:
     if config.activation != "relu":
         raise ConfigError(f"a monotone network takes the activation 'relu'; got {config.activation!r}.")
     return monotone_mlp(kinds, config.hidden, config.d_out, norm=config.norm, dropout=config.dropout)
+
+
+def _linear(config: NetworkConfig) -> nn.Sequential:
+    """A linear model: y = b + W num[keep] + sum_c table_c[code_c], where a code has a row of all outputs.
+
+    It is an embedding and one Linear, as every network here; whoever sets its weights makes those of the last
+    layer for the tables' rows 1 where an output meets itself, and 0 elsewhere.
+    """
+    embedding = config.embedding(d_category=config.d_out, one_hot_up_to=0)
+    return nn.Sequential(embedding, nn.Linear(embedding.d_out, config.d_out))
 
 
 def _resnet(config: NetworkConfig) -> ResNet:
@@ -157,6 +137,7 @@ def _tabm(config: NetworkConfig) -> TabM:
 
 
 ARCHITECTURES: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "linear": _linear,
     "mlp": _mlp,
     "realmlp": _realmlp,
     "resnet": _resnet,

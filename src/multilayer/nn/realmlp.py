@@ -34,7 +34,7 @@ class ScalingLayer(nn.Module):
         self.scale = nn.Parameter(torch.ones(d))
 
     def forward(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
-        """Each feature by its factor."""
+        """Multiply each feature by its factor."""
         return x * self.scale
 
     def extra_repr(self) -> str:
@@ -232,9 +232,10 @@ class RealMLP(nn.Module):
                 z = layer(z)
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """For AdamW: scales learn six times as fast as weights; activations, biases, waves a tenth as fast.
+        """Groups for AdamW: scales learn six times as fast as weights, and activations, biases and waves
+        a tenth as fast.
 
-        The decay of a group is `weight_decay` times its factor, and none for biases, as in the authors' code.
+        The decay of a group is `weight_decay` times its factor, and 0 for biases, as in the authors' code.
         """
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for module in self.modules():

@@ -4,20 +4,20 @@ import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError
+from multilayer.nn.config import Link
 
-Link = Literal["identity", "sigmoid", "softmax"]
-LINKS: tuple[Link, ...] = ("identity", "sigmoid", "softmax")
+LINKS: tuple[Link, ...] = get_args(Link)
 
 
 class BatchEnsembleLinear(nn.Module):
-    """k linear maps with one matrix between them; each scales what goes in and what comes out in its own way.
+    """k linear maps that share one matrix; each has its own scales for inputs and outputs.
 
     y_i = s_i * W (r_i * x_i) + b_i                for each member i
 
@@ -89,8 +89,8 @@ class TabM(nn.Module):
     z^l_i = dropout(relu(s^l_i * W^l (r^l_i * z^l-1_i) + b^l_i))
     out_i = W_i z^L_i + b_i                        for each member i
 
-    Training sees the members one by one: the loss is the mean of theirs (`MemberLoss`), never the loss of the
-    mean. In evaluation mode they speak as one: out is what `link` turns into the mean of their predictions.
+    In training the loss is the mean of the members' losses (`MemberLoss`), never the loss of their mean. In
+    evaluation mode there is one output, which `link` turns into the mean of the members' predictions.
     Members differ by the first scales r^1, drawn at random; all other scales start at one.
 
     Shape:   x: (batch, columns) -> (batch, k, d_out) in training, (batch, d_out) in evaluation mode
@@ -150,7 +150,7 @@ class TabM(nn.Module):
         self.k = k
 
     def members(self, x: Float[Tensor, "batch columns"]) -> Float[Tensor, "batch k d_out"]:
-        """What each member says."""
+        """The output of each member."""
         z = self.embedding(x)[:, None]
         for layer in self.hidden:
             z = self.dropout(torch.relu(layer(z)))
@@ -170,7 +170,7 @@ class TabM(nn.Module):
 
 
 class MemberLoss(nn.Module):
-    """The mean of all members' losses; of a plain output (batch, d_out), the loss itself.
+    """The mean of the losses of all members; for a plain output (batch, d_out), the loss itself.
 
     Shape:   out: (batch, k, d_out) or (batch, d_out); target: as the loss wants it for (batch, d_out)
 

@@ -1,4 +1,4 @@
-"""What each setting of `fit` may be: wrong values are refused before anything is read or trained."""
+"""The rule for each setting of `fit`: wrong values are refused before anything is read or trained."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -99,8 +99,8 @@ def _one_of(names: Iterable[str], advice: str = "Choose one of them.") -> Rule:
     return (lambda v: isinstance(v, str) and v in known), f"one of {', '.join(map(repr, known))}", advice
 
 
-_WHOLE: Rule = (_is_whole, "a whole number of at least 1", "Pass such as 8, or leave it out.")
-_POSITIVE: Rule = (_is_positive, "positive and finite", "Pass such as 0.01, or leave it out.")
+_WHOLE: Rule = (_is_whole, "a whole number of at least 1", "Pass for example 8, or leave it out.")
+_POSITIVE: Rule = (_is_positive, "positive and finite", "Pass for example 0.01, or leave it out.")
 _NAME: Rule = (_is_name, "the name of a column", "Put the values into the table, and name their column.")
 _SWITCH: Rule = (lambda v: isinstance(v, bool | np.bool_), "True or False", "Pass one of them.")
 _MAPPING: Callable[[Any], bool] = lambda v: isinstance(v, Mapping)  # noqa: E731 (a rule among rules)
@@ -114,28 +114,32 @@ RULES: Mapping[str, Rule] = {
     "class_weight": (
         lambda v: v == "balanced" if isinstance(v, str) else _are_weights(v),
         "'balanced', or a mapping of labels to weights",
-        "Pass such as {'yes': 2}.",
+        "Pass for example {'yes': 2}.",
     ),
     "task": _one_of(KINDS, "Leave it out, and the target decides."),
     "objective": _one_of(OBJECTIVES),
-    "quantiles": (_are_quantiles, "a number, or several, between 0 and 1", "Pass such as (0.1, 0.5, 0.9)."),
+    "quantiles": (
+        _are_quantiles,
+        "a number, or several, between 0 and 1",
+        "Pass for example (0.1, 0.5, 0.9).",
+    ),
     "threshold": (
         lambda v: isinstance(v, str) or _is_number(v),
         "a probability, or the name of a metric",
-        "Pass such as 0.3 or 'f1'.",
+        "Pass for example 0.3 or 'f1'.",
     ),
-    "drop": (_are_names, "the names of columns", "Pass such as ['id', 'note']."),
-    "kinds": (_MAPPING, "a mapping of columns to kinds", "Pass such as {'zip': 'category'}."),
+    "drop": (_are_names, "the names of columns", "Pass for example ['id', 'note']."),
+    "kinds": (_MAPPING, "a mapping of columns to kinds", "Pass for example {'zip': 'category'}."),
     "schema": (
         lambda v: isinstance(v, Schema) or _is_path(v),
         "a Schema, or the path of one",
         "Pass what ml.infer_schema gives.",
     ),
     "infinite": _one_of(get_args(Infinite)),
-    "query": (lambda v: isinstance(v, str), "SQL in a text", "Pass such as 'select * from homes'."),
-    "thousands": (lambda v: isinstance(v, str), "a character", "Pass such as ','."),
-    "decimal": (lambda v: isinstance(v, str), "a character", "Pass such as ','."),
-    "encoding": (lambda v: isinstance(v, str), "the name of an encoding", "Pass such as 'latin-1'."),
+    "query": (lambda v: isinstance(v, str), "SQL in a text", "Pass for example 'select * from homes'."),
+    "thousands": (lambda v: isinstance(v, str), "a character", "Pass for example ','."),
+    "decimal": (lambda v: isinstance(v, str), "a character", "Pass for example ','."),
+    "encoding": (lambda v: isinstance(v, str), "the name of an encoding", "Pass for example 'latin-1'."),
     "header": _SWITCH,
     "drop_missing_target": _SWITCH,
     "groups": _NAME,
@@ -143,7 +147,7 @@ RULES: Mapping[str, Rule] = {
     "monotone": (
         _are_directions,
         "a mapping of columns to 'increasing' or 'decreasing'",
-        "Pass such as {'size': 'increasing'}.",
+        "Pass for example {'size': 'increasing'}.",
     ),
     "quality": _one_of(get_args(Quality)),
     "network": _one_of(get_args(NetworkName)),
@@ -151,7 +155,7 @@ RULES: Mapping[str, Rule] = {
     "hidden": (
         _are_widths,
         "a whole number of at least 1, or a sequence of such",
-        "Pass such as 64 or [96, 64].",
+        "Pass for example 64 or [96, 64].",
     ),
     "epochs": _WHOLE,
     "batch_size": _WHOLE,
@@ -161,27 +165,29 @@ RULES: Mapping[str, Rule] = {
     "weight_decay": (
         lambda v: _is_number(v) and bool(0 <= v < math.inf),
         "finite, and must not be negative",
-        "Pass such as 0.1, or leave it out.",
+        "Pass for example 0.1, or leave it out.",
     ),
     "time_budget": (
         lambda v: _is_number(v) and v > 0,
         "positive seconds",
-        "Pass such as 60, or leave it out.",
+        "Pass for example 60, or leave it out.",
     ),
     "seed": (
         lambda v: _is_whole(v, 0, LARGEST_SEED),
         "a whole number of at least 0",
-        "Pass such as 0; the same seed gives the same model.",
+        "Pass for example 0; the same seed gives the same model.",
     ),
     "n_threads": _WHOLE,
+    "baselines": _SWITCH,
+    "verbose": (_SWITCH[0], "True, False or None", "Pass False for no progress."),
     "callbacks": (
         lambda v: _is_list(v) and all(map(callable, v)),
         "a sequence of functions that take a Progress",
-        "Pass such as [print].",
+        "Pass for example [print].",
     ),
 }
 _NEEDED = frozenset(  # None has no meaning here
-    {"infinite", "decimal", "header", "drop_missing_target", "quality", "network", "seed"}
+    {"infinite", "decimal", "header", "drop_missing_target", "quality", "network", "seed", "baselines"}
 )
 
 

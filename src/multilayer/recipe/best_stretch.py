@@ -15,11 +15,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judged:
-    """What networks said of rows that they validate on, after each of some epochs.
+    """The predictions of networks for rows that they validate on, after each of some epochs.
 
-    said:   by network, (n_epochs, n_rows, ...), as `Task.essence` has it
-    code:   of the rows
-    weight: of the rows (n_rows,)
+    said:   for each network, (n_epochs, n_rows, ...), the part of its predictions that `Task.essence` keeps
+    code:   target of the rows, as the task codes it
+    weight: weight of the rows (n_rows,)
     """
 
     said: list[Floats]

@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, MultilayerError
 from multilayer.machine import free_memory, n_cores
-from multilayer.model.model import Model, network_inputs
+from multilayer.model.model import Model
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.table.column import Infinite
+from multilayer.table.copy_to_disk import Aside, store
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.kinds import kind_of
-from multilayer.table.on_disk import Aside, Source, StoredTable, describe, is_packed, is_path, store
+from multilayer.table.on_disk import StoredTable
 from multilayer.table.row_weights import wrong_weights
 from multilayer.table.schema import Kinds, Schema
+from multilayer.table.schema_on_disk import describe
 from multilayer.table.sources.names import listed
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table
+from multilayer.table.sources.streamable import Source, is_packed, is_path
 from multilayer.table.split import folds
 from multilayer.tasks.classification import Classification, loss_weight
 from multilayer.tasks.make import guess_kind, make_task
@@ -120,10 +124,10 @@ class Budget:
         return int(min(VALIDATION_ROWS, 0.2 * self.room / bytes_a_row))
 
     def sentence(self) -> str:
-        """Why the table is streamed."""
+        """Why the table is streamed, in words."""
         gb = f"{self.n_bytes / 2**30:.2f} GiB"
-        allowed = f"the {gb} given" if self.given else f"{gb}, {SHARE_OF_FREE:.0%} of what is free,"
-        return f"a fit in memory would take some {self.needed / 2**30:.2f} GiB, {allowed} allow less"
+        allowed = f"the limit is {gb}" if self.given else f"{SHARE_OF_FREE:.0%} of the free memory are {gb}"
+        return f"a fit in memory would take about {self.needed / 2**30:.2f} GiB, and {allowed}"
 
 
 def budget_for(
@@ -164,7 +168,7 @@ def _is_small(source: Any, limit: int) -> bool:
 
 @dataclass(frozen=True)
 class Roles:
-    """What columns are for, beside features, and what was declared of these."""
+    """What columns are for, beside features, and what was declared about the features."""
 
     target: str
     dropped: tuple[str, ...]
@@ -371,17 +375,17 @@ class Stream:
         weightless = "" if self.roles.weight is None else "; rows of weight 0 are left out"
         return {
             "split": f"{split}{more}{weightless}",
-            "repeats": "; equal ones are not merged, as they are in memory",
-            "memory": f"{self.budget.sentence()}, so the table is streamed: rows shuffled in a temporary "
-            f"file of {self.table.n_bytes / 1e6:,.0f} MB, scales and quantiles from {self.n_sample:,} of "
-            f"them, levels and ranges from all; {passes} in chunks of {chunks.n_rows:,} rows, each called an "
-            "epoch",
+            "repeats": "; equal rows are not merged, which a fit in memory would do",
+            "memory": f"{self.budget.sentence()}, so the table is streamed: its rows are shuffled in a "
+            f"temporary file of {self.table.n_bytes / 1e6:,.0f} MB; scales and quantiles come from "
+            f"{self.n_sample:,} of them, levels and ranges from all; training makes {passes} over them, in "
+            f"chunks of {chunks.n_rows:,} rows, each of which counts as an epoch",
         }
 
 
 @contextmanager
 def _rows_of_sample() -> Iterator[None]:
-    """Say of errors that name a row that it is not a row of the file."""
+    """Add to errors that name a row that it is not a row of the file."""
     try:
         yield
     except MultilayerError as error:

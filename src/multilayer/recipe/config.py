@@ -6,29 +6,45 @@ from typing import Any
 
 import numpy as np
 
+from multilayer.errors import counted
 from multilayer.recipe.choices import Quality
 
 Whole = int | np.integer[Any]
 Real = float | Whole
-__all__ = ["Config", "Overrides", "Quality", "Real", "Whole"]
+__all__ = ["Config", "Overrides", "Quality", "Real", "Whole", "hidden_in_words"]
+
+
+def hidden_in_words(hidden: Sequence[int]) -> str:
+    """The hidden layers, as a sentence says them.
+
+    >>> hidden_in_words((96, 64)), hidden_in_words((8,)), hidden_in_words(())
+    ('hidden layers of 96 and 64 units', 'a hidden layer of 8 units', 'no hidden layer')
+    """
+    if len(hidden) < 2:
+        return f"a hidden layer of {counted(hidden[0], 'unit')}" if hidden else "no hidden layer"
+    *others, last = map(str, hidden)
+    return f"hidden layers of {', '.join(others)} and {last} units"
 
 
 @dataclass(frozen=True)
 class Config:
-    """How to train on a table; `NetworkRecipe.config` chooses it.
+    """How to train on a table: the defaults for its size, or what the user set.
 
-    members:      networks, trained side by side from different seeds
+    members:      number of networks, which are trained side by side from different seeds
     hidden:       widths of the hidden layers
     activation, norm, dropout: as in `mlp`
-    epochs:       most passes over the training rows; the cosine schedule ends there
-    batch_size:   rows a step
-    lr:           peak learning rate of AdamW; matrices of hidden layers take twenty times that, by Muon
-    weight_decay: of both, on weight matrices; None: 0.1, for classes 0.2 and more (`NoiseDecay`)
+    epochs:       largest number of passes over the training rows; the cosine schedule ends there
+    batch_size:   rows in a step
+    lr:           highest learning rate of AdamW; Muon, which trains the matrices of hidden layers, takes
+    twenty
+                  times that
+    weight_decay: decay of weight matrices; None is 0.1, for classes 0.2 and more if chance decides much of a
+                  row's class
     patience:     epochs without a better validation loss before training stops
-    snapshots:    epochs of each network that may be chosen for noisy classes: those of lowest validation loss
-    entries:      snapshots that are chosen then, at most, repetitions counted
-    target_statistics: whether columns are also encoded by the target's mean (`TargetStatistics`)
-    network:      a name of `NETWORKS`
+    snapshots:    for noisy classes: epochs of each network, those of lowest validation loss, to choose from
+    entries:      for noisy classes: largest number of epochs that are chosen, repetitions counted
+    target_statistics: whether each value of a column is also encoded by the mean of the target at that value
+    network:      "default", "mlp", "resnet", "realmlp" or "tabm"
     """
 
     members: int = 12

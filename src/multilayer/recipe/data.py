@@ -1,4 +1,4 @@
-"""What is learnt from: features, target and weights of the same rows, in training and validation rows."""
+"""What is learnt from: features, target and weights of the same rows."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,7 +14,6 @@ from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import is_missing
 from multilayer.table.infer import is_written_index
 from multilayer.table.levels import has_lost_digits
-from multilayer.table.list_columns import as_at_fit
 from multilayer.table.merge_rows import ByContent, by_content
 from multilayer.table.moments import moments
 from multilayer.table.odd_cells import as_learnt, as_numbers_of_target, without_odd_cells, without_signs
@@ -25,16 +24,11 @@ from multilayer.table.sources.frames import tell_other_order
 from multilayer.table.sources.names import column_name, listed, require_columns
 from multilayer.table.sources.notation import Notation
 from multilayer.table.sources.read import Table, read_source, read_table
-from multilayer.table.split import check_complete, folds, group_folds, split
+from multilayer.table.split import check_complete
 from multilayer.table.writing import Writing
 from multilayer.tasks.make import guess_kind
 from multilayer.tasks.multi_target import per_unit, side_by_side
-from multilayer.tasks.task import Task
 
-N_FOLDS = 8  # each network validates on one of them
-ROWS_A_FOLD = 8  # with fewer, one share of the rows validates all networks
-TARGET_FOLDS = 5  # of the training rows, for target statistics, where the networks have no folds
-FEWEST_IN_TIME = 20  # rows that are worth a split as asked
 FEWEST_OF_OWN = 50  # rows of which one can say that each has a label of its own
 OWN_CLASSES = 0.8  # labels a row, at most
 MOST_WRITTEN_OUT = 2**24  # values of a sparse table
@@ -91,7 +85,7 @@ class Data:
 
     @classmethod
     def read(cls, source: Any, wanted: Wanted) -> "Data":
-        """What a table holds of what `fit` was asked for.
+        """Read features, targets, weights and groups from a table, as `fit` was asked to.
 
         Raises:
             DataError: no such columns, too few rows or columns.
@@ -118,7 +112,7 @@ class Data:
                 raise ConfigError(
                     f"the target {name!r} cannot be dropped, or be groups, weights or exposure."
                 )
-        targets = {name: table[name] for name in names} if y is None else _columns_of(y, table.n_rows)
+        targets = {name: table[name] for name in names} if y is None else target_columns(y, table.n_rows)
         if table.n_rows < 2:
             raise DataError(f"fit needs at least 2 rows; got n_samples = {table.n_rows}. Add rows.")
         if not set(table.names) - {*not_features, *names}:
@@ -152,7 +146,7 @@ class Data:
         if exposure is None:
             return data
         of_rows = table[exposure] if exposure_column else exposure
-        return data._with_numbers_read("regression").per_unit_of(of_rows)
+        return data.with_numbers_read("regression").per_unit_of(of_rows)
 
     def per_unit_of(self, exposure: Any) -> "Data":
         """Targets per unit of exposure, weighted by it as well."""
@@ -169,32 +163,31 @@ class Data:
         Raises:
             DataError: a few cells of such a target are no numbers; it names them.
         """
-        data = self._with_numbers_read(task)
+        data = self.with_numbers_read(task)
         if data.odd and not drop_missing:
             name, cells = next(iter(data.odd.items()))
             raise DataError(
-                f"Every row needs a target; of {name!r}, {cells.in_words}. Mend the cells, or leave these "
-                f"rows "
-                "out: drop_missing_target=True (--drop-missing-target)."
+                f"Every row needs a target; in {name!r}, {cells.in_words}. Mend the cells, or leave these "
+                "rows out: drop_missing_target=True (--drop-missing-target)."
             )
         for name, y in data.by_target.items():
             refuse_a_class_a_row(name, y)
-        odd = tuple(f"of the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
+        odd = tuple(f"in the target {name!r}, {cells.in_words}" for name, cells in data.odd.items())
         data = replace(data, remarks=(*data.remarks, *odd))
         return data.without_missing_targets() if drop_missing else data
 
-    def _with_numbers_read(self, task: str | None) -> "Data":
+    def with_numbers_read(self, task: str | None) -> "Data":
         """Targets of text that is numbers as numbers, NaN where it is odd."""
         read = {name: read_target(y, task, beside=self.beside) for name, y in self.by_target.items()}
         columns = {name: one.values for name, one in read.items()}
         odd = {name: one.odd + self.odd.get(name) for name, one in read.items() if one.odd is not None}
-        said = tuple(f"the target {name!r} is {one.said}" for name, one in read.items() if one.said)
+        remarks = tuple(f"the target {name!r} holds {one.holds}" for name, one in read.items() if one.holds)
         return replace(
             self,
             y=side_by_side(columns) if self.y.dtype.names else next(iter(columns.values())),
             odd={**self.odd, **odd},
             units={**self.units, **{name: one.unit for name, one in read.items() if one.unit}},
-            remarks=(*self.remarks, *said),
+            remarks=(*self.remarks, *remarks),
         )
 
     @property
@@ -237,13 +230,13 @@ class Data:
         """
         if self.features.is_sparse and self.n_rows * len(self.features.names) > MOST_WRITTEN_OUT:
             return self
-        features = [self.features[name] for name in self.features.names]
-        told = zip(self.features.names, features, strict=True)
-        features = [values for name, values in told if not is_written_index(name, values)] or features
+        names = [name for name in self.features.names if name not in self.declared.asked_out]
+        names = [name for name in names if not is_written_index(name, self.features[name])] or names
+        features = [self.features[name] for name in names]
         y: NDArray[Any] = self.y
         targets = [y] if y.dtype.names is None else [y[name] for name in y.dtype.names]
         more = [values for values in (self.groups, self.time) if values is not None]
-        levels = [i for i, name in enumerate(self.features.names) if name in self.declared.levels]
+        levels = [i for i, name in enumerate(names) if name in self.declared.levels]
         merged = by_content(features, [*targets, *more], self.weight, levels=levels)
         distinct = replace(self.take(merged.rows), weight=_as_float32(merged.weight))
         n_given = self.n_rows if self.weight is None else int((self.weight > 0).sum())
@@ -257,12 +250,12 @@ class Data:
 
 @dataclass(frozen=True)
 class _TargetRead:
-    """A target's values, cells of it that are no number, its unit, and what is to be said of it."""
+    """A target's values, its cells that are no numbers, its unit, and what it holds, in words."""
 
     values: NDArray[Any]
     odd: Odd | None = None
     unit: str = ""
-    said: str = ""
+    holds: str = ""
 
 
 def read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRead:
@@ -275,8 +268,7 @@ def read_target(y: NDArray[Any], task: str | None, *, beside: bool) -> _TargetRe
             writing = Writing(column.unit, column.thousands, column.decimal).in_words
             return _TargetRead(numbers, odd, column.unit, f"numbers {writing}" if writing else "")
     if task not in (None, "regression") and has_lost_digits(y):
-        said = "numbers beyond 2^53 that came as floats: their last digits were lost"
-        return _TargetRead(y, said=said)
+        return _TargetRead(y, holds="numbers beyond 2^53 that came as floats: their last digits were lost")
     return _TargetRead(y if beside else without_signs(y))
 
 
@@ -289,11 +281,9 @@ def refuse_a_class_a_row(name: str, y: NDArray[Any]) -> None:
         return
     once = next(label for label, count in labels.items() if count == 1)
     raise DataError(
-        f"A class is learnt from several rows; of the {n_rows:,} rows of the target {name!r} nearly each "
-        f"has a label "
-        f"of its own ({len(labels):,} labels, such as {once!r}). Choose another target, pool the labels, "
-        f"or, if these "
-        "are numbers or dates, make numbers of them."
+        f"A class is learnt from several rows; in the target {name!r}, nearly each of the {n_rows:,} rows "
+        f"has a label of its own ({len(labels):,} labels, such as {once!r}). Choose another target, pool the "
+        "labels, or, if they are numbers or dates, turn them into numbers."
     )
 
 
@@ -304,146 +294,13 @@ def _repeats_in_words(given: Data, data: Data, merged: ByContent) -> str:
     n_empty = 0 if given.weight is None else int((given.weight == 0).sum())
     how = "weight" if data.weight is not None else "number"
     left_out = f", {n_empty:,} of weight 0 left out" if n_empty else ""
-    said = f"; {given.n_rows:,} were given{left_out}; equal ones count by their {how}"
+    merging = f"; {given.n_rows:,} were given{left_out}; equal rows are merged and count by their {how}"
     if not merged.will_repeat:
-        return said
+        return merging
     return (
-        f"{said}; {merged.n_distinct:,} are different, and so often there that new rows will repeat them: "
-        "the score is that of repetitions"
+        f"{merging}; only {merged.n_distinct:,} are different, and they repeat so often that new rows will "
+        "repeat them, too: the score is that of repeated rows"
     )
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Training and validation rows; or all rows and the fold of each, with a fold for each network.
-
-    how: they were divided, in words
-    """
-
-    train: Data
-    valid: Data | None
-    how: str
-    folds: NDArray[np.int64] | None = None
-
-
-def split_rows(
-    data: Data,
-    task: Task,
-    validation: Any,
-    groups: str | None,
-    time: str | None,
-    seed: int,
-    n_networks: int,
-) -> Parts:
-    """As `fit` was asked to validate: on rows of their own, on folds, or on a share of the rows."""
-    if validation is not None and not isinstance(validation, int | float | np.number):
-        held = _given_validation(data, validation)
-        return Parts(data, held.with_numbers(task.kind, drop_missing=False), "as given")
-    if groups is not None and time is not None:
-        raise ConfigError("split by groups or by time, not by both.")
-    by_class = bool(task.classes) and groups is None and time is None
-    stratify = task.encode(data.y) if by_class else None
-    at_random = "at random within each class" if by_class else "at random"
-    if validation is None and time is None and n_networks > 1:
-        fold = _folds(data, N_FOLDS, seed, stratify)
-        if fold is not None and _can_fold(data, fold):
-            how = f"drawn {at_random}" if groups is None else f"made of whole groups of {groups!r}"
-            return Parts(data, None, how, fold)
-    rows = split(
-        data.n_rows,
-        fraction=0.2 if validation is None else float(validation),
-        seed=seed,
-        stratify=stratify,
-        groups=data.groups,
-        time=None if time is None else data.time,
-    )
-    if time is not None:
-        _refuse_ties(data.n_rows, len(rows[1]), 0.2 if validation is None else float(validation))
-    of_groups = at_random if groups is None else f"by groups of {groups!r}"
-    read_as = f" ({data.time_in_words})" if data.time_in_words else ""
-    how = of_groups if time is None else f"the latest by {time!r}{read_as}"
-    return Parts(data.take(rows[0]), data.take(rows[1]), how)
-
-
-def _refuse_ties(n_rows: int, n_latest: int, share: float) -> None:
-    """DataError where so many rows have one time that the latest are far more, or fewer, than wanted."""
-    too_many = 2 * n_latest > n_rows and n_latest > 2 * share * n_rows
-    if n_rows >= FEWEST_IN_TIME and (too_many or 4 * n_latest < share * n_rows):
-        raise DataError(
-            f"A split by time keeps equal times together; so many are equal that {n_latest:,} of {n_rows:,} "
-            f"rows "
-            f"would be the latest, where {share:.0%} were wanted. Give times that differ more, or the share "
-            f"of rows "
-            "to validate on (validation=), or split at random."
-        )
-
-
-def _folds(
-    data: Data, n_folds: int, seed: int, stratify: NDArray[np.generic] | None = None
-) -> NDArray[np.int64] | None:
-    """Of whole groups, where there are groups: None where these are fewer than folds."""
-    if data.groups is None:
-        return folds(data.n_rows, n_folds, seed=seed, stratify=stratify)
-    n_groups = len(set(data.groups.tolist()))
-    return group_folds(data.groups, n_folds, seed=seed) if n_groups >= n_folds else None
-
-
-def _can_fold(data: Data, fold: NDArray[np.int64]) -> bool:
-    """Whether each fold has enough rows, and rows that weigh something."""
-    weight = np.ones(data.n_rows) if data.weight is None else data.weight
-    return data.n_rows >= ROWS_A_FOLD * N_FOLDS and bool((np.bincount(fold, weight, N_FOLDS) > 0).all())
-
-
-def target_folds(parts: Parts, seed: int) -> NDArray[np.int64]:
-    """The networks' folds, or else of whole groups where there are at least two, or of rows."""
-    if parts.folds is not None:
-        return parts.folds
-    groups = parts.train.groups
-    n_folds = TARGET_FOLDS if groups is None else min(TARGET_FOLDS, len(set(groups.tolist())))
-    fold = _folds(parts.train, n_folds, seed) if n_folds > 1 else None
-    return folds(parts.train.n_rows, TARGET_FOLDS, seed=seed) if fold is None else fold
-
-
-def _given_validation(data: Data, validation: Any) -> Data:
-    """A table's weight column counts, if it is there; a pair has no weights."""
-    names = data.targets
-    weight = None
-    if data.beside and isinstance(validation, tuple):
-        tell_other_order(validation[0], {"the y of validation": validation[1]})
-        table = _read_validation(data, validation[0])
-        targets = list(_columns_of(validation[1], table.n_rows).values())
-        if len(targets) != len(names):
-            raise DataError(f"validation must have {len(names)} targets, as the table; got {len(targets)}.")
-    else:
-        table = _read_validation(data, validation)
-        require(table, list(names))
-        targets = [table[name] for name in names]
-        if data.weight_column is not None and data.weight_column in table.names:
-            weight = check_weights(table[data.weight_column], table.n_rows)
-    require(table, list(data.features.names))
-    y = targets[0] if len(targets) == 1 else side_by_side(dict(zip(names, targets, strict=True)))
-    held = replace(data, features=table.select(data.features.names), y=y, weight=weight)
-    odd = {name: table.odd[name] for name in names if name in table.odd}
-    held = replace(held, groups=None, time=None, odd=odd)
-    if not data.is_rate:
-        return held
-    held = held._with_numbers_read("regression")
-    if data.exposure is None:
-        raise ConfigError("validation rows of their own need exposure= to be a column of both tables.")
-    require(table, [data.exposure])
-    return held.per_unit_of(table[data.exposure])
-
-
-def _read_validation(data: Data, source: Any) -> Table:
-    """A table to validate on, in the notation of the training rows."""
-    declared = data.declared
-    unread = {*data.dropped, *declared.left_out} - {data.weight_column}
-    columns = data.features.columns.items()
-    texts = {name for name, each in columns if isinstance(each, np.ndarray) and each.dtype == object}
-    texts |= {name for name, y in data.by_target.items() if y.dtype == object}
-    reading = replace(data.notation, texts=declared.as_written | texts)
-    table = read_source(source, reading, unread=unread, others=declared.not_numbers)
-    return as_at_fit(table, [*data.features.names, *data.dropped, *data.targets])
 
 
 def require(table: Table, names: list[str]) -> None:
@@ -461,7 +318,7 @@ def _target_names(target: Hashable | Sequence[Hashable]) -> tuple[str, ...]:
     return names
 
 
-def _columns_of(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
+def target_columns(y: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
     """The targets that come beside the table: a column, or one for each column of a matrix or frame."""
     if isinstance(y, list | tuple) and y and isinstance(y[0], list | tuple | np.ndarray):
         try:

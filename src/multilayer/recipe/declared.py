@@ -1,4 +1,4 @@
-"""What the user said of columns."""
+"""What the user declared about columns."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from multilayer.table.infer import declare
 from multilayer.table.kinds import KINDS, is_as_written, kind_of
 from multilayer.table.kinds.kind import Kind
 from multilayer.table.kinds.ordered import ORDERED
-from multilayer.table.schema import Kinds, Schema, declared_schema, infer_schema
+from multilayer.table.schema import LEFT_OUT, Kinds, Schema, declared_schema, infer_schema
 from multilayer.table.sources.names import column_name
 from multilayer.table.sources.read import Table
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What the user said of columns: kinds by name, an edited schema, what becomes of infinite numbers."""
+    """What the user declared about columns: kinds by name, an edited schema, how infinities are treated."""
 
     kinds: Kinds = field(default_factory=dict)
     schema: Schema | None = None
@@ -41,7 +41,7 @@ class Declared:
 
     @property
     def columns(self) -> dict[str, Column]:
-        """Columns of which the kind is known."""
+        """Columns whose kind is known."""
         if self.schema is not None:
             return {column.name: column for column in self.schema.columns}
         return {name: declare(name, kind) for name, kind in self.kinds.items()}
@@ -60,8 +60,8 @@ class Declared:
             if (self.schema is None and name in self.kinds) or is_number:
                 what = self.kinds.get(name) if column is None else column.kind
                 raise ConfigError(
-                    f"Kinds are of columns to learn from, and the target {name!r} was declared as {what!r}. "
-                    "Say what it is by its task: task='multiclass' or 'binary' of classes, 'regression' of "
+                    f"Kinds are for columns to learn from, and the target {name!r} was declared as {what!r}. "
+                    "Choose its task instead: task='multiclass' or 'binary' for classes, 'regression' for "
                     "numbers (--task)."
                 )
 
@@ -71,8 +71,14 @@ class Declared:
         return () if self.schema is None else tuple(self.schema.ignored)
 
     @property
+    def asked_out(self) -> set[str]:
+        """Of these the columns that the user left out: rows may differ in them, and be equal."""
+        ignored = {} if self.schema is None else self.schema.ignored
+        return {name for name, why in ignored.items() if why == LEFT_OUT}
+
+    @property
     def not_numbers(self) -> set[str]:
-        """Columns of which it is known that they are not numbers."""
+        """Columns that are known not to be numbers."""
         return {name for name, kind in self._known.items() if kind is None or not kind.is_numeric}
 
     @property

@@ -1,15 +1,20 @@
-"""`fit`: from a raw table to a `Model`. Every door (command line, estimators, Python) goes through here."""
+"""`fit`: from a raw table to a `Model`. The command line and the estimators call it, too."""
 
+import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from multilayer.model.model import Model
+from multilayer.progress import progress
 from multilayer.recipe.arguments import no_type_check
+from multilayer.recipe.baselines import compare
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Real, Whole
 from multilayer.recipe.findings import table_findings
+from multilayer.recipe.held_out import statistics
+from multilayer.recipe.linear import fit_linear
 from multilayer.recipe.plan import Plan, make_plan
 from multilayer.recipe.rows import read_rows
 from multilayer.recipe.selection import Selected, select
@@ -21,6 +26,8 @@ from multilayer.tasks.task import Kind as TaskKind
 from multilayer.training.loop import Callback
 
 __all__ = ["fit"]
+
+SHOWN_AFTER_S = 2.0  # how far a fit is
 
 
 @no_type_check  # `check_arguments` is the judge of what comes, and says more
@@ -67,96 +74,109 @@ def fit(
     device: str | None = None,
     n_threads: Whole | None = None,
     callbacks: Sequence[Callback] = (),
+    baselines: bool = False,
+    verbose: bool | None = None,
 ) -> Model:
-    """Learn to predict a column of a table from the others. No setting is needed beyond the target.
+    """Learn to predict a column of a table from the others. Only the target has to be named.
 
-    Kinds of columns are inferred, the encoder is learnt on the training rows only (with folds these are all
-    rows; what it tells a row of the target comes from other folds), networks with embeddings are trained
-    side by side, and averaged over the epochs in which they predict validation rows best together; where
-    classes are noisy, some epochs of each are chosen greedily.
-    `model.summary["decisions"]` says in words what was decided.
-    Ctrl-C ends training and gives the model of the best epochs so far (`model.summary["interrupted"]`).
+    The kinds of the columns are inferred, an encoder is learnt on the training rows, and several networks are
+    trained side by side. The model predicts with their mean, with weights averaged over the epochs in which
+    all networks together predict the validation rows best.
+    `model.summary["decisions"]` says in words what was decided, and `model.summary["details"]` how the
+    networks were built and trained. Ctrl-C ends training and returns the model of the best epochs so far
+    (`model.summary["interrupted"]` is then True).
 
     Args:
         table: a file or several (CSV, Parquet, JSON, Arrow, a database), a pandas, polars or Arrow frame, a
             mapping of columns, a list of dicts, a NumPy or sparse matrix: anything that `read_table` takes.
-        target: name of the column to predict, or a list of names (also of one name that is a tuple); or pass
-            the values as `y`.
-        y: values to predict (n_rows,), or (n_rows, n_targets), where the table does not hold them.
-        task: "binary", "multiclass", "regression", or, with several targets of two values each, "multilabel";
+        target: name of the column to predict, or a list of names (also for one name that is a tuple). Without
+            it, pass the values as `y`.
+        y: values to predict (n_rows,), or (n_rows, n_targets), if the table does not hold them.
+        task: "binary", "multiclass", "regression", or, for several targets of two values each, "multilabel";
             None decides from the target.
-        objective: what a regression aims at: "squared_error" (the mean), "absolute_error" (the median),
-            "huber" (the mean without outliers), "quantile", "poisson" (the mean of counts), "gamma" (of
-            positive amounts), "tweedie" (of amounts that are often 0), "log" (of positive numbers with a long
-            tail, through their logarithm); None is "quantile" where there are quantiles, else
-            "squared_error".
-        quantiles: of the target, ascending, such as (0.1, 0.5, 0.9), for `Model.predict_quantiles`.
+        objective: what a regression predicts: "squared_error" (the mean), "absolute_error" (the median),
+            "huber" (the mean without outliers), "quantile", "poisson" (the mean of counts), "gamma" (the mean
+            of positive amounts), "tweedie" (the mean of amounts that are often 0), "log" (the mean of
+            positive numbers with a long tail, learnt on their logarithm). None is "quantile" if quantiles are
+            given, else "squared_error".
+        quantiles: quantiles of the target to predict, ascending, such as (0.1, 0.5, 0.9); see
+            `Model.predict_quantiles`.
         drop: columns to leave out; they may hold anything.
         kinds: column name -> "number", "boolean", "category", "ordered", "date", "time", "duration" or
-            "text", where the inferred kind is wrong; or the levels of an ordered category, lowest first.
-        schema: what `ml.infer_schema` gave and you edited, or a JSON file of it: kinds, orders, time zones,
-            columns to leave out. Ranges and levels are measured again; `kinds` goes before it.
-        infinite: "error" refuses infinite numbers in the table; "clip" takes them for the largest and
-            smallest finite number of their column, at prediction too.
-        query: SQL that gives the rows, where the table is a database, a connection or a file to query; see
+            "text", for columns whose inferred kind is wrong; or the levels of an ordered category, lowest
+            first.
+        schema: a schema that `ml.infer_schema` gave and you edited, or its JSON file: kinds, orders, time
+            zones, columns to leave out. Ranges and levels are measured again; `kinds` overrides it.
+        infinite: "error" refuses infinite numbers in the table; "clip" replaces them by the largest and
+            smallest finite number of their column, also at prediction.
+        query: SQL that gives the rows, if the table is a database, a connection or a file to query; see
             `read_table`.
-        missing: marks of missing values, such as ("?", -999), in all columns; or a mapping of columns to
+        missing: marks of missing values, such as ("?", -999), for all columns; or a mapping of columns to
             marks.
-        thousands, decimal: separators of numbers in text: "," and "." of 1,234.5.
-        encoding: of text files, such as "latin-1"; UTF-8 and files with a byte-order mark need none.
-        header: False for text files without names of columns, which are called 0, 1, 2, ... then. From
-            `missing` to here, all is kept in the model, which reads tables to predict in the same way.
+        thousands, decimal: separators of numbers in text: "," and "." in 1,234.5.
+        encoding: encoding of text files, such as "latin-1"; UTF-8 and files with a byte-order mark need none.
+        header: False for text files without column names; the columns are then called 0, 1, 2, ... The model
+            keeps all settings from `missing` to this one, and reads tables to predict by them.
         drop_missing_target: leave out rows that have no target, instead of refusing them.
         validation: share of the rows to validate on, or a table with the target, or (with `y`) a pair
-            (table, y). None: each network validates on an eighth and trains on all others, so that no row is
-            lost to validation; with `time`, with one network or too few rows or groups, one fifth.
-        groups: column whose values must not be on both sides of a split; it is no feature. With at least
-            eight groups each network validates on an eighth of whole ones.
-        time: column to split by: the latest rows validate. Folds would let a network train on rows later
-            than those it is judged by, and its score would promise what no forecast can keep.
-        sample_weight: weight of each row (n_rows,), or the name of a column, which is then no feature. A
-            weight of 2 is the row twice, exactly; of 0, no row; only ratios count, except where whole numbers
-            say that few different rows are there many times (`decisions` says so). A `validation` table may
-            hold the column, too.
-        class_weight: "balanced", so that all classes weigh alike, or label -> weight; multiplies the weights
-            of rows in the loss and in the choice among epochs, not in the scores. Probabilities lean with it.
-        exposure: for the objectives "poisson", "gamma" and "tweedie": how much of it each row's target is
-            of, such as years insured: name of a column, or values (n_rows,). What is learnt and scored is the
-            target per unit, weighted by the exposure; predictions are for the exposure of their rows, or,
-            where it was no column, for one unit.
-        threshold: of two classes or several labels: the probability from which on a row is predicted as the
-            second class, or the metric by which validation rows choose it: "f1", "balanced_accuracy",
-            "accuracy" or "mcc". None predicts the more probable one.
-        monotone: column name -> "increasing" (or 1) or "decreasing" (or -1): the prediction, or for two
-            classes the probability of the second, never falls (never rises) as that column grows and all
-            others stay, wherever that is; up to the rounding of float32, and missing values excepted. For
-            numbers, booleans and dates.
-        quality: "fast" takes some two fifths of the time of "default", "best" three times as much.
-        network: "default", or a network of the literature as its paper trains it: "mlp", "resnet", "realmlp"
-            or "tabm" (`NETWORKS`). These validate on one fifth of the rows.
-        hidden: width of the hidden layers.
+            (table, y). None: each network validates on a different eighth and trains on all other rows, so
+            that no row is lost to validation; but with `time`, with one network, or with too few rows or
+            groups, all validate on one fifth.
+        groups: column whose equal values must stay on one side of a split; it is not used as a feature. With
+            at least eight groups, each network validates on an eighth made of whole groups.
+        time: column to split by: the latest rows validate all networks. Otherwise a network could train on
+            rows later than those that it is judged by, and its score would be better than a forecast can be.
+        sample_weight: weight of each row (n_rows,), or the name of a column, which is then not used as a
+            feature. A row of weight 2 counts exactly as two rows, a row of weight 0 as none. Only ratios of
+            weights matter, except if whole numbers say that few different rows are there many times
+            (`decisions` says so). A table in `validation` may hold the column, too.
+        class_weight: "balanced", so that all classes weigh alike, or label -> weight. It multiplies the
+            weights of rows in training and in the choice among epochs, but not in scores, and shifts
+            probabilities.
+        exposure: for the objectives "poisson", "gamma" and "tweedie": how much each row covers, such as the
+            years insured; the name of a column, or values (n_rows,). The target per unit is learnt and
+            scored, weighted by the exposure. Predictions are for the exposure of their rows or, if it was not
+            a column, for one unit.
+        threshold: for two classes or several labels: the probability from which on the second class is
+            predicted, or the metric by which validation rows choose it: "f1", "balanced_accuracy",
+            "accuracy" or "mcc". None predicts the more probable class.
+        monotone: column name -> "increasing" (or 1) or "decreasing" (or -1): the prediction, or the
+            probability of the second of two classes, never falls (never rises) as that column grows and all
+            others stay the same, everywhere. This holds up to the rounding of float32, but not for missing
+            values. Numbers, booleans and dates can be constrained.
+        quality: "fast" takes about two fifths of the time of "default", "best" about three times as long.
+        network: "default", or a published network, trained as its paper describes: "mlp", "resnet",
+            "realmlp" or "tabm". These validate on one fifth of the rows.
+        hidden: widths of the hidden layers; one number is the width of both.
         members, epochs, batch_size, lr, patience, activation, weight_decay: see `Config`.
-        time_budget: seconds for the whole fit, kept to a tenth or so; where they are too short, fewer
-            networks train (of the default), which `decisions` says, as it does by how much a fit took longer:
-            a first step and the validation rows of "tabm", for one, may take a while.
-        memory: bytes that the process may take, or a text such as "2GiB"; None is half of what is free. CSV
-            or Parquet files (`*.parquet`, a folder) of more rows than fit are streamed: shuffled once on the
-            disk of temporary files, then trained on in chunks, an epoch each. Not so with y=, validation
-            rows, several targets, lists in columns, exposure, network, thousands, drop_missing_target, text
-            files in another encoding, or a target of numbers written as text: these need memory. All other
-            settings mean the same, except: all networks validate on the same rows, a tenth where
-            nothing is said; equal rows are not merged; groups are told apart by a hash; text of `time` is
-            numbers or dates such as 2024-05-31; and errors number rows of the shuffled table.
-        seed: of split, initial weights, shuffling and dropout: the same seed gives the same model.
+        time_budget: seconds for the whole fit, kept to about a tenth. If they are too few, the default trains
+            fewer networks. `decisions` says so, and by how much a fit took longer; "tabm", for example, may
+            need more time for its first step and for the validation rows.
+        memory: bytes that the process may take, or a text such as "2GiB"; None is half of the free memory. If
+            a CSV or Parquet table (a file, `*.parquet`, a folder) needs more, it is streamed: shuffled once
+            in the folder for temporary files, then trained on in chunks, each of which counts as an epoch.
+            These need the table in memory: y=, validation rows, several targets, lists in columns, exposure,
+            network, thousands, drop_missing_target, text files in another encoding, and a target of numbers
+            written as text. All other settings mean the same, except that all networks validate on the same
+            rows (by default a tenth), equal rows are not merged, groups are told apart by a hash, a `time`
+            column of text must hold numbers or dates such as 2024-05-31, and errors number the rows of the
+            shuffled table.
+        seed: for the split, initial weights, shuffling and dropout: the same seed gives the same model.
         device: where to train, such as "cpu" or "cuda"; None is the CPU.
-        n_threads: networks to train at a time; None is as many as there are cores. In a process that was
-            forked after PyTorch was loaded each product has one thread, at the same bits.
-        callbacks: called with a `Progress` after each epoch; one that returns True ends training.
+        n_threads: number of networks to train at a time; None is the number of cores. In a process that was
+            forked after PyTorch was loaded, each matrix product has one thread, and the same result.
+        callbacks: functions called with a `Progress` after each epoch; one that returns True ends training.
+        baselines: fit a linear model and boosted trees on the same rows, too, and score them beside the
+            model: `print(model)` shows it. It takes a second or less after scikit-learn is loaded, changes
+            nothing of the model, and is left out where there is a time budget or are several targets.
+        verbose: None shows on stderr how far the fit is, if it takes more than two seconds: a bar in a
+            terminal, a line in a notebook, a line every 30 s elsewhere. True writes the model's first words
+            to stdout as well; False is quiet.
 
     Raises:
-        DataError: the table cannot be read, or has no usable column, one row, one class, missing or infinite
-            targets.
-        ConfigError: an unknown setting, column or task.
+        DataError: the table cannot be read, or has no usable column, only one row or class, or missing or
+            infinite targets.
+        ConfigError: a setting, column or task is unknown, or settings contradict each other.
 
     >>> table = {"size": list(range(40)), "price": [2.0 * size for size in range(40)]}
     >>> model = fit(table, target="price", epochs=2)
@@ -164,18 +184,23 @@ def fit(
     ['mae', 'r2', 'rmse']
     """
     wanted = Wanted.make({name: value for name, value in locals().items() if name != "table"})
-    with read_rows(table, wanted) as rows:
+    shown = progress("training", after_s=SHOWN_AFTER_S, quiet=wanted.verbose is False)
+    with read_rows(table, wanted) as rows, shown as after_epoch:
         plan = make_plan(rows, wanted)
+        linear = fit_linear(plan, wanted.seed)
         trained = train_networks(
             plan,
             time_budget=wanted.seconds_to_train(),
             seed=wanted.seed,
             device=wanted.device,
             n_threads=wanted.n_threads,
-            callbacks=wanted.callbacks,
+            callbacks=[*wanted.callbacks, after_epoch],
         )
-        model = assemble(wanted, plan, trained, select(plan, trained))
-        model.summary["findings"] = table_findings(rows, plan)
+        findings = table_findings(rows, plan)
+    model = assemble(wanted, plan, trained, select(plan, trained, linear))
+    model.summary["findings"] = findings
+    if wanted.verbose:
+        sys.stdout.write(f"{model}\n")
     return model
 
 
@@ -184,6 +209,9 @@ def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -
     code, weight = plan.to_score.code[selected.rows], plan.to_score.weights_of(selected.rows)
     task, prediction = plan.task.settle(code, selected.prediction, weight)
     selected = replace(selected, prediction=prediction)
+    summary = summarise(wanted, plan, trained, selected, task)
+    if wanted.baselines and wanted.time_budget is None and not summary["interrupted"]:
+        summary["comparison"] = compare(plan, selected, task, wanted.seed)
     return Model(
         target=plan.facts.target,
         task=task,
@@ -191,9 +219,11 @@ def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -
         config=plan.network,
         networks=selected.networks,
         histories=trained.histories,
-        summary=summarise(wanted, plan, trained, selected, task),
+        summary=summary,
         dropped=plan.facts.dropped,
         weights=selected.weights,
         notation=wanted.notation,
         exposure=plan.facts.exposure,
+        statistics=statistics(plan, selected, task, by_kernels=trained.by_kernels),
+        linear=None if selected.linear is None else selected.linear.config,
     )

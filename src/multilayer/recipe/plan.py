@@ -15,6 +15,7 @@ from multilayer.recipe.data import require
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.networks.network import Shape
+from multilayer.recipe.training_facts import TrainingFacts
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.encode import Encoder
 from multilayer.table.kinds import kind_of
@@ -73,6 +74,7 @@ class Plan:
     class_factors: what rows of each class weigh in the loss, from class weights
     next_rows:  gives the rows of the next epoch, where the table is streamed
     seen:       which rows were trained on
+    known:      what the model keeps of the training rows
     is_sure:    whether the rows say all that there is to learn: no network has learnt too much at the end
     """
 
@@ -89,6 +91,7 @@ class Plan:
     class_factors: NDArray[np.float64] | None
     seen: Sketch
     facts: Facts
+    known: TrainingFacts
     next_rows: Callable[[], Sequence[Any]] | None = None
     is_sure: bool = False
 
@@ -175,8 +178,7 @@ def monotone_directions(
             )
         if name in schema.names and not kind_of(schema[name]).has_numbers:
             raise ConfigError(
-                "monotone needs values with an order: numbers, booleans, dates; "
-                f"{name!r} is of kind {schema[name].kind}. "
-                "Leave it out, or give its levels as numbers."
+                f"monotone needs values with an order: numbers, booleans, dates; {name!r} is of kind "
+                f"{schema[name].kind}. Leave it out, or give its levels as numbers."
             )
     return {name: DIRECTIONS[str(way)] for name, way in monotone.items() if name in schema.names}

@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import MultilayerError
-from multilayer.model.model import marks, network_inputs
+from multilayer.model.model import marks
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import TARGET_FOLDS, Data, Parts, split_rows, target_folds
+from multilayer.recipe.data import Data
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
+from multilayer.recipe.split_rows import TARGET_FOLDS, Parts, split_rows, target_folds
+from multilayer.recipe.training_facts import training_facts
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.schema import Schema
@@ -100,6 +103,9 @@ class InMemory(Rows):
             class_factors=factors,
             seen=Sketch.of(marks(encoder, train.x, code), repeats=parts.train.share_repeated),
             facts=_facts(data, parts, guesses=wanted.guesses_task),
+            known=training_facts(
+                parts.train.features, encoder, train.x, parts.train.weight, parts.train.n_rows
+            ),
             is_sure=data.is_sure,
         )
 

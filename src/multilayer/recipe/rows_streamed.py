@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError
-from multilayer.model.model import marks, network_inputs
+from multilayer.model.model import marks
+from multilayer.model.table_model import network_inputs
 from multilayer.recipe.chunks import Budget, Roles, Stream, n_passes, opened
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import TARGET_FOLDS, read_target, refuse_a_class_a_row
+from multilayer.recipe.data import read_target, refuse_a_class_a_row
 from multilayer.recipe.networks import NETWORKS, network_config
 from multilayer.recipe.plan import Facts, Plan, Rows, class_factors
+from multilayer.recipe.split_rows import TARGET_FOLDS
+from multilayer.recipe.training_facts import training_facts
 from multilayer.recipe.wanted import Wanted
 from multilayer.table.cells import distinct_texts
-from multilayer.table.on_disk import Aside
+from multilayer.table.copy_to_disk import Aside
 from multilayer.table.schema import Schema
 from multilayer.table.sketch import Sketch
 from multilayer.table.sources.names import column_name
@@ -67,7 +70,10 @@ class Streamed(Rows):
         code, weight = stream.class_counts(task)
         factors = class_factors(task, wanted.class_weight, code, weight)
         sample_code = task.encode(stream.sample[stream.roles.target])
-        seen = Sketch.of(marks(encoder, network_inputs(batch), sample_code))
+        x = network_inputs(batch)
+        seen = Sketch.of(marks(encoder, x, sample_code))
+        known = training_facts(self.features, encoder, x, stream.weight(stream.sample), stream.n_train)
+        del x
         n_outputs = config.members * (config.snapshots + 2)
         valid, chunks = stream.divide(
             encoder, task, batch, config.batch_size, n_outputs, config.epochs, factors
@@ -95,6 +101,7 @@ class Streamed(Rows):
                 dropped=stream.roles.dropped,
                 **stream.in_words(chunks, len(valid)),
             ),
+            known=known,
             next_rows=chunks,
         )
 
@@ -148,7 +155,7 @@ def _refuse_unstreamed(target: Any, wanted: Wanted) -> None:
         raise ConfigError(f"the weights of a table that is streamed must be a column; pass its name, {out}.")
     if validation is not None and not isinstance(validation, int | float | np.number):
         raise ConfigError(
-            f"a table that is streamed validates on a share of its rows; pass such as 0.1, {out}."
+            f"a table that is streamed validates on a share of its rows; pass for example 0.1, {out}."
         )
     if validation is not None and not 0 < validation < 1:
         raise ConfigError(f"The validation fraction must lie between 0 and 1; got {validation}. Try 0.1.")

@@ -1,7 +1,7 @@
-"""Which snapshots make up the model."""
+"""Which snapshots make up the model, and what share a linear network has."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,10 +11,12 @@ from torch import nn
 from multilayer.model.predictor import Predictor
 from multilayer.recipe.architecture import restored
 from multilayer.recipe.best_stretch import are_complete, best_stretch
-from multilayer.recipe.data import N_FOLDS
+from multilayer.recipe.blend import HeldOut, Share, best_share
 from multilayer.recipe.encoded_rows import EncodedRows
+from multilayer.recipe.linear import Linear
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.plan import Plan
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.trained import Trained
 from multilayer.recipe.weight_decay import constant_loss
 from multilayer.tasks.task import Task
@@ -48,9 +50,11 @@ class Choice:
 class Selected:
     """The snapshots that make up the model, their weights, and their predictions of validation rows.
 
-    networks:   as they were then, after these epochs
+    networks:   as they were then, after these epochs; a linear one comes last
     rows:       numbers of those rows; in a fold, the networks that did not train on it predict it
     prediction: (n_rows, ...), as `Task.link` gives it
+    linear:     the linear network, if it has a share
+    share:      of the linear network, if there is one to have a share
     """
 
     networks: list[nn.Module]
@@ -58,12 +62,60 @@ class Selected:
     weights: tuple[float, ...]
     rows: NDArray[np.int64]
     prediction: NDArray[np.float64]
+    linear: Linear | None = None
+    share: Share | None = None
 
 
-def select(plan: Plan, trained: Trained) -> Selected:
-    """All networks, each the mean of the same epochs, or, where that is worse, a greedy choice of epochs."""
+def select(plan: Plan, trained: Trained, linear: Linear | None = None) -> Selected:
+    """All networks, each the mean of the same epochs, or, where that is worse, a greedy choice of epochs;
+    and the linear network, if there is one, where it takes something off the loss.
+    """
     choice = by_stretch(plan, trained) or greedily(plan, trained)
-    return _assembled(choice, plan, trained)
+    selected = _assembled(choice, plan, trained)
+    return selected if linear is None else _blended(selected, linear, choice, plan, len(trained.nets))
+
+
+def _blended(selected: Selected, linear: Linear, choice: Choice, plan: Plan, n_networks: int) -> Selected:
+    """With the linear network, and its share in the weights, if it has any."""
+    share = best_share(plan.task, _held_out(linear, choice, plan), n_networks)
+    if not share.value:
+        return replace(selected, share=share)
+    said = linear.prediction[selected.rows]
+    return replace(
+        selected,
+        networks=[*selected.networks, linear.network],
+        weights=(*selected.weights, sum(selected.weights) * share.value / (1 - share.value)),
+        prediction=share.value * said + (1 - share.value) * selected.prediction,
+        linear=linear,
+        share=share,
+    )
+
+
+def _held_out(linear: Linear, choice: Choice, plan: Plan) -> list[HeldOut]:
+    """What all say of each group of rows that they did not train on."""
+    groups, picks = choice.groups, choice.picks
+    if plan.folds is None:  # all groups are the same rows, by other networks
+        groups, picks = groups[:1], [_joined(picks)]
+    found = []
+    for numbers, (kept, share) in zip(groups, picks, strict=True):
+        rows = plan.validation.take(numbers)
+        members = np.array([snapshot.member for snapshot in kept])
+        others = [
+            np.average(
+                np.stack([kept[i].essence for i in np.flatnonzero(members == member)]),
+                axis=0,
+                weights=share[members == member],
+            )
+            for member in dict.fromkeys(members.tolist())
+        ]
+        said = plan.task.essence_of(linear.prediction[numbers], rows.code)
+        weight = np.ones(len(rows)) if rows.weight is None else rows.weight.astype(np.float64)
+        found.append(HeldOut(said, others, rows.code, weight))
+    return found
+
+
+def _joined(picks: Sequence[Pick]) -> Pick:
+    return [snapshot for kept, _ in picks for snapshot in kept], np.concatenate([share for _, share in picks])
 
 
 def by_stretch(plan: Plan, trained: Trained) -> Choice | None:
@@ -150,7 +202,7 @@ def _best(snapshots: Sequence[Snapshot], n: int) -> list[Snapshot]:
 
 
 class _Ensemble:
-    """Networks, the share of each, and what they say of rows together."""
+    """Networks, the share of each, and their common prediction of rows."""
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import platform
 import time as clock
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from multilayer.errors import counted
-from multilayer.recipe.data import N_FOLDS
+from multilayer.recipe.config import hidden_in_words
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.plan import Facts, Plan
 from multilayer.recipe.selection import Selected
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.trained import Trained
 from multilayer.recipe.wanted import Wanted
 from multilayer.recipe.weight_decay import first_decay, follows_noise
+from multilayer.table.column import KindName
 from multilayer.table.schema import Schema
 from multilayer.table.sources.names import listed
 from multilayer.tasks.task import Task
@@ -25,6 +28,16 @@ from multilayer.training.history import History, Stop
 
 LATE = 0.1  # of a time budget; a fit that takes longer says by how much
 MOST_NAMED = 12  # columns in a sentence
+PLURALS: Mapping[KindName, str] = {
+    "number": "numbers",
+    "boolean": "booleans",
+    "category": "categories",
+    "ordered": "ordered categories",
+    "date": "dates",
+    "time": "times",
+    "duration": "durations",
+    "text": "texts",
+}
 
 
 def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, task: Task) -> dict[str, Any]:
@@ -46,15 +59,18 @@ def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, 
             *([f"memory: {facts.memory}"] if facts.memory else []),
             _columns_sentence(plan),
             _network_sentence(plan, trained, selected),
+            *_linear_sentences(selected),
             *_kind_sentences(plan.encoder.schema),
             *([_monotone_sentence(plan.monotone)] if plan.monotone else []),
             *_time_sentences(wanted),
         ],
+        "details": _details(plan, trained, selected),
         "config": asdict(config) | {"hidden": list(config.hidden)},  # as it comes back from JSON
         "interrupted": any(history.stop is Stop.INTERRUPTED for history in trained.histories),
         "versions": {name: _version(name) for name in ("multilayer", "torch", "numpy")}
         | {"python": platform.python_version()},
         "seed": wanted.seed,
+        "asked": dict(wanted.asked),
         "trained_on": plan.seen.to_json(),
         "times": _times(wanted),
         "target_units": dict(facts.units or {}),
@@ -62,32 +78,69 @@ def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, 
 
 
 def _network_sentence(plan: Plan, trained: Trained, selected: Selected) -> str:
+    """What a newcomer needs to know of the networks; `_details` says the rest."""
     config, histories = plan.config, trained.histories
-    n, first, last = len(selected.networks), min(selected.epochs), max(selected.epochs)
-    epochs = f"epoch {last}" if first == last else f"epochs {first} to {last}"
-    most = max(history.epochs for history in histories)
-    name = "" if config.network == "default" else f" {config.network}"
+    n = len(selected.networks) - (selected.linear is not None)
     interrupted = any(history.stop is Stop.INTERRUPTED for history in histories)
     reason = "training was interrupted" if interrupted else "time was short"
     left_out = "" if len(histories) == config.members else f" (of {config.members}, as {reason})"
+    name = "" if config.network == "default" else f" {config.network}"
+    mean = "their mean" if n == len(histories) else f"the mean of {counted(n, 'network')}"
+    together = "" if n == 1 else f"; the model predicts with {mean}"
+    return f"networks: {len(histories)}{left_out}{name} with {hidden_in_words(config.hidden)}{together}"
+
+
+def _details(plan: Plan, trained: Trained, selected: Selected) -> list[str]:
+    """How the networks were built and trained, for those who know such things."""
+    config, histories = plan.config, trained.histories
+    first, last = min(selected.epochs), max(selected.epochs)
+    epochs = f"epoch {last}" if first == last else f"epochs {first} to {last}"
+    most = max(history.epochs for history in histories)
     norm = f", {config.norm} norm" if config.norm else ""
     drop = f", dropout {config.dropout}" if config.dropout else ""
-    optimizer = NETWORKS[config.network].optimizer_in_words(plan.network)
     last_decay = [first_decay(config, plan.task), *histories[0].weight_decay][-1]
-    more = " (the noisier the classes, the more)" if follows_noise(config, plan.task) else ""
-    decay = f"{last_decay:.2g}{more}"
-    return (
-        f"networks: {len(histories)}{left_out}{name} of {' x '.join(map(str, config.hidden))}, "
-        f"{config.activation}{norm}{drop}; {optimizer}, lr {config.lr}, weight decay {decay}; "
-        f"batches of {config.batch_size}, {most} of at most {counted(config.epochs, 'epoch')}; "
-        f"predicts with {counted(n, 'network')}, of {epochs}; {_engine(histories[0])}"
-    )
+    more = " (more, the more a row's class depends on chance)" if follows_noise(config, plan.task) else ""
+    return [
+        f"layers: activation {config.activation}{norm}{drop}",
+        f"optimiser: {NETWORKS[config.network].optimizer_in_words(plan.network)}, learning rate {config.lr}, "
+        f"weight decay {last_decay:.2g}{more}",
+        f"training: batches of {counted(config.batch_size, 'row')}; {most} of at most "
+        f"{counted(config.epochs, 'epoch')}",
+        f"epochs: the model predicts with the weights of {epochs}",
+        f"engine: {_engine(histories[0])}",
+        *_target_encoding(plan),
+    ]
+
+
+def _linear_sentences(selected: Selected) -> list[str]:
+    """The share of the linear network, and why it has it."""
+    share = selected.share
+    if share is None:
+        return []
+    alone = f"the loss on held-out rows is {share.alone:.4g} for it and {share.others:.4g} for the others"
+    if not share.value:
+        return [f"linear network: none, as it would not help: {alone}"]
+    return [
+        f"linear network: it has a share of {share.value:.0%} in each prediction: {alone}, and "
+        f"{share.together:.4g} together"
+    ]
 
 
 def _engine(history: History) -> str:
     engine = "compiled loops" if history.engine == "kernels" else "PyTorch's autograd"
     reason = f" ({history.engine_reason.rstrip('.')})" if history.engine_reason else ""
-    return f"trained by {engine}{reason}"
+    return f"{engine}{reason}"
+
+
+def _target_encoding(plan: Plan) -> list[str]:
+    """For how many columns the networks are told how often the second class came with a row's value."""
+    n = sum(feature.channel == "target" for feature in plan.encoder.num_features)
+    if not n:
+        return []
+    return [
+        f"target: for {counted(n, 'column')}, the networks are also told how often "
+        f"{plan.task.classes[1]!r} occurs in other training rows with such a value"
+    ]
 
 
 def _monotone_sentence(directions: Mapping[str, int]) -> str:
@@ -102,7 +155,7 @@ def _task_sentence(facts: Facts, task: Task) -> str:
     words = f" {task.extent_in_words()}" if task.extent_in_words() else ""
     targets = repr(facts.target) if isinstance(facts.target, str) else listed(facts.target)
     reason = f" ({facts.guess}; pass task= to choose another)" if facts.guess else " (as asked)"
-    return f"task: {task.kind}{words} of {targets}{reason}"
+    return f"task: {task.in_words}{words} of {targets}{reason}"
 
 
 def _aim_sentences(plan: Plan, task: Task) -> list[str]:
@@ -111,13 +164,15 @@ def _aim_sentences(plan: Plan, task: Task) -> list[str]:
     facts, factors = plan.facts, plan.class_factors
     if facts.is_rate:
         unit = "exposure" if facts.exposure is None else repr(facts.exposure)
-        sentences.append(f"exposure: learnt and scored per unit of {unit}, each row weighted by it")
+        sentences.append(
+            f"exposure: the target is learnt and scored per unit of {unit}, and rows are weighted by it"
+        )
     if factors is not None:
         each = [f"{label!r} {factor:.4g}" for label, factor in zip(task.classes, factors, strict=True)]
         more = f" and {len(each) - 10} more" if len(each) > 10 else ""
         sentences.append(
-            f"class weights: {', '.join(each[:10])}{more}; in the loss and the choice of epochs, so that "
-            "probabilities lean with them, not in scores"
+            f"class weights: {', '.join(each[:10])}{more}; they count in training and in the choice of "
+            "epochs, and so shift the probabilities, but not in scores"
         )
     return sentences
 
@@ -128,45 +183,38 @@ def _split_sentence(facts: Facts, n_networks: int) -> str:
         return f"rows: {parts}{facts.repeats}"
     who = "the network" if n_networks == 1 else f"each of {n_networks} networks"
     return (
-        f"rows: {facts.n_train:,}; {who} validates on a share of 1/{N_FOLDS}, {facts.split}, and trains on "
+        f"rows: {facts.n_train:,}; {who} validates on 1/{N_FOLDS} of them, {facts.split}, and trains on "
         f"the others{facts.repeats}"
     )
 
 
 def _columns_sentence(plan: Plan) -> str:
     schema, encoder = plan.encoder.schema, plan.encoder
-    kinds = [column.kind for column in schema.columns]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    kinds = Counter(column.kind for column in schema.columns)
+    counts = ", ".join(f"{n} {PLURALS[kind] if n > 1 else kind}" for kind, n in kinds.items())
     left_out = [f"{name} ({why})" for name, why in list(schema.ignored.items())[:MOST_NAMED]]
     if len(schema.ignored) > MOST_NAMED:
         left_out.append(f"{len(schema.ignored) - MOST_NAMED} more (constant or missing)")
     left_out += [f"{name} (asked)" for name in plan.facts.dropped]
     if unused := encoder.unused:
         left_out.append(f"{listed(unused)} (the same in nearly all rows)")
-    by_target = sum(feature.channel == "target" for feature in encoder.num_features)
-    statistics = ""
-    if by_target:
-        positive = plan.task.classes[1]
-        statistics = (
-            f"; {by_target} of them are also encoded by how often {positive!r} came with their values"
-        )
-    return f"columns: {counts}{statistics}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
+    return f"columns: {counts}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
 
 
 def _kind_sentences(schema: Schema) -> list[str]:
-    """What was decided of single columns, where it is not plain."""
-    told = [(column, column.reason) for column in schema.columns if column.reason]
-    kinds = [f"{column.name!r} is {column.kind} ({reason})" for column, reason in told[:MOST_NAMED]]
-    if len(told) > MOST_NAMED:
-        kinds.append(f"{len(told) - MOST_NAMED} more: print(model.schema)")
+    """How single columns are read, where that is not plain."""
+    explained = [(column, column.reason) for column in schema.columns if column.reason]
+    kinds = [f"{column.name!r} is read as {column.kind} ({why})" for column, why in explained[:MOST_NAMED]]
+    if len(explained) > MOST_NAMED:
+        kinds.append(f"and {len(explained) - MOST_NAMED} more, which print(model.schema) shows")
     clipped = [column.name for column in schema.columns if column.infinite == "clip"]
     zones = [f"{column.name!r} ({column.zone})" for column in schema.columns if column.zone is not None]
     sentences = {
         "kinds": ", ".join(kinds),
         "infinities": f"clipped to the range of {listed(clipped)}" if clipped else "",
-        "time zones, by whose clocks parts of dates are told": ", ".join(zones[:MOST_NAMED]),
+        "time zones, whose clocks give the hours and days of dates": ", ".join(zones[:MOST_NAMED]),
     }
-    return [f"{what}: {said}" for what, said in sentences.items() if said]
+    return [f"{what}: {words}" for what, words in sentences.items() if words]
 
 
 def _time_sentences(wanted: Wanted) -> list[str]:
@@ -175,8 +223,8 @@ def _time_sentences(wanted: Wanted) -> list[str]:
     if budget is None or took <= (1 + LATE) * budget:
         return []
     return [
-        f"time: {took:.1f} s, {took - budget:.1f} s more than the budget of {budget:g} s: a first step of "
-        "each network, what is said of validation rows, and the choice among epochs took so long"
+        f"time: {took:.1f} s, {took - budget:.1f} s more than the budget of {budget:g} s, because every "
+        "network takes at least one step, predicts the validation rows, and has epochs to choose from"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Networks trained side by side, and what is kept of their epochs."""
+"""Trains the networks of a plan side by side, and keeps some of their epochs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from torch import nn
 
 from multilayer.recipe.architecture import build
 from multilayer.recipe.config import Config
-from multilayer.recipe.data import N_FOLDS
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.plan import Plan
+from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.weight_decay import first_decay
 from multilayer.tasks.task import Task
 from multilayer.training.history import History

@@ -1,4 +1,4 @@
-"""All that was asked of `fit`, checked."""
+"""The arguments of `fit`, checked."""
 
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from multilayer.recipe.arguments import check_arguments, checked_device, plain_numbers
+from multilayer.recipe.asked import asked_of
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Overrides
 from multilayer.recipe.declared import Declared
@@ -25,6 +26,7 @@ class Wanted:
     overrides: settings of the training that the user set
     notation, declared: how the table is written, and what is known of its columns
     started:   as `time.perf_counter` had it when `fit` was called
+    asked:     the settings that were set, as a model file keeps them
     All other fields are as `fit` documents them.
     """
 
@@ -53,7 +55,10 @@ class Wanted:
     device: str | None
     n_threads: int | None
     callbacks: Sequence[Callback]
+    baselines: bool
+    verbose: bool | None
     started: float
+    asked: Mapping[str, Any]
 
     @classmethod
     def make(cls, given: Mapping[str, Any]) -> "Wanted":
@@ -94,7 +99,10 @@ class Wanted:
             device=checked_device(given["device"]),
             n_threads=plain_numbers(given["n_threads"]),
             callbacks=given["callbacks"] or (),
+            baselines=bool(given["baselines"]),
+            verbose=None if given["verbose"] is None else bool(given["verbose"]),
             started=started,
+            asked=asked_of({**given, "drop": drop}),
             **{name: given[name] for name in _AS_GIVEN},
         )
 

@@ -1,4 +1,4 @@
-"""`Column`: what is known of one column of a table."""
+"""`Column`: what is known about one column of a table."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -17,17 +17,17 @@ DAY_S = 86_400
 class Column:
     """One column of the table that a model is fitted on.
 
-    low, high: smallest and largest finite value of a number; of a date, in days since 1970-01-01; of a time
-        of day or a duration, in seconds; of text, in words; else None
-    levels:    of a category, the values seen often enough to tell apart, most frequent first;
+    low, high: smallest and largest finite value: of dates in days since 1970-01-01, of times and durations
+               in seconds, of text in words; None for other kinds
+    levels:    of a category, the values that were seen often enough to be told apart, most frequent first;
                of an ordered category, all values, lowest first
-    date_format: of dates that came as text: "ISO 8601" or a strptime pattern
+    date_format: format of dates that came as text: "ISO 8601" or a pattern of strptime
     example:   the first value, as text
-    zone:      of dates: the time zone whose clock and calendar count: an IANA name, an offset such as
-               "+02:00", or "as written" for texts with an offset each; None is UTC
-    unit, thousands, decimal: how text writes a number: see `Writing`
-    infinite:  of a number: "error" refuses infinities, "clip" takes them for `low` and `high`
-    reason:    why it is of its kind, where that is not plain
+    zone:      time zone whose clock and calendar count for dates: an IANA name, an offset such as "+02:00",
+               or "as written" if each text has its own offset; None is UTC
+    unit, thousands, decimal: how numbers are written that came as text; see `Writing`
+    infinite:  "error" refuses infinite numbers, "clip" replaces them by `low` and `high`
+    reason:    why the column is of its kind, if that is not plain
     """
 
     name: str

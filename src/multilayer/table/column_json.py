@@ -55,7 +55,7 @@ def _levels(name: str, kind: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     found = values.get(_FOUND, ()) if KINDS[kind].finds_levels else ()
     levels = values.get("levels", found)
     if isinstance(levels, str) or not isinstance(levels, Sequence):
-        raise ConfigError(f"Levels must be a list; those of {name!r} are {levels!r}. Write them so.")
+        raise ConfigError(f"Levels must be a list; those of {name!r} are {levels!r}. Write them as a list.")
     if not KINDS[kind].has_order:
         return tuple(map(str, levels))
     if not levels and _FOUND in values:

@@ -250,7 +250,7 @@ def most_varied(
 ) -> list[tuple[int, str]]:
     """Of these columns of `num` (place, name), those with the most distinct values, in their order.
 
-    fewest_values: columns with fewer are left out, however few there are
+    fewest_values: columns with fewer distinct values are left out, even if none remains
     """
     if len(places) <= most and not fewest_values:
         return places

@@ -1,4 +1,4 @@
-"""What a column is and what was seen in it: read off its values, or measured for a declared kind."""
+"""The kind, range and levels of a column: inferred from its values, or measured for a declared kind."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from multilayer.table.sources.names import is_index_name
 from multilayer.table.sources.read import Table
 from multilayer.table.text_kind import kind_of_texts, with_writing
 
-IDENTIFIER = "an identifier: nearly every row has a value of its own"
+IDENTIFIER = "an identifier: nearly every row has a different value"
 ROW_NUMBERS = "row numbers, as pandas writes its index"
 FEWEST_IDENTIFIED = 50  # rows that an identifier is known by
 IDENTIFIED = 0.95  # of them differ
@@ -88,7 +88,7 @@ def _unless_identifier(column: Column, values: NDArray[Any]) -> Column | str:
     if not consecutive and not _ID_NAME.search(column.name):
         return column
     what = "consecutive numbers" if consecutive else "whole numbers, each of them once"
-    said = f"{what}, as an identifier's: if it is one, drop=[{column.name!r}] leaves it out"
+    said = f"{what}, like those of an identifier: if it is one, drop=[{column.name!r}] leaves it out"
     return replace(column, reason="; ".join(filter(None, (column.reason, said))))
 
 
@@ -129,7 +129,7 @@ def _inferred(name: str, values: NDArray[Any], note: Note | None) -> Column:
     else:
         column = kind_of_texts(name, values).column
     if column.kind == NUMBER.name and floats_merge(values):
-        return Column(name, "category", reason="whole numbers beyond 2^53, which as floats would be the same")
+        return Column(name, "category", reason="whole numbers beyond 2^53, which floats would make equal")
     return column
 
 

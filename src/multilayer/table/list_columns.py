@@ -1,4 +1,4 @@
-"""Columns that came of lists and dicts, at prediction: as they were when the model was fitted."""
+"""Columns that lists and dicts became, as they were when the model was fitted."""
 
 import re
 from collections import Counter
@@ -33,7 +33,7 @@ def as_at_fit(table: Table, known: Collection[str]) -> Table:
         if parts and not is_missing(table[name]).all():
             raise SchemaError(
                 f"Column {name!r} held lists or dicts when the model was fitted, which became "
-                f"{listed(parts)}; it holds neither in this table. Make it as at fit, or fit again."
+                f"{listed(parts)}; it holds neither in this table. Make it as it was at fit, or fit again."
             )
         if parts:
             empty[name] = parts

@@ -1,4 +1,4 @@
-"""The time of each row, as what can be sorted: never text by its letters."""
+"""The time of each row as something that can be sorted; text is never sorted by its letters."""
 
 from dataclasses import replace
 from typing import Any
@@ -41,11 +41,10 @@ def moments(
     if not kind_of(column).is_quantity or odd:
         text = min(odd, key=values.tolist().index) if odd else values[0]
         raise DataError(
-            f"time must be dates, times, durations or numbers in every row, to be sorted by; row "
+            f"time must hold dates, times, durations or numbers in every row, to sort the rows; row "
             f"{values.tolist().index(text) + 1} of {name!r} holds {text!r}. Mend it, write dates as "
-            f"2024-05-31, or "
-            f"say how they are written: schema=ml.infer_schema(table).replace({name!r}, kind='date', "
-            "date_format='%b-%y')."
+            f"2024-05-31, or say how they are written: schema=ml.infer_schema(table).replace({name!r}, "
+            "kind='date', date_format='%b-%y')."
         )
     moment = kind_of(column).read(column, values)
     assert not is_missing(moment).any()

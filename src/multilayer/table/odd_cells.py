@@ -1,4 +1,4 @@
-"""Cells that are not what the others of their column are: made missing, and named."""
+"""Odd cells: those that do not fit the rest of their column are made missing, and named."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -111,7 +111,8 @@ def as_learnt(table: Table, columns: Collection[Column]) -> tuple[Table, list[st
         ):
             values = cleared[column.name] = found[0]
             said.append(
-                f"column {column.name!r} has points between thousands, as in {found[1]!r}, unlike at fit"
+                f"column {column.name!r} has points between thousands, as in {found[1]!r}, which it did not "
+                "have at fit"
             )
         unread = unread_texts(column, values)
         odd = Odd.of(values.tolist(), unread)
@@ -119,7 +120,7 @@ def as_learnt(table: Table, columns: Collection[Column]) -> tuple[Table, list[st
             unread = frozenset()
         elif odd is not None:
             in_words = odd.moved(table.n_before).in_words
-            said.append(f"column {column.name!r} was {column.kind} at fit, and {in_words}")
+            said.append(f"column {column.name!r} was read as {column.kind} at fit, and {in_words}")
         marks = sign_marks(values, column.levels if kind_of(column).has_levels else ())
         if unread or marks:
             cleared[column.name] = without_texts(values, unread | marks)

@@ -1,4 +1,4 @@
-"""What rows weigh, and by what amounts their targets are measured."""
+"""Weights and exposures of rows, checked."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def wrong_weights(n_rows: int, got: str) -> DataError:
     """The error for weights of rows, wherever they were looked at."""
     return DataError(
         f"sample_weight must be {n_rows} finite numbers, none negative and not all zero; got {got}. "
-        "Pass one weight a row; 0 leaves a row out."
+        "Pass one weight for each row; 0 leaves a row out."
     )
 
 

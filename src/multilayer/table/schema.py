@@ -1,4 +1,4 @@
-"""What a table holds: the kind of each column and what was seen in it; how another table differs."""
+"""The schema of a table: the kind, range and levels of each column; and how another table differs from it."""
 
 import json
 from collections import Counter
@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from multilayer import notebook
 from multilayer.errors import ConfigError, DataError, SchemaError, nearest
 from multilayer.table.cells import distinct_texts
 from multilayer.table.column import Column, Infinite, KindName
@@ -34,8 +35,8 @@ FREQUENT = 0.9  # of the levels at fit: where many were rare, new ones are to be
 class Schema:
     """The columns that a model uses, in table order, and why it ignores others. `ml.infer_schema` makes one.
 
-    A schema is never changed: `replace` and `without` give edited ones, and `ml.fit(schema=...)` takes what
-    they say of kinds, and measures ranges and levels again.
+    A schema never changes: `replace` and `without` return edited ones. `ml.fit(schema=...)` takes the kinds
+    from a schema, and measures ranges and levels again.
 
     ignored: name -> "constant", "all missing", "no finite value", "left out", or that it is an identifier
 
@@ -78,15 +79,15 @@ class Schema:
         zone: str | None = None,
         infinite: Infinite | None = None,
     ) -> "Schema":
-        """A schema in which one column is declared anew; what is not given stays.
+        """Return a schema in which one column is declared anew; what is not given stays.
 
         Args:
-            name: of the column.
+            name: name of the column.
             kind: "number", "boolean", "category", "ordered", "date", "time", "duration" or "text"; or the
                 levels of an ordered category, lowest first. Ranges and levels are measured in `ml.fit`.
-            date_format: of dates as text: "ISO 8601", or a pattern of Python's strptime.
-            zone: of dates: the time zone whose clock counts, such as "Europe/Oslo" or "+02:00".
-            infinite: "error" refuses infinite numbers, "clip" takes them for the largest and smallest one.
+            date_format: for dates as text: "ISO 8601", or a pattern of Python's strptime.
+            zone: for dates: the time zone whose clock counts, such as "Europe/Oslo" or "+02:00".
+            infinite: "error" refuses infinite numbers, "clip" replaces them by the largest and smallest one.
 
         Raises:
             SchemaError: the schema does not use such a column.
@@ -113,7 +114,7 @@ class Schema:
         return Schema(tuple(column if old.name == name else old for old in self.columns), self.ignored)
 
     def without(self, *names: str) -> "Schema":
-        """A schema that leaves these columns out; at prediction they may be there or not.
+        """Return a schema that leaves these columns out; tables to predict may have them or not.
 
         Raises:
             SchemaError: the schema has no such column.
@@ -165,6 +166,17 @@ class Schema:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{rule} {str(path)!r} holds something else ({error}). Mend it.") from None
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        rows: list[tuple[str, ...]] = [
+            (c.name, c.kind, str(c.n_missing), str(c.n_unique), _values_text(c))
+            for c in self.columns[:_MOST_SHOWN]
+        ]
+        rows += [(name, "ignored", "", "", why) for name, why in list(self.ignored.items())[:_MOST_SHOWN]]
+        rows += _rest([column.kind for column in self.columns[_MOST_SHOWN:]])
+        header = ("column", "kind", "missing", "distinct", "range or levels")
+        return notebook.panel(f"Schema of {len(self.columns):,} columns", notebook.table(header, rows))
+
     def __str__(self) -> str:
         rows = [("column", "kind", "missing", "distinct", "range or levels")]
         rows += [
@@ -198,23 +210,24 @@ def _rest(kinds: Sequence[str]) -> list[tuple[str, str, str, str, str]]:
 def infer_schema(table: Any, *, kinds: Kinds | None = None, infinite: Infinite = "error") -> Schema:
     """Find the kind of each column: number, boolean, category, ordered, date, time, duration or text.
 
-    The type of a column decides where it tells: an ordered categorical or an enum is ordered, other
-    categoricals are categories, a timedelta is a duration. Text that reads wholly as true/false, t/f, yes/no
-    or y/n is boolean, wholly as numbers is number (but not with leading zeros: "01234" is a code), wholly as
-    dates of one format date, as times of day (08:15) time, as durations ("1 days 02:00:00") duration. Numbers
-    may have a unit that is the same throughout ("3 kg", "$3", "3 %"), and separators. A few cells that are
-    nothing of the kind (one in 20, at most) are missing, and named. Text with several words in most values,
-    mostly distinct, is text; other text is category.
+    If the type of a column says its kind, that decides: an ordered categorical or an enum is ordered, other
+    categoricals are categories, a timedelta is a duration. A column of text is boolean if all of it is
+    true/false, t/f, yes/no or y/n; number if all of it is numbers (but "01234", with a leading zero, is a
+    code); date if all of it is dates of one format; time if it is times of day (08:15); duration if it is
+    durations ("1 days 02:00:00"). Numbers may have separators, and a unit that is the same throughout ("3
+    kg", "$3", "3 %"). If at most one cell in 20 does not fit, such odd cells count as missing, and are named.
+    A column whose values are mostly distinct and mostly of several words is text; all others are categories.
 
     Args:
         table: anything that `read_table` takes.
-        kinds: name -> kind, where the user knows better: zip codes written as numbers are a category. A list
-            of levels, lowest first, makes an ordered category.
-        infinite: "error" refuses infinite numbers; "clip" takes them for the largest and smallest finite one.
+        kinds: name -> kind, for columns that would be read as another kind: zip codes written as numbers are
+            a category. A list of levels, lowest first, makes an ordered category.
+        infinite: "error" refuses infinite numbers; "clip" replaces them by the largest and smallest finite
+            one.
 
     Raises:
-        ConfigError: kinds names no column or no kind, or a column that cannot be read as the kind.
-        DataError: an infinite number, or no column left to learn from.
+        ConfigError: kinds names an unknown column or kind, or a column cannot be read as its kind.
+        DataError: a number is infinite, or no column is left to learn from.
 
     >>> table = {"zip": [94301, 10001, 94301], "sold": ["yes", "no", "no"]}
     >>> [column.kind for column in infer_schema(table).columns]
@@ -326,8 +339,7 @@ def strange_columns(table: Table, schema: Schema) -> list[str]:
             continue
         said.append(
             f"column {column.name!r} holds levels that were not there at fit, such as {listed(new, 3)}, and "
-            f"hardly "
-            f"any that were, such as {listed(column.levels, 3)}"
+            f"hardly any that were there, such as {listed(column.levels, 3)}"
         )
     return said
 
@@ -359,9 +371,8 @@ def _wrong_values(table: Table, schema: Schema) -> Iterator[str]:
             if any(map(is_wide, column.levels)) and has_lost_digits(table[column.name]):
                 yield (
                     f"Column {column.name!r} held whole numbers beyond 2^53 at fit and holds floats now, "
-                    f"which have "
-                    "lost their last digits. Keep them whole: as Int64 (pandas), as text, or without "
-                    "missing values."
+                    "which have lost their last digits. Keep them whole: as Int64 (pandas), as text, or "
+                    "without missing values."
                 )
         else:
             try:

@@ -1,4 +1,4 @@
-"""From a target to its task: what it asks for, as asked or as guessed; and back from a model file."""
+"""Makes the task of a target, as asked or as guessed; and reads a task from a model file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -84,8 +84,8 @@ def _make_task(
         return Classification.from_target(y, kind)
     if kind in ("binary", "multiclass"):
         raise ConfigError(
-            f"task {kind!r} has one target; got {len(y.dtype.names)}. "
-            "Use task 'multilabel', or fit a model for each."
+            f"task {kind!r} has one target; got {len(y.dtype.names)}. Use task 'multilabel', or fit a model "
+            "for each."
         )
     if kind == "multilabel":
         return Multilabel.from_target(y)
@@ -105,12 +105,12 @@ def _check_objective(objective: str, kind: str | None, settings: Mapping[str, An
         )
     if "quantiles" in settings and objective != Quantiles.objective:
         raise ConfigError(
-            f"quantiles are of the objective 'quantile'; got objective {objective!r}. Leave one of them out."
+            f"quantiles are for the objective 'quantile'; got objective {objective!r}. Leave one of them out."
         )
 
 
 def guess_kind(y: Array) -> tuple[Kind, str]:
-    """What a target asks for, and the reason in words.
+    """Guess the kind of task from a target, and say why in words.
 
     Text and booleans are classes. Two distinct values are classes. Whole numbers that count up from 0 or 1
     without gaps, at most 50 of them, are class codes. All other numbers are quantities. Several targets are

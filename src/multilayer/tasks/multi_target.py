@@ -13,8 +13,7 @@ from multilayer.tasks.classification import SMALLEST_PROB, Classification
 from multilayer.tasks.link_steps import LinkChain, OfEach, Sigmoid
 from multilayer.tasks.metrics import average
 from multilayer.tasks.regression import Regression
-from multilayer.tasks.task import Array, Floats, Label, Task, Weight, of_target
-from multilayer.training.losses import LossLike
+from multilayer.tasks.task import Array, Floats, Label, Loss, Task, Weight, of_target
 
 
 def side_by_side(columns: Mapping[str, Array]) -> Array:
@@ -70,6 +69,11 @@ class _Several(Task):
     names: tuple[str, ...]
     parts: tuple[Any, ...]
 
+    @property
+    def parts_of_targets(self) -> tuple[Task, ...]:
+        """The task of each target."""
+        return self.parts
+
     def extent_in_words(self) -> str:
         """How many targets or labels."""
         return f"with {len(self.parts)} {self.noun}"
@@ -119,10 +123,7 @@ class SeveralNumbers(_Several):
                 parts.append(one(y[name]))
         return cls(tuple(y.dtype.names or ()), tuple(parts))
 
-    @property
-    def kind(self) -> Literal["regression"]:
-        """Numbers are regression."""
-        return "regression"
+    kind: ClassVar[Literal["regression"]] = "regression"
 
     @property
     def n_outputs(self) -> int:
@@ -130,7 +131,7 @@ class SeveralNumbers(_Several):
         return sum(part.n_outputs for part in self.parts)
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The mean over targets of what one of them is trained with."""
         return self.parts[0].loss
 
@@ -188,6 +189,10 @@ class SeveralNumbers(_Several):
             for i, (name, part) in enumerate(zip(self.names, self.parts, strict=True))
             for column, values in part.columns(prediction[:, i]).items()
         }
+
+    def by_target(self, prediction: Floats) -> list[Floats]:
+        """Each target's number, or quantiles."""
+        return [prediction[:, i] for i in range(len(self.parts))]
 
     @property
     def quantile_levels(self) -> tuple[float, ...] | None:
@@ -247,10 +252,7 @@ class Multilabel(_Several):
             )
         return cls(tuple(y.dtype.names or ()), tuple(parts))
 
-    @property
-    def kind(self) -> Literal["multilabel"]:
-        """Labels that exclude each other would be binary or multiclass."""
-        return "multilabel"
+    kind: ClassVar[Literal["multilabel"]] = "multilabel"  # labels need not exclude each other
 
     @property
     def n_outputs(self) -> int:
@@ -258,14 +260,11 @@ class Multilabel(_Several):
         return len(self.parts)
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Binary cross-entropy, mean over the labels."""
         return "binary_cross_entropy"
 
-    @property
-    def metric(self) -> str:
-        """A proper score."""
-        return "log_loss"
+    metric: ClassVar[str] = "log_loss"  # a proper score
 
     def encode(self, y: Array) -> NDArray[np.int64]:
         """0 and 1 (n_rows, n_labels)."""
@@ -307,6 +306,10 @@ class Multilabel(_Several):
         scores_and_means = _with_each(self.names, scores)
         means = {name: scores_and_means[name] for name in scores[0]}
         return means | {"exact_match": average(exact, weight)} | scores_and_means
+
+    def by_target(self, prediction: Floats) -> list[Floats]:
+        """Probabilities of both classes of each label."""
+        return [_both(prediction[:, i]) for i in range(len(self.parts))]
 
     def _decided(self, prediction: Floats) -> NDArray[np.int64]:
         decided = [part.decided(_both(prediction[:, i])) for i, part in enumerate(self.parts)]

@@ -11,8 +11,7 @@ from multilayer.errors import DataError
 from multilayer.tasks.link_steps import Clip, Exp, First, LinkChain, Scale, Shift
 from multilayer.tasks.metrics import average, gamma_deviance, poisson_deviance, rmse, tweedie_deviance
 from multilayer.tasks.regression import Regression
-from multilayer.tasks.task import Array, Floats, Weight
-from multilayer.training.losses import LossLike, TweedieLoss
+from multilayer.tasks.task import Array, Floats, Loss, Weight
 
 LARGEST_LOG = 30.0  # outputs are cut off there: e^30 times the mean is beyond any range seen
 POWER = 1.5  # of Tweedie's variance, as LightGBM and CatBoost have it
@@ -31,10 +30,7 @@ def _refusal(objective: str, y: Floats, is_wrong: NDArray[np.bool_], rule: str, 
 class LogLink(Regression):
     """The mean is e^output times the mean of the training target (`scale`)."""
 
-    @property
-    def takes_exposure(self) -> bool:
-        """Rates can be predicted: the mean of y per unit of exposure."""
-        return True
+    takes_exposure: ClassVar[bool] = True  # rates can be predicted: the mean of y per unit of exposure
 
     def _units(self, y: Floats, weight: Weight) -> tuple[float, float]:
         """0, and the mean."""
@@ -54,14 +50,11 @@ class Poisson(LogLink):
     objective: ClassVar[str] = "poisson"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Poisson's negative log-likelihood."""
         return "poisson"
 
-    @property
-    def metric(self) -> str:
-        """Poisson's deviance."""
-        return "poisson_deviance"
+    metric: ClassVar[str] = "poisson_deviance"
 
     def _check_range(self, y: Floats) -> None:
         if (y < 0).any():
@@ -87,14 +80,11 @@ class Gamma(LogLink):
     objective: ClassVar[str] = "gamma"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The gamma distribution's negative log-likelihood."""
         return "gamma"
 
-    @property
-    def metric(self) -> str:
-        """The gamma distribution's deviance."""
-        return "gamma_deviance"
+    metric: ClassVar[str] = "gamma_deviance"
 
     def _check_range(self, y: Floats) -> None:
         if (y <= 0).any():
@@ -125,14 +115,13 @@ class Tweedie(LogLink):
     objective: ClassVar[str] = "tweedie"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Tweedie's."""
+        from multilayer.training.losses import TweedieLoss
+
         return TweedieLoss(self.power)
 
-    @property
-    def metric(self) -> str:
-        """Tweedie's deviance."""
-        return "tweedie_deviance"
+    metric: ClassVar[str] = "tweedie_deviance"
 
     def _check_range(self, y: Floats) -> None:
         if (y < 0).any():
@@ -175,10 +164,7 @@ class LogTarget(Regression):
 
     objective: ClassVar[str] = "log"
 
-    @property
-    def metric(self) -> str:
-        """Root mean squared error of the logarithm."""
-        return "log_rmse"
+    metric: ClassVar[str] = "log_rmse"  # root mean squared error of the logarithm
 
     def _check_range(self, y: Floats) -> None:
         if (y <= 0).any():
@@ -220,6 +206,6 @@ class LogTarget(Regression):
     def aim_in_words(self) -> str:
         """The objective and the factor."""
         return (
-            "objective: squared error of the logarithm; predictions are means: e^output times "
-            f"{self.factor:.4g}, which makes their sum over validation rows that of the target"
+            "objective: the logarithm of the target is learnt, and predictions are multiplied by "
+            f"{self.factor:.4g}, so that their sum over the validation rows is that of the target"
         )

@@ -1,4 +1,4 @@
-"""Tasks with numbers: what a regression aims at, such as the mean, the median or several quantiles."""
+"""Tasks with numbers: regressions that predict the mean, the median or several quantiles."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from torch import nn
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.tasks.link_steps import Clip, First, LinkChain, Scale, Shift, Sort
@@ -22,8 +21,7 @@ from multilayer.tasks.metrics import (
     rmse,
     weighted_quantile,
 )
-from multilayer.tasks.task import Array, Floats, Task, Weight, check_target
-from multilayer.training.losses import LossLike, QuantileLoss
+from multilayer.tasks.task import Array, Floats, Loss, Task, Weight, check_target
 
 IQR_OF_NORMAL = 1.349  # quartiles of a normal distribution are so many standard deviations apart
 HUBER_DELTA = 1.345  # in standard deviations: 95 % as efficient as the mean on normal errors (Huber 1964)
@@ -31,7 +29,7 @@ HUBER_DELTA = 1.345  # in standard deviations: 95 % as efficient as the mean on 
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """A number, aimed at its mean by squared error; the other objectives are made of it.
+    """A number whose mean is predicted, by squared error; the other objectives are subclasses.
 
     center, scale: what the network's target is made with: (y - center) / scale
     low, high:     range of the training target; predictions stay inside
@@ -63,10 +61,7 @@ class Regression(Task):
             )
         return task._in_units(values, weight)
 
-    @property
-    def kind(self) -> Literal["regression"]:
-        """A number is regression."""
-        return "regression"
+    kind: ClassVar[Literal["regression"]] = "regression"
 
     @property
     def n_outputs(self) -> int:
@@ -74,14 +69,11 @@ class Regression(Task):
         return 1
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The objective's loss on standardised targets."""
         return "mse"
 
-    @property
-    def metric(self) -> str:
-        """The objective's own."""
-        return "rmse"
+    metric: ClassVar[str] = "rmse"  # the objective's own
 
     def encode(self, y: Array) -> Floats:
         """The numbers themselves, in float64."""
@@ -182,14 +174,11 @@ class AbsoluteError(_Robust):
     objective: ClassVar[str] = "absolute_error"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Absolute error."""
         return "mae"
 
-    @property
-    def metric(self) -> str:
-        """Mean absolute error."""
-        return "mae"
+    metric: ClassVar[str] = "mae"
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Absolute error in units of the target's spread."""
@@ -202,7 +191,7 @@ class AbsoluteError(_Robust):
 
 @dataclass(frozen=True)
 class Huber(_Robust):
-    """The mean of what are no outliers: squared error up to 1.345 robust standard deviations, then absolute.
+    """The mean without outliers: squared error up to 1.345 robust standard deviations, then absolute error.
 
     Source:  Huber 1964, doi:10.1214/aoms/1177703732
     """
@@ -210,14 +199,13 @@ class Huber(_Robust):
     objective: ClassVar[str] = "huber"
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Huber's."""
+        from torch import nn
+
         return nn.HuberLoss(delta=HUBER_DELTA)
 
-    @property
-    def metric(self) -> str:
-        """Mean absolute error: outliers must not decide."""
-        return "mae"
+    metric: ClassVar[str] = "mae"  # not rmse: outliers must not decide
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Huber's loss in units of the target's spread."""
@@ -258,14 +246,13 @@ class Quantiles(_Robust):
         return len(self.quantiles)
 
     @property
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """Pinball loss."""
+        from multilayer.training.losses import QuantileLoss
+
         return QuantileLoss(self.quantiles)
 
-    @property
-    def metric(self) -> str:
-        """Pinball loss."""
-        return "pinball_loss"
+    metric: ClassVar[str] = "pinball_loss"
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:
@@ -311,7 +298,7 @@ class Quantiles(_Robust):
         """Which quantiles, and which of them `predict` gives."""
         each = ", ".join(f"{q:g}" for q in self.quantiles)
         return (
-            f"objective: the quantiles {each}, sorted so that they never cross; predict gives that of "
+            f"objective: the quantiles {each}, sorted so that they never cross; predict gives the quantile "
             f"{self.quantiles[self.middle]:g}"
         )
 

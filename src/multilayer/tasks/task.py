@@ -1,7 +1,7 @@
-"""What is to be predicted: the one interface behind which classes, numbers and several targets stand."""
+"""`Task`: what is predicted. Classes, numbers and several targets share this interface."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError
 from multilayer.tasks.link_steps import LinkChain, run_link
-from multilayer.training.losses import LossLike
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 KINDS: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "regression")
 Label = str | int | float | bool
+Loss = str | Callable[..., Any]  # a name, or a module: `LossLike`, without loading PyTorch
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Weight = NDArray[np.floating[Any]] | None
@@ -23,10 +23,10 @@ Weight = NDArray[np.floating[Any]] | None
 class Task(ABC):
     """Target coding, loss, link and metrics of one kind of target. Frozen: every change is a new task.
 
-    A target goes through three forms: `y`, the column as it came; `code`, class codes or numbers in the
-    target's units, which metrics work on; and what the loss of the network wants (`as_network_target`). On
-    the way back a network's outputs become a prediction (`link`), several predictions their mean, and this
-    what the user sees (`decide`).
+    A target has three forms: `y`, the column as it came; `code`, class codes or numbers in the target's
+    units, for metrics; and the form that the loss of the network needs (`as_network_target`). On the way back
+    `link` turns the outputs of a network into a prediction, the predictions of all networks are averaged, and
+    `decide` turns their mean into what the user sees.
 
     Shape:   y: (n_rows,), a structured array with a field for each target where there are several
              code: (n_rows,) or (n_rows, n_targets)
@@ -51,7 +51,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def loss(self) -> LossLike:
+    def loss(self) -> Loss:
         """The loss to train with: a name, or a module."""
 
     @property
@@ -114,7 +114,7 @@ class Task(ABC):
 
     @abstractmethod
     def constant(self, code: Array, weight: Weight = None) -> Floats:
-        """What a model without features would say of any row; the shape of one row's prediction."""
+        """What a model without features would predict for any row, in the shape of one row's prediction."""
 
     @abstractmethod
     def score(self, code: Array, prediction: Floats, weight: Weight = None) -> dict[str, float]:
@@ -128,6 +128,15 @@ class Task(ABC):
     def columns(self, prediction: Floats) -> dict[str, Array]:
         """What a file of predictions holds: name -> (n_rows,)."""
 
+    @property
+    def parts_of_targets(self) -> tuple["Task", ...]:
+        """The task of each target; the task itself where there is one."""
+        return (self,)
+
+    def by_target(self, prediction: Floats) -> list[Floats]:
+        """A prediction (n_rows, ...) as the task of each target has it."""
+        return [prediction]
+
     def in_units_of(self, y: Array, weight: Weight = None) -> "Task":
         """The task with units and range of these rows, as far as it has any."""
         return self
@@ -135,6 +144,11 @@ class Task(ABC):
     def settle(self, code: Array, prediction: Floats, weight: Weight = None) -> tuple["Task", Floats]:
         """The task with what it reads off predictions of validation rows, and these predictions by it."""
         return self, prediction
+
+    @property
+    def in_words(self) -> str:
+        """The kind, as a sentence says it: "regression", "binary classification"."""
+        return self.kind if self.kind == "regression" else f"{self.kind} classification"
 
     def extent_in_words(self) -> str:
         """How many classes, labels or targets, where that is not clear from the kind; may be empty."""

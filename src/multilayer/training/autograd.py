@@ -70,8 +70,7 @@ class AutogradEngine:
         if self.needs_closure and accumulate == "forever":
             raise ConfigError(
                 f"accumulate='forever' never clears gradients; {type(optimizer).__name__} computes them "
-                "several "
-                "times for an update. Leave accumulate at 1."
+                "several times for an update. Leave accumulate at 1."
             )
         clear_gradients(optimizer)
 

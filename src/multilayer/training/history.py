@@ -1,10 +1,14 @@
-"""What a training run leaves behind, as data: losses, metrics, times, learning rates, the engine."""
+"""The record of a training run, as data: losses, metrics, times, learning rates, the engine."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from multilayer import notebook
 from multilayer.errors import counted, extra
+from multilayer.report import charts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,18 +32,18 @@ class Stop(StrEnum):
 
 @dataclass
 class History:
-    """The record of one training run; every list has one entry an epoch, except `step_loss`.
+    """The record of one training run; every list except `step_loss` has one entry for each epoch.
 
     train_loss:   mean loss of the epoch's batches, each before its update
     val_loss:     loss on the validation rows after the epoch; empty without validation
     step_loss:    loss of every batch, in order
     lr:           learning rate of the first parameter group at the end of the epoch
-    weight_decay: of that group in the epoch
-    epoch_time_s: seconds
+    weight_decay: weight decay of that group in the epoch
+    epoch_time_s: seconds that the epoch took
     metrics:      name -> values on the validation rows
     engine:       what computed the steps at the end of the run: compiled "kernels", PyTorch's "autograd", or,
                   in scikit-learn's own algorithm, also "NumPy"
-    engine_reason: why it was not the kernels, or only for some epochs, in words
+    engine_reason: why the kernels did not run, or only for some epochs, in words
     best_epoch:   epoch (from 1) whose weights were kept; the last one without validation
     stop:         why training ended; None while it has not
     stopped:      the same in words
@@ -65,7 +69,7 @@ class History:
 
     @property
     def epochs(self) -> int:
-        """Epochs that ran, a last broken one included."""
+        """Number of epochs that ran; a last one that broke off counts."""
         return len(self.train_loss)
 
     def end(self, stop: Stop, words: str) -> None:
@@ -84,7 +88,7 @@ class History:
         return cls(**values | {"stop": None if stop is None else Stop(stop)})
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas DataFrame, one row an epoch, indexed by epoch from 1.
+        """A pandas DataFrame with a row for each epoch, indexed by epoch from 1.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -105,6 +109,7 @@ class History:
         figure = extra("matplotlib.figure", needed_by="plot", install="'multilayer[plot]'")
         if ax is None:
             ax = figure.Figure(figsize=(6, 4), layout="constrained").subplots()
+            vars(ax)["_repr_png_"] = partial(_as_png, ax.figure)  # a notebook shows the picture, not the name
         epochs = range(1, self.epochs + 1)
         ax.plot(epochs, self.train_loss, marker=".", label="train")
         if self.val_loss:
@@ -114,6 +119,19 @@ class History:
         ax.set_ylabel("loss")
         ax.legend()
         return ax
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the run in words, and its losses."""
+        words = repr(self).removeprefix("History: ")
+        if not self.train_loss:
+            return notebook.panel("History", notebook.paragraph(words))
+        epochs = range(1, self.epochs + 1)
+        lines = [charts.Line("train", epochs, self.train_loss)]
+        if self.val_loss:
+            lines.append(charts.Line("validation", epochs[: len(self.val_loss)], self.val_loss))
+        mark = (self.best_epoch, f"kept: epoch {self.best_epoch}") if self.val_loss else None
+        chart = charts.line_chart("Loss after each epoch", lines, "epoch", "loss", mark_x=mark)
+        return notebook.panel("History", notebook.paragraph(f"{words[:1].upper()}{words[1:]}."), chart)
 
     def __repr__(self) -> str:
         if not self.train_loss:
@@ -126,9 +144,16 @@ class History:
         if self.val_loss:
             parts.append(_arrow("validation loss", self.val_loss))
         parts.append(f"kept epoch {self.best_epoch}")
-        why = f": {self.engine_reason}" if self.engine_reason else ""
-        parts += [text for text in (f"{self.engine}{why}", self.stopped) if text]
-        return "History: " + ", ".join(parts)
+        why = f" ({self.engine_reason.rstrip('.')})" if self.engine_reason else ""
+        engine = f"engine {self.engine}{why}" if self.engine else ""
+        return "History: " + ", ".join([*parts, *filter(None, (engine, self.stopped))])
+
+
+def _as_png(figure: Any) -> bytes:
+    """The picture of a figure of matplotlib."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=96)
+    return file.getvalue()
 
 
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:

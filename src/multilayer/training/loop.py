@@ -1,11 +1,11 @@
-"""`train` and `train_pack`: networks, rows and settings become engines and members of a pack, which runs."""
+"""`train` and `train_pack`: they make the members of a pack from networks, rows and settings, and run it."""
 
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from multilayer.training.kernels.engine import KernelEngine, read_run
 from multilayer.training.kernels.loop import is_compiled
 from multilayer.training.kernels.plan import UnknownToKernels
 from multilayer.training.losses import LossLike
-from multilayer.training.optim import Muon, Schedule, Stepped, ask, constant, make_schedule, make_stepped
+from multilayer.training.optim import Muon, make_optimizer
 from multilayer.training.pack import (
     Callback,
     Engine,
@@ -38,6 +38,7 @@ from multilayer.training.pack import (
 from multilayer.training.random_state import is_drawing
 from multilayer.training.rows import Rows, hold_out
 from multilayer.training.run_length import Clock, RunLength
+from multilayer.training.schedules import ask, check_schedule, make_schedule, make_stepped
 from multilayer.training.settings import Training, check_whole, why_no_device
 
 logger = logging.getLogger("multilayer")
@@ -79,14 +80,14 @@ def train(
 ) -> History:
     """Train any `nn.Module` in place, on any loss, with any `torch.optim` optimiser.
 
-    Gradients are cleared for each update. With validation rows the weights of the best epoch are restored at
-    the end. A last batch of a single row joins the one before it, so that BatchNorm never sees one row.
-    Ctrl-C ends the run and leaves what was reached; so does a loss that is no longer finite, from before the
-    epoch in which it happened. Nothing global changes: neither the generators of PyTorch, NumPy and Python,
-    nor PyTorch's threads. Every module trains in the mode that it is in, and is in that mode afterwards: a
-    BatchNorm in `eval()` keeps its statistics, and dropout in `eval()` drops nothing. What a callback changes
-    between epochs (learning rate, frozen parameters, modes, groups of the optimiser, numbers in the arrays
-    that are trained on) counts from then on.
+    Gradients are cleared before each update. With validation rows, the weights of the best epoch are restored
+    at the end. A last batch of a single row joins the batch before it, so that BatchNorm never sees one row.
+    Ctrl-C ends the run, and the weights reached so far are kept; if a loss is no longer finite, the run ends
+    with the weights from before that epoch. Nothing global changes: neither the generators of PyTorch, NumPy
+    and Python, nor the number of PyTorch's threads. Every module trains in the mode that it is in, and is in
+    that mode afterwards: a BatchNorm in `eval()` keeps its statistics, and dropout in `eval()` drops nothing.
+    Whatever a callback changes between epochs (learning rate, frozen parameters, modes, groups of the
+    optimiser, numbers in the arrays that are trained on) counts from then on.
 
     Args:
         net: the module; its parameters and buffers are trained in place, in the memory that they have.
@@ -97,38 +98,38 @@ def train(
         loss: a name ("mse", "mae", "huber", "quantile" (the median), "poisson", "gamma", "tweedie" (these on
             the logarithm of the mean), "cross_entropy", "binary_cross_entropy" (on logits)), a torch.nn loss,
             or a callable of output, or of output and target, that gives a scalar.
-        optimizer: an instance that holds the module's parameters, or a maker called with those that are not
-            frozen; None is Adam at 1e-3.
-        epochs: passes over the rows; 10 where neither `epochs` nor `steps` is given.
-        steps: batches in all, instead of epochs.
-        batch_size: rows a step; None is all rows up to 256.
-        shuffle: draw a new order of rows each epoch.
+        optimizer: an instance that holds the module's parameters, or a function that makes one from the
+            parameters that are not frozen; None is Adam with learning rate 1e-3.
+        epochs: passes over the rows; 10 if neither `epochs` nor `steps` is given.
+        steps: number of batches in all, instead of epochs.
+        batch_size: rows in a step; None is all rows, but at most 256.
+        shuffle: draw a new order of rows for each epoch.
         validation: (x, y) or, without y, (x,); a Dataset or DataLoader; or a share of the rows, drawn at
             random and held out.
         schedule: factor on the learning rate over the run: "cosine", "warmup_cosine", "linear", "constant",
-            or a function of progress from 0 to 1. Or a scheduler of `torch.optim.lr_scheduler`, made of the
-            optimizer, or what makes one of it: `lambda optimizer: StepLR(optimizer, 10)`. ReduceLROnPlateau
-            goes by the validation loss.
+            or a function of progress from 0 to 1. Or a scheduler of `torch.optim.lr_scheduler`, made from the
+            optimizer, or a function that makes one from it: `lambda optimizer: StepLR(optimizer, 10)`.
+            ReduceLROnPlateau follows the validation loss.
         schedule_every: when a scheduler steps: after each "step" (update) or "epoch"; None is "step" for
             OneCycleLR and CyclicLR, "epoch" for the others.
         clip_norm: largest norm of all gradients together.
-        clip_value: largest gradient of any one number; not both.
-        accumulate: batches for one update; "forever" never clears gradients (the loop of someone who forgot
-            `zero_grad`).
+        clip_value: largest gradient of any one number; `clip_norm` and `clip_value` exclude each other.
+        accumulate: number of batches for one update; "forever" never clears gradients (as a loop in which
+            `zero_grad` was forgotten).
         sample_weight: (n_rows,), not negative; with a mean loss a batch's loss is sum(w l) / sum(w). A
-            callable gets the weights as its argument of the name sample_weight, sample_weights, weight or
-            weights, or else as its last one, which then has no default.
+            callable gets the weights in its argument named sample_weight, sample_weights, weight or weights,
+            or else in its last argument, which then has no default.
         patience: stop after so many epochs without a better validation loss.
         metrics: name -> function(output, y) on NumPy arrays of the validation rows, after each epoch.
-        time_budget: seconds; the schedule is squeezed into them.
-        seed: of shuffling, dropout, the validation share, and what a loss, module or loader draws.
-        device: where to train; the module is moved there. None is where it is.
-        engine: "kernels", compiled loops for plain networks on the CPU, "autograd", or "auto": the kernels,
-            where they know the network and the run has at least 1,000 steps. `History.engine` says which ran.
-        threads: for PyTorch's operations on the CPU, and for a matrix product of the kernels. One is fastest
-            up to some 500 units a layer, and on busy machines above it, where threads wait on each other
-            more than they work, and gives the same bits whatever the number of cores. More multiply with
-            PyTorch's or SciPy's library, whose last digits differ; None leaves PyTorch's setting.
+        time_budget: seconds for the run; the schedule is shortened to fit into them.
+        seed: for shuffling, dropout, the validation share, and whatever a loss, module or loader draws.
+        device: where to train; the module is moved there. None leaves it where it is.
+        engine: "kernels" (compiled loops for plain networks on the CPU), "autograd", or "auto": the kernels
+            if they know the network and the run has at least 1,000 steps. `History.engine` says which ran.
+        threads: number of threads for PyTorch's operations on the CPU, and for a matrix product of the
+            kernels. One is fastest up to about 500 units in a layer, and on busy machines also above that;
+            it gives the same result whatever the number of cores. With more, the library of PyTorch or SciPy
+            multiplies, and its last digits differ. None leaves PyTorch's setting.
         callbacks: one or more, called with a `Progress` after each epoch; one that returns True ends the run.
 
     Returns:
@@ -183,38 +184,42 @@ def train_pack(
     n_threads: int | None = None,
     callbacks: Any = (),
 ) -> list[History]:
-    """Train many networks at once on the same rows: a thread each, as many at a time as there are cores.
+    """Train many networks at once on the same rows, each in its own thread.
 
-    Networks may differ in architecture, optimiser, seed and rows. Each comes out to the last bit as `train`
-    would make it alone, whatever the number of threads. After each epoch all wait for one another, and
-    callbacks are called once. Beside the rows a waiting network takes five times the memory of its
-    parameters, a running one its buffers as well; the sum is logged at the start (logger "multilayer", INFO).
+    As many networks train at a time as there are cores. They may differ in architecture, optimiser, seed and
+    rows. Each gets, to the last bit, the weights that `train` would give it alone, whatever the number of
+    threads. After each epoch all wait for one another, and callbacks are called once. Beside the rows, a
+    waiting network takes five times the memory of its parameters, and a running network its buffers as well;
+    the sum is logged at the start (logger "multilayer", INFO).
 
     Args:
         nets: the modules, each trained in place.
-        optimizer: a maker for all, or one optimiser or maker for each network.
-        min_epochs: leave networks out, the last first, where the time budget does not suffice for so many
-            epochs of all: they stay as they are, and their `History` says so. None trains all, each for some
-            steps however short the budget is.
-        seeds: one for each network, of shuffling and dropout; None is 0, 1, 2, ... The first draws a
-            validation share.
+        optimizer: a function that makes an optimiser for each network, or a list with one optimiser or such a
+            function for each.
+        min_epochs: if the time budget does not suffice to train all networks for so many epochs, leave some
+            out, the last first; they stay as they are, and their `History` says so. None trains all, each for
+            at least some steps.
+        seeds: one seed for each network, for shuffling and dropout; None is 0, 1, 2, ... The first one draws
+            the validation share.
         rows: one array of row numbers for each network, to train on those alone; counted after a validation
             share is taken out.
         validation_rows: one array of row numbers of x for each network, to validate it on, instead of
             `validation`: with `rows`, the folds of a cross-validation.
-        more_rows: gives (x, y, sample_weight) of the next epoch, as many rows as before: for tables that do
-            not fit into memory, of which x and y are the first piece. An epoch is then a pass over one piece;
-            the schedule spans all epochs, and optimisers go on where they were. Validation needs rows of its
-            own.
-        n_threads: networks at a time; None is the number of cores that the process may use. Networks on the
-            autograd engine run one at a time.
+        more_rows: a function that returns (x, y, sample_weight) for the next epoch, as many rows as before.
+            It is for tables that do not fit into memory: x and y are then their first piece, an epoch is a
+                pass
+            over one piece, the schedule spans all epochs, and optimisers go on where they were. Validation
+            needs rows of its own.
+        n_threads: number of networks to train at a time; None is the number of cores that the process may
+            use. Networks on the autograd engine run one at a time.
         x, y, ...: everything else as in `train`.
 
     Returns:
         a `History` for each network.
 
     Raises:
-        DataError, ConfigError: as `train`; or not one optimiser, seed or array of rows for each network.
+        DataError, ConfigError: as in `train`; or there is not one optimiser, seed or array of rows for each
+            network.
 
     >>> nets = [nn.Sequential(nn.Linear(3, d), nn.ReLU(), nn.Linear(d, 1)) for d in (4, 8)]
     >>> x = torch.randn(64, 3)
@@ -386,7 +391,9 @@ def _make_member(
     schedule = ask(schedule)
     stepped = make_stepped(schedule, made, training.schedule_every)
     made_schedule = make_schedule(schedule if stepped is None else None)
-    _check_schedule(made_schedule, stepped, made, length, training.accumulate, held_out)
+    check_schedule(
+        made_schedule, stepped, made, length, training.accumulate, has_validation=held_out is not None
+    )
     engine, reason = make_engine(training, net, data, made, length, int(seed), n_nets)
     member = Member(
         engine,
@@ -457,8 +464,7 @@ def _check_net(net: Any) -> None:
     if not net.training and any(isinstance(module, dropping) for module in net.modules()):
         logger.warning(
             "The network is in eval() and trains so: dropout drops nothing, and BatchNorm keeps its "
-            "statistics. "
-            "Call net.train() first if that is not meant."
+            "statistics. Call net.train() first if that is not meant."
         )
 
 
@@ -470,43 +476,6 @@ def _move(net: nn.Module, device: Any) -> None:
             f"device must be one that PyTorch can use here, such as 'cpu'; got {device!r}: {reason}"
         )
     net.to(device)
-
-
-def _check_schedule(
-    schedule: Schedule,
-    stepped: Stepped | None,
-    optimizer: torch.optim.Optimizer,
-    length: RunLength,
-    accumulate: int | Literal["forever"],
-    held_out: Rows | None,
-) -> None:
-    """Refuse what the optimiser or the run cannot follow."""
-    if schedule is not constant and any("lr" not in group for group in optimizer.param_groups):
-        raise ConfigError(
-            f"schedule changes the learning rate, and {type(optimizer).__name__} has no option lr. Leave it "
-            "out."
-        )
-    if stepped is None:
-        return
-    if stepped.wants_loss and (held_out is None or stepped.every == "step"):
-        raise ConfigError(
-            "ReduceLROnPlateau goes by the validation loss of each epoch; pass validation, and leave "
-            "schedule_every "
-            "at None or 'epoch'."
-        )
-    if stepped.wants_loss and getattr(stepped.scheduler, "mode", "min") != "min":
-        raise ConfigError(
-            "ReduceLROnPlateau goes by the validation loss, which is to fall; it was made with mode='max'. "
-            "Make it with mode='min', or step it by a score of your own in a callback."
-        )
-    total = getattr(stepped.scheduler, "total_steps", None)
-    updates = length.n_steps if accumulate == "forever" else math.ceil(length.n_steps / accumulate)
-    asked = updates if stepped.every == "step" else length.epochs
-    if isinstance(total, int) and asked > total - stepped.scheduler.last_epoch:
-        raise ConfigError(
-            f"{type(stepped.scheduler).__name__} was made for {total} steps; this run takes {asked}. "
-            f"Make it with total_steps={asked}."
-        )
 
 
 def _of_dataset(data: Any) -> tuple[Any, Any, None]:
@@ -622,65 +591,7 @@ def make_engine(
 def _why_not_worth_it(length: RunLength, n_nets: int, optimizer: torch.optim.Optimizer) -> str | None:
     n_steps = n_nets * length.n_steps
     if n_steps < (FEW_STEPS_OF_MUON if isinstance(optimizer, Muon | torch.optim.Muon) else FEW_STEPS):
-        return f"a run of {counted(n_steps, 'step')} ends before the kernels are loaded."
+        return f"a run of {counted(n_steps, 'step')} is too short to gain from the kernels."
     if length.time_budget_s < (LOAD_BUDGET_S if is_compiled() else COMPILE_BUDGET_S):
         return f"a budget of {length.time_budget_s:g} s is too short to load or compile the kernels first."
     return None
-
-
-def make_optimizer(
-    optimizer: Any, net: nn.Module, *, may_be_given_more: bool = False
-) -> torch.optim.Optimizer:
-    """The instance itself, or what the maker makes of the module's trainable parameters.
-
-    may_be_given_more: whether a callback may add groups; parameters that are not held then are named in a
-        warning instead of an error
-
-    Raises:
-        ConfigError: it does not hold all of the module's trainable parameters (often: it was made before a
-            layer was added or replaced, or for another copy of the network); there are none to train.
-    """
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    if not parameters:
-        raise ConfigError(
-            "train needs a network with trainable parameters; all are frozen, or there are none."
-        )
-    if optimizer is None:
-        optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    if callable(optimizer) and not isinstance(optimizer, torch.optim.Optimizer):
-        optimizer = optimizer(parameters)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ConfigError(
-            "optimizer must be a torch.optim.Optimizer, or a maker of one such as torch.optim.Adam; "
-            f"got {optimizer if isinstance(optimizer, str) else type(optimizer).__name__!r}."
-        )
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if not held & {id(p) for p in parameters}:
-        raise ConfigError(
-            "optimizer must hold the network's parameters; it holds none of them. Make it from this network: "
-            "torch.optim.Adam(net.parameters())."
-        )
-    missing = [name for name, p in net.named_parameters() if p.requires_grad and id(p) not in held]
-    strangers = held - {id(p) for p in net.parameters()}
-    if missing:
-        _say_missing(missing, bool(strangers), may_be_given_more=may_be_given_more and not strangers)
-    return optimizer
-
-
-def _say_missing(missing: list[str], has_strangers: bool, *, may_be_given_more: bool) -> None:
-    names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-    verb = "trains" if len(missing) == 1 else "train"
-    if may_be_given_more:
-        logger.warning(
-            "The optimizer does not hold %s: these parameters stay as they are until a callback adds them.",
-            names,
-        )
-        return
-    others = ", and holds parameters that are not the network's" if has_strangers else ""
-    raise ConfigError(
-        f"optimizer must hold every parameter that {verb}; it does not hold {names}{others}. Was a layer "
-        "added or "
-        "replaced after it was made? Make it anew: torch.optim.Adam(net.parameters()). What is to stay as it "
-        "is, "
-        "freeze: layer.requires_grad_(False)."
-    )

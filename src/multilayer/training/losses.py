@@ -1,4 +1,4 @@
-"""Losses by name, and the checks that catch a wrong shape or label coding before training starts."""
+"""Losses by name, and as training calls them: with targets, and with weights of rows."""
 
 import copy
 import inspect
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from multilayer.errors import ConfigError, DataError, nearest
-from multilayer.training.user_arrays import Batch, Target, each, n_rows_of
+from multilayer.training.user_arrays import Batch, Target, n_rows_of
 
 LossLike = str | nn.Module | Callable[..., Tensor]
 WEIGHT_NAMES = (
@@ -27,7 +27,7 @@ WEIGHT_NAMES = (
 
 
 class QuantileLoss(nn.Module):
-    """Quantile (pinball) loss: the output that it is smallest for is the quantile of the target, given x.
+    """Quantile (pinball) loss. It is smallest if the output is the quantile of the target, given x.
 
     loss = q max(y - out, 0) + (1 - q) max(out - y, 0)
 
@@ -71,7 +71,7 @@ class QuantileLoss(nn.Module):
         if len(out) != len(y) or math.prod(out.shape[1:]) != n_outputs:
             raise DataError(
                 f"output must have a column for each of {len(self.quantiles)} quantiles of each target; "
-                f"got {_shape(out)} and {_shape(y)}. Give the network {n_outputs} outputs."
+                f"got {shape_in_words(out)} and {shape_in_words(y)}. Give the network {n_outputs} outputs."
             )
 
     def extra_repr(self) -> str:
@@ -108,7 +108,7 @@ class GammaLoss(_LogMeanLoss):
 
     loss = out + y e^-out
 
-    That is -ln of the gamma density for shape 1, without the part that out has no say in; for another shape,
+    This is -ln of the gamma density of shape 1, without the terms that do not depend on out. For other shapes
     it differs by a factor.
 
     Shape:   out, y: (batch, ...)
@@ -290,7 +290,7 @@ class Loss:
         Of classes with weights, a row counts as its class weighs, and an ignored one nothing.
         """
         module, counts = self.module, weight
-        if isinstance(module, CLASSES) and _takes_their_mean(module) and _are_codes(target):
+        if isinstance(module, CLASSES) and _takes_their_mean(module) and are_codes(target):
             of_class = _class_weight(module, target)
             counts = of_class if weight is None else weight * of_class
         return counts
@@ -324,8 +324,7 @@ class Loss:
         if per_row.ndim == 0 or len(per_row) != len(weight):
             raise ConfigError(
                 f"sample_weight needs a loss of every row; {type(module).__name__} gives none. Leave the "
-                "weights "
-                "out, or pass a function loss(out, target, sample_weight) -> scalar."
+                "weights out, or pass a function loss(out, target, sample_weight) -> scalar."
             )
         if per_row.ndim > 1:
             sums = not self.is_mean or getattr(module, "reduction", "mean") == "batchmean"
@@ -339,8 +338,7 @@ class Loss:
 
 _NO_WEIGHTS = (
     "sample_weight reaches a loss of your own as an argument of that name, or as its last one, without a "
-    "default: "
-    "loss(out, target, sample_weight) -> scalar."
+    "default: loss(out, target, sample_weight) -> scalar."
 )
 
 
@@ -453,9 +451,8 @@ def _unaccepted(loss: Any, n_given: int) -> str:
     )
     return (
         f"a loss is called with the output and with what y holds; {name}({names}) cannot be called with "
-        f"{given}. "
-        "Pass several targets as a tuple, y=(a, b), for loss(output, a, b); and no y for a loss of the "
-        "output alone."
+        f"{given}. Pass several targets as a tuple, y=(a, b), for loss(output, a, b); and no y for a loss "
+        "of the output alone."
     )
 
 
@@ -464,7 +461,7 @@ def _takes_their_mean(module: nn.Module) -> bool:
     return type(module).forward in {kind.forward for kind in CLASSES}
 
 
-def _are_codes(target: Target) -> TypeGuard[Tensor]:
+def are_codes(target: Target) -> TypeGuard[Tensor]:
     """Whether a target holds class codes, one a row."""
     return isinstance(target, Tensor) and target.ndim == 1 and not target.is_floating_point()
 
@@ -481,137 +478,6 @@ def _without_reduction(module: nn.Module) -> nn.Module:
     return twin
 
 
-def as_loss_target(loss: Loss, y: Any, dtype: torch.dtype) -> Any:
-    """The target in the type that the loss wants; wrong label coding is an error that says the coding.
-
-    Of several targets, those of fractions get the output's type, and whole numbers stay whole.
-
-    Raises:
-        DataError: class labels that are not whole, negative; binary targets outside 0 to 1; targets of a
-            gamma or Tweedie loss that are not positive, or negative.
-    """
-    if not isinstance(y, Tensor):
-        return each(lambda part: part.to(dtype) if part.is_floating_point() else part, y)
-    module = loss.module
-    if isinstance(module, CLASSES):
-        return _class_target(y, dtype, int(module.ignore_index))  # type: ignore[arg-type]
-    if isinstance(module, BINARY):
-        y = y.to(dtype)
-        if len(y) and (y.min() < 0 or y.max() > 1):
-            raise DataError(
-                f"{type(module).__name__} expects targets from 0 to 1; "
-                f"got values from {y.min():g} to {y.max():g}. Code the two classes as 0 and 1."
-            )
-        return y
-    if isinstance(module, GammaLoss | TweedieLoss):
-        module.check_target(y)
-    if isinstance(module, (*ELEMENTWISE, QuantileLoss)) or y.is_floating_point():
-        return y.to(dtype)
-    return y.long() if y.dtype != torch.bool else y
-
-
-def _class_target(y: Tensor, dtype: torch.dtype, ignored: int) -> Tensor:
-    if y.is_floating_point() and y.ndim > 1:
-        if ignored >= 0:
-            raise DataError(
-                f"class probabilities know no class to ignore; got ignore_index={ignored}. Leave it out, or "
-                "pass class codes."
-            )
-        return y.to(dtype)  # class probabilities
-    if y.is_floating_point():
-        raise DataError(
-            f"cross-entropy expects class codes as whole numbers (int64), from 0 up; got {y.dtype}. "
-            "Pass y.astype('int64'), or choose a regression loss such as 'mse'."
-        )
-    return y.long()
-
-
-def check_shapes(loss: Loss, out: Tensor, target: Target) -> None:
-    """Refuse output and target of the same rows that would broadcast into something nobody meant.
-
-    Raises:
-        DataError: (n, 1) against (n,) in either order; other shapes that a known loss would broadcast;
-            target rows that differ from output rows.
-    """
-    if not isinstance(target, Tensor):
-        return
-    if out.ndim == 0 or len(out) != len(target):
-        raise DataError(
-            f"the network must give as many rows as it gets; {len(target)} rows gave an output of shape "
-            f"{tuple(out.shape)}. Keep the first axis in every layer."
-        )
-    module = loss.module
-    if isinstance(module, CLASSES):
-        _check_classes(out, target)
-        return
-    trap = {out.ndim, target.ndim} == {1, 2} and (out.shape[-1] == 1 or target.shape[-1] == 1)
-    trap = trap and (target.is_floating_point() or out.numel() == target.numel())
-    if isinstance(module, QuantileLoss) and not trap:
-        module.check_shapes(out, target)
-    if trap or (isinstance(module, ELEMENTWISE) and out.shape != target.shape):
-        raise DataError(
-            f"output and target must have the same shape; got {_shape(out)} and {_shape(target)}, which "
-            f"broadcast to every output against every target. {_shape_advice(out, target)}"
-        )
-
-
-def _check_classes(out: Tensor, target: Tensor) -> None:
-    if target.is_floating_point():
-        if out.shape != target.shape:
-            raise DataError(
-                f"class probabilities must have the output's shape {_shape(out)}; got {_shape(target)}."
-            )
-        return
-    if target.ndim != 1 or out.ndim != 2:
-        raise DataError(
-            "cross-entropy expects output (rows, classes) and target (rows,); "
-            f"got {_shape(out)} and {_shape(target)}. "
-            "Pass y.reshape(-1), and a network with one output for each class."
-        )
-
-
-def check_class_codes(loss: Loss, y: Target, n_outputs: int) -> None:
-    """Refuse class codes that the network has no output for (looks at all rows, once)."""
-    module = loss.module
-    if not isinstance(module, CLASSES) or not _are_codes(y):
-        return
-    if _are_between(y, n_outputs):  # most targets, in a third of the time
-        return
-    counted = y[y != module.ignore_index]
-    if not len(counted):
-        return
-    low, high = int(counted.min()), int(counted.max())
-    if low < 0 or high >= n_outputs:
-        advice = "Code the classes 0, 1, 2, ... and give the network an output for each."
-        if low == 1 and high == n_outputs:
-            advice = "Subtract 1: codes start at 0."
-        raise DataError(
-            f"class codes must be from 0 to {n_outputs - 1}, one for each of the network's {n_outputs} "
-            f"outputs; got {low} to {high}. {advice}"
-        )
-
-
-def _are_between(codes: Tensor, n: int) -> bool:
-    """Whether all codes are from 0 to n - 1."""
-    if not codes.numel():
-        return True
-    low, high = codes.aminmax()
-    return int(low) >= 0 and int(high) < n
-
-
-def _shape(x: Tensor) -> str:
+def shape_in_words(x: Tensor) -> str:
+    """Such as (rows, 3)."""
     return "(rows" + "".join(f", {d}" for d in x.shape[1:]) + ("," if x.ndim == 1 else "") + ")"
-
-
-def _shape_advice(out: Tensor, target: Tensor) -> str:
-    if out.ndim == 2 and target.ndim == 1:
-        return (
-            "Pass y[:, None], or end the network with nn.Flatten(0)."
-            if out.shape[1] == 1
-            else "Pass y with one column an output."
-        )
-    return (
-        "Pass y[:, 0]."
-        if out.ndim == 1 and target.ndim == 2
-        else "Make the network's outputs fit the target's columns."
-    )

@@ -1,219 +1,17 @@
-"""Learning-rate schedules, as plain functions from progress in training to a factor on the learning rate; and
-Muon, an optimiser for hidden weight matrices.
-"""
+"""Optimisers: which one trains a network; Muon, and AdamW, SGD and Adam as training wants them."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import lr_scheduler
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from multilayer.errors import ConfigError, nearest
+from multilayer.errors import ConfigError
 
-Schedule = Callable[[float], float]
-
-
-def constant(progress: float) -> float:
-    """Always the full learning rate.
-
-    >>> constant(0.7)
-    1.0
-    """
-    return 1.0
-
-
-def linear(progress: float) -> float:
-    """From the full rate to zero along a line.
-
-    >>> linear(0.25)
-    0.75
-    """
-    return 1.0 - progress
-
-
-def cosine(progress: float) -> float:
-    """From the full rate to zero along half a cosine.
-
-    Source:  Loshchilov & Hutter 2017, arXiv:1608.03983
-    Differs: no restarts
-
-    >>> cosine(0.5)
-    0.5
-    """
-    return 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def warmup_cosine(progress: float, *, warmup: float = 0.05) -> float:
-    """Up to the full rate over the first 5 % of training, then `cosine` over the rest.
-
-    >>> warmup_cosine(0.05), warmup_cosine(1.0)
-    (1.0, 0.0)
-    """
-    return max(progress, 1e-3) / warmup if progress < warmup else cosine((progress - warmup) / (1 - warmup))
-
-
-def coslog4(progress: float) -> float:
-    """Four waves from zero to the full rate and back, each twice as long as the one before.
-
-    Source:  Holzmüller et al. 2024, arXiv:2407.04491
-
-    >>> coslog4(0.0), round(coslog4((2**3.5 - 1) / 15), 6)
-    (0.0, 1.0)
-    """
-    return 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + 15 * progress)))
-
-
-def flat_cos(progress: float) -> float:
-    """In full for the first half of training, then to zero along half a cosine.
-
-    Source:  Holzmüller et al. 2024, arXiv:2407.04491
-
-    >>> flat_cos(0.5), flat_cos(0.75), flat_cos(1.0)
-    (1.0, 0.5, 0.0)
-    """
-    return cosine(max(0.0, 2 * progress - 1))
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """A scheduler of `torch.optim.lr_scheduler`, and when it steps: after every update, or every epoch."""
-
-    scheduler: LRScheduler
-    every: str
-
-    @property
-    def wants_loss(self) -> bool:
-        """Whether it steps by the validation loss."""
-        return isinstance(self.scheduler, ReduceLROnPlateau)
-
-
-def make_stepped(schedule: Any, optimizer: torch.optim.Optimizer, every: str | None = None) -> Stepped | None:
-    """A scheduler of PyTorch, from an instance of this optimiser, or from what makes one of it; else None.
-
-    every: "step" or "epoch"; None is "step" for OneCycleLR and CyclicLR, as PyTorch documents them, and
-        "epoch" for all others
-
-    Raises:
-        ConfigError: a scheduler of another optimiser; `every` is unknown, or given without a scheduler.
-
-    >>> sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    >>> make_stepped(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10), sgd).every
-    'epoch'
-    >>> make_stepped("cosine", sgd) is None
-    True
-    """
-    if every not in (None, "step", "epoch"):
-        raise ConfigError(f"schedule_every must be 'step' or 'epoch'; got {every!r}.")
-    scheduler = _scheduler(schedule, optimizer)
-    if scheduler is None:
-        if every is not None:
-            raise ConfigError(
-                "schedule_every says when a scheduler of torch.optim.lr_scheduler steps; schedule is none. "
-                "Leave it out: a schedule by name or function goes by progress, from step to step."
-            )
-        return None
-    if scheduler.optimizer is not optimizer:
-        raise ConfigError(
-            "schedule must be a scheduler of this run's optimizer; it was made for another one. Pass the "
-            "optimizer "
-            "itself as optimizer=, or as schedule= what makes the scheduler: lambda optimizer: "
-            "StepLR(optimizer, 10)."
-        )
-    by_step = isinstance(scheduler, lr_scheduler.OneCycleLR | lr_scheduler.CyclicLR)
-    return Stepped(scheduler, every or ("step" if by_step else "epoch"))
-
-
-def _scheduler(schedule: Any, optimizer: torch.optim.Optimizer) -> LRScheduler | None:
-    if isinstance(schedule, LRScheduler):
-        return schedule
-    if isinstance(schedule, str | Asked) or not callable(schedule):
-        return None
-    try:
-        made = schedule(optimizer)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            "schedule must be a function of progress (0 to 1), or make a scheduler of the optimizer; calling "
-            "it with "
-            f"the optimizer failed: {error}"
-        ) from error
-    if not isinstance(made, LRScheduler):
-        raise ConfigError(
-            "schedule must be a function of progress (0 to 1) that gives a factor, or make a scheduler of "
-            "the "
-            f"optimizer; it made {type(made).__name__}."
-        )
-    return made
-
-
-class Asked:
-    """A function of progress that was asked for its factor at 0 already, and is not asked a second time."""
-
-    def __init__(self, function: Schedule, at_0: float) -> None:
-        self.function, self.at_0 = function, [at_0]
-
-    def __call__(self, progress: float) -> float:
-        """The factor."""
-        return self.at_0.pop() if progress == 0 and self.at_0 else self.function(progress)
-
-
-def ask(schedule: Any) -> Any:
-    """A function of progress that someone passed, once it has answered at 0; what makes schedulers does not.
-
-    >>> ask(lambda progress: 1 - progress)(0.0), ask(lr_scheduler.StepLR) is lr_scheduler.StepLR
-    (1.0, True)
-    """
-    kind = schedule.func if isinstance(schedule, partial) else schedule
-    if not callable(schedule) or schedule in SCHEDULES.values() or isinstance(schedule, LRScheduler):
-        return schedule
-    if isinstance(kind, type) and issubclass(kind, LRScheduler):
-        return schedule
-    try:
-        value = schedule(0.0)
-    except (TypeError, AttributeError):  # as of makers: 0.0 is no optimiser
-        return schedule
-    is_factor = isinstance(value, int | float | np.number) or (isinstance(value, Tensor) and value.ndim == 0)
-    return Asked(schedule, float(value)) if is_factor else schedule
-
-
-def make_schedule(schedule: Any) -> Schedule:
-    """The schedule of that name in `SCHEDULES`; a function of progress passes through; None is constant.
-
-    Raises:
-        ConfigError: the name is unknown, or what came can not be called.
-
-    >>> make_schedule("cosine")(1.0)
-    0.0
-    """
-    if schedule is None:
-        return constant
-    if isinstance(schedule, str):
-        if schedule not in SCHEDULES:
-            known = ", ".join(sorted(SCHEDULES))
-            raise ConfigError(f"unknown schedule {schedule!r}; known: {known}.{nearest(schedule, SCHEDULES)}")
-        return SCHEDULES[schedule]
-    if not callable(schedule):
-        raise ConfigError(
-            "schedule must be a name or a function of progress (0 to 1) that gives a factor; "
-            f"got {type(schedule).__name__}."
-        )
-    return schedule
-
-
-SCHEDULES: dict[str, Schedule] = {
-    "constant": constant,
-    "cosine": cosine,
-    "coslog4": coslog4,
-    "flat_cos": flat_cos,
-    "linear": linear,
-    "warmup_cosine": warmup_cosine,
-}
+logger = logging.getLogger("multilayer")
 
 
 # What a group of `Muon` that is AdamW's starts from: the defaults of torch.optim.AdamW
@@ -250,13 +48,14 @@ class Muon(torch.optim.Optimizer):
     W = (1 - lr weight_decay) W - lr scale O
 
     scale is sqrt(max(1, d_out / d_in)) where adjust_lr_fn is "original" or None; for "match_rms_adamw" it is
-    0.2 sqrt(max(d_out, d_in)), with which rates tuned for AdamW can be kept. `for_network` sorts the
-    parameters of a network. By hand, each group is Muon's, all its parameters matrices, or says
-    `"use_muon": False` and is AdamW's, with lr, betas, eps and weight_decay of its own (those it leaves out
-    are `torch.optim.AdamW`'s).
+    0.2 sqrt(max(d_out, d_in)), so that learning rates tuned for AdamW can be kept. `for_network` sorts the
+    parameters of a network. To sort them by hand, pass groups: Muon trains a group of matrices, AdamW a group
+    that says `"use_muon": False`. The latter has lr, betas, eps and weight_decay of its own, by default those
+    of `torch.optim.AdamW`.
 
-    Units:   lr of a matrix in spectral norm an update ("original", d_out <= d_in): at 0.02 the output for an
-             input of length 1 moves by at most some 0.02
+    Units:   lr of a matrix is in spectral norm for each update ("original", d_out <= d_in): at 0.02, the
+    output
+             for an input of length 1 moves by at most about 0.02
     Source:  Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; "match_rms_adamw": Liu et al.
              2025, arXiv:2502.16982; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101
     Differs: Newton-Schulz in the type of the parameters, where `torch.optim.Muon` rounds to bfloat16
@@ -273,7 +72,7 @@ class Muon(torch.optim.Optimizer):
         adjust_lr_fn: scale of the update by the matrix's shape: "original", "match_rms_adamw" or None.
 
     Raises:
-        ConfigError: a setting out of range, or a parameter of Muon's that is no matrix.
+        ConfigError: a setting is out of range, or a parameter for Muon is no matrix.
 
     >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
     >>> hidden, rest = [net[0].weight], [net[0].bias, *net[2].parameters()]
@@ -319,16 +118,17 @@ class Muon(torch.optim.Optimizer):
         adamw_weight_decay: float = 0.0,
         first_layer: bool = True,
     ) -> "Muon":
-        """Muon for the matrix of every `nn.Linear` but the last, AdamW for all else: biases, norms,
-        embeddings, the output.
+        """Make a Muon that trains the matrix of every `nn.Linear` except the last.
+
+        AdamW trains everything else: biases, norms, embeddings and the output layer.
 
         Source:  which parameters, lr and weight_decay: Jordan et al. 2024
 
         Args:
             net: the network; frozen parameters are left out.
-            lr, weight_decay, adjust_lr_fn: of the matrices.
-            adamw_lr, adamw_weight_decay: of the rest.
-            first_layer: whether the first Linear's matrix is Muon's too.
+            lr, weight_decay, adjust_lr_fn: settings for the matrices.
+            adamw_lr, adamw_weight_decay: settings for the rest.
+            first_layer: whether Muon trains the matrix of the first Linear, too.
 
         >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
         >>> [len(group["params"]) for group in Muon.for_network(net, lr=0.05).param_groups]
@@ -509,3 +309,61 @@ class EarlyEpsilonAdam(torch.optim.Adam):
         for group, eps in zip(self.param_groups, given, strict=True):
             group["eps"] = eps
         return loss
+
+
+def make_optimizer(
+    optimizer: Any, net: nn.Module, *, may_be_given_more: bool = False
+) -> torch.optim.Optimizer:
+    """The instance itself, or what the maker makes of the module's trainable parameters.
+
+    may_be_given_more: whether a callback may add groups; parameters that are not held then are named in a
+        warning instead of an error
+
+    Raises:
+        ConfigError: it does not hold all of the module's trainable parameters (often: it was made before a
+            layer was added or replaced, or for another copy of the network); there are none to train.
+    """
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    if not parameters:
+        raise ConfigError(
+            "train needs a network with trainable parameters; all are frozen, or there are none."
+        )
+    if optimizer is None:
+        optimizer = torch.optim.Adam(parameters, lr=1e-3)
+    if callable(optimizer) and not isinstance(optimizer, torch.optim.Optimizer):
+        optimizer = optimizer(parameters)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ConfigError(
+            "optimizer must be a torch.optim.Optimizer, or a maker of one such as torch.optim.Adam; "
+            f"got {optimizer if isinstance(optimizer, str) else type(optimizer).__name__!r}."
+        )
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not held & {id(p) for p in parameters}:
+        raise ConfigError(
+            "optimizer must hold the network's parameters; it holds none of them. Make it from this network: "
+            "torch.optim.Adam(net.parameters())."
+        )
+    missing = [name for name, p in net.named_parameters() if p.requires_grad and id(p) not in held]
+    strangers = held - {id(p) for p in net.parameters()}
+    if missing:
+        _say_missing(missing, bool(strangers), may_be_given_more=may_be_given_more and not strangers)
+    return optimizer
+
+
+def _say_missing(missing: list[str], has_strangers: bool, *, may_be_given_more: bool) -> None:
+    names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    verb = "trains" if len(missing) == 1 else "train"
+    if may_be_given_more:
+        logger.warning(
+            "The optimizer does not hold %s: these parameters stay as they are until a callback adds them.",
+            names,
+        )
+        return
+    others = ", and holds parameters that are not the network's" if has_strangers else ""
+    raise ConfigError(
+        f"optimizer must hold every parameter that {verb}; it does not hold {names}{others}. Was a layer "
+        "added or "
+        "replaced after it was made? Make it anew: torch.optim.Adam(net.parameters()). What is to stay as it "
+        "is, "
+        "freeze: layer.requires_grad_(False)."
+    )

@@ -1,4 +1,4 @@
-"""What a network makes of many rows: `predict`."""
+"""`predict`: the outputs of a network for many rows."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,20 +24,20 @@ from multilayer.training.user_arrays import Inputs, as_inputs, n_rows_of, taken
 
 
 def predict(net: nn.Module, x: Any, *, batch_size: int = 8192) -> Any:
-    """The outputs of a network for many rows: in batches, in `eval()`, without gradients.
+    """Give the outputs of a network for many rows, in batches, in `eval()` mode, without gradients.
 
-    Every module is in the mode that it was in afterwards, also after an error.
+    Afterwards every module is in the mode that it was in before, also after an error.
 
     Shape:   x: (n_rows, ...) -> what `net(x)` gives, with all rows
 
     Args:
         net: any module.
         x: rows: NumPy, tensor, DataFrame; a tuple for `net(*x)`, a dict for `net(**x)`; or a Dataset or
-            DataLoader of PyTorch, of which targets are left out.
-        batch_size: rows at once; what bounds the memory.
+            DataLoader of PyTorch, whose targets are left out.
+        batch_size: number of rows in a batch, which bounds the memory.
 
     Returns:
-        a tensor on the network's device; a tuple or dict of them where the network gives one.
+        a tensor on the network's device; or a tuple or dict of them, if the network gives one.
 
     Raises:
         DataError: x does not fit the network, holds text, or comes shuffled.
@@ -82,8 +82,7 @@ def _of_loader(net: nn.Module, data: Any, batch_size: int) -> Iterator[Inputs]:
     ):
         raise DataError(
             "predict gives rows in their order, and this DataLoader draws them with a "
-            f"{type(sampler).__name__}. "
-            "Pass its dataset, or make the loader with shuffle=False."
+            f"{type(sampler).__name__}. Pass its dataset, or make the loader with shuffle=False."
         )
     for batch in loader:
         candidates = as_inputs(net, inputs_of(batch))
@@ -110,8 +109,8 @@ def _checked(output: Any, batch: Inputs) -> Any:
     for part in parts_of_output(output):
         if part.ndim == 0 or len(part) != n_rows_of(batch):
             raise DataError(
-                "a network must give a row for each row of x; "
-                f"{n_rows_of(batch)} rows gave an output of shape {tuple(part.shape)}."
+                f"a network must give a row for each row of x; {n_rows_of(batch)} rows gave an output of "
+                f"shape {tuple(part.shape)}."
             )
     return output
 

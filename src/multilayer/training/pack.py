@@ -25,9 +25,9 @@ from multilayer.training.autograd import AutogradEngine, evaluating
 from multilayer.training.history import History, Stop
 from multilayer.training.kept import Kept
 from multilayer.training.kernels.engine import KernelEngine
-from multilayer.training.optim import SCHEDULES, Schedule, Stepped, constant
 from multilayer.training.rows import Rows
 from multilayer.training.run_length import Clock, RunLength, batch_bounds
+from multilayer.training.schedules import SCHEDULES, Schedule, Stepped, constant
 from multilayer.training.user_arrays import as_numpy, parts_of
 
 logger = logging.getLogger("multilayer")
@@ -38,10 +38,11 @@ PIECE_S = 0.25  # an epoch runs in pieces of about so long, between which Ctrl-C
 
 @dataclass(frozen=True)
 class Progress:
-    """What a callback sees after each epoch (counted from 1); `epochs` is the number planned now.
+    """What a callback gets after each epoch. Epochs count from 1; `epochs` is the number that is planned now.
 
-    Losses and rate are means over the members that ran; `nets` are all members' networks, `net` the first.
-    `val_outputs` and `val_losses` are each member's own on its validation rows; None if it did not run.
+    Losses and learning rate are means over the networks that ran. `nets` holds all networks, `net` is the
+    first. `val_outputs` and `val_losses` hold the outputs and the loss of each network for its validation
+    rows, or None if it did not run.
     """
 
     epoch: int

@@ -13,14 +13,8 @@ from multilayer.errors import ConfigError, DataError
 from multilayer.table.row_weights import check_weights
 from multilayer.training.autograd import REFUSALS, first_that_fits, unfit
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
-from multilayer.training.losses import (
-    Loss,
-    LossLike,
-    as_loss_target,
-    check_class_codes,
-    check_shapes,
-    make_loss,
-)
+from multilayer.training.losses import Loss, LossLike, make_loss
+from multilayer.training.targets import as_loss_target, check_class_codes, check_shapes
 from multilayer.training.user_arrays import (
     Inputs,
     Target,

@@ -40,8 +40,8 @@ def as_tensor(values: Any, name: str) -> Tensor:
         array = _as_array(values)
         if array.dtype.kind not in "fiub":
             raise DataError(
-                f"{name} must hold numbers; got {_culprit(values, array)}. "
-                "Encode text and dates first, or train from the raw table with multilayer.fit."
+                f"{name} must hold numbers; got {_culprit(values, array)}. Encode text and dates first, or "
+                "train from the raw table with multilayer.fit."
             )
         native = array.astype(array.dtype.newbyteorder("="), copy=not array.flags.writeable)
         tensor = torch.from_numpy(np.ascontiguousarray(native))

@@ -15,7 +15,7 @@ import pytest
 
 import multilayer as ml
 from multilayer import DataError, infer_schema, read_table
-from multilayer.table.on_disk import store
+from multilayer.table.copy_to_disk import store
 from multilayer.table.sources.arrow_schema import ArrowField, arrow_fields
 from multilayer.table.sources.dtype_hints import Note
 

@@ -18,10 +18,11 @@ import pytest
 
 from multilayer import DataError, read_table
 from multilayer.errors import MultilayerError
-from multilayer.table.on_disk import Source, store
+from multilayer.table.copy_to_disk import store
 from multilayer.table.sources import delimited
 from multilayer.table.sources.files import Files
 from multilayer.table.sources.intact import reading
+from multilayer.table.sources.streamable import Source
 
 TEXT = ("a,b,y\n" + "".join(f"{i},{i % 7},{2 * i}\n" for i in range(5_000))).encode()
 PACKED = gzip.compress(TEXT)

@@ -804,7 +804,7 @@ def test_points_between_thousands_are_told_where_there_were_none_at_fit() -> Non
     model = fit(table, target="y", members=1, hidden=8, epochs=2)
     sizes = _csv("sizes.csv", ["size;z", "900;1", "1.100;2", "1.250;3"])
     with pytest.warns(
-        TableWarning, match=r"'size' has points between thousands, as in '1.100', unlike at fit"
+        TableWarning, match=r"'size' has points between thousands, as in '1.100', which it did not have"
     ):
         found = model.predict(sizes, extra="ignore")
     assert found == pytest.approx(model.predict({"size": [900, 1100, 1250]}))

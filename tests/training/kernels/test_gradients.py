@@ -24,9 +24,11 @@ from torch import Tensor, nn
 
 from multilayer.nn.blocks import Residual
 from multilayer.nn.embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding, TableEmbedding
+from multilayer.training.kernels.activations import ACTIVATIONS as ACTIVATION_KERNELS
+from multilayer.training.kernels.embeddings import EMBEDDINGS
 from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.kernels.layers import LAYERS
-from multilayer.training.kernels.plan import read_plan
+from multilayer.training.kernels.readers import read_plan
 from multilayer.training.losses import GammaLoss, Loss, QuantileLoss, TweedieLoss
 from tests.reference import embeddings, layers, losses
 
@@ -272,7 +274,11 @@ def test_these_are_all_the_layers_that_there_are() -> None:
         nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), Residual(nn.Linear(2, 2))),
         TableEmbedding(2, [3, 12], periodic=[1], piecewise=[0]),
     ]
-    assert {pair for net in nets for pair in read_plan(net).kernels} == set(LAYERS)
+    assert {pair for net in nets for pair in read_plan(net).kernels} == {
+        *LAYERS,
+        *ACTIVATION_KERNELS,
+        *EMBEDDINGS,
+    }
 
 
 Reference = Callable[[Array, Array], Array]

@@ -770,7 +770,7 @@ KernelEngine(net, torch.randn(512, 8).numpy(), np.arange(512) % 2, None, loss=nn
 print(hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters())).hexdigest())
 print("numba.typed.typedlist" in sys.modules)
 """
-COMPILES = "Compiling the training kernels, some 10 seconds; this happens once on a machine.\n"
+COMPILES = "Compiling the training loops, about 10 seconds; this happens once on each machine.\n"
 
 
 def start(

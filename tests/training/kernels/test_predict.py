@@ -11,8 +11,8 @@ from torch import nn
 from multilayer.errors import DataError
 from multilayer.nn.embeddings import TableEmbedding
 from multilayer.training.kernels import loop as k
-from multilayer.training.kernels.plan import read_plan
 from multilayer.training.kernels.predict import arguments, as_rows, forward_of
+from multilayer.training.kernels.readers import read_plan
 
 
 def network(seed: int = 0) -> nn.Sequential:

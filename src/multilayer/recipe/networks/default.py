@@ -47,6 +47,7 @@ class DefaultRecipe(NetworkRecipe):
     averages_epochs = True
     may_train_fewer = True
     is_streamed = True
+    has_linear = True
 
     def config(self, shape: Shape, quality: Quality) -> Config:
         """By the table's shape alone."""

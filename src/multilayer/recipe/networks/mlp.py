@@ -1,4 +1,4 @@
-"""The plain MLP of the literature."""
+"""The plain MLP, as published."""
 
 from collections.abc import Sequence
 from typing import Any

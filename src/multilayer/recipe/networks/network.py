@@ -1,4 +1,4 @@
-"""What each network of `fit` has to say of itself: settings, architecture and training."""
+"""The interface of the networks of `fit`: their settings, architecture and training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -49,6 +49,7 @@ class NetworkRecipe(ABC):
         averages_epochs: whether a network may become the mean of its late epochs.
         may_train_fewer: whether fewer networks train where time is short.
         is_streamed: whether it trains on tables that are larger than memory.
+        has_linear: whether a linear network may have a share in the model.
     """
 
     schedule: ClassVar[str] = "constant"
@@ -58,6 +59,7 @@ class NetworkRecipe(ABC):
     averages_epochs: ClassVar[bool] = False
     may_train_fewer: ClassVar[bool] = False
     is_streamed: ClassVar[bool] = False
+    has_linear: ClassVar[bool] = False
 
     @abstractmethod
     def config(self, shape: Shape, quality: Quality) -> Config:
@@ -112,7 +114,7 @@ class NetworkRecipe(ABC):
 
 
 class PublishedRecipe(NetworkRecipe):
-    """A network of the literature: one network, trained as its paper says, the best of its epochs.
+    """A published network, trained as its paper says; the best of its epochs is kept.
 
     Source:  where nothing else is said Gorishniy et al. 2021, arXiv:2106.11959: batches and patience as in
              their experiments
@@ -146,7 +148,7 @@ class PublishedRecipe(NetworkRecipe):
             )
             raise ConfigError(
                 f"network={self.name!r} predicts classes or means, without constraints; got {asked}. "
-                "Leave network out, as the default does all of it, or that."
+                "Leave out network, as the default network can do all of this, or leave out that."
             )
         shared = {
             "members": 1,

@@ -14,8 +14,9 @@ from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.networks.network import PublishedRecipe, places_without
 from multilayer.table.steps import Feature
 from multilayer.tasks.task import Task
-from multilayer.training.optim import LeanAdamW, flat_cos
+from multilayer.training.optim import LeanAdamW
 from multilayer.training.pack import Callback, Progress
+from multilayer.training.schedules import flat_cos
 from multilayer.training.snapshots import Keep, LastBest, Snapshots
 
 

@@ -1,4 +1,4 @@
-"""The residual network of the literature."""
+"""The residual network, as published."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from multilayer.nn.config import Link
 from multilayer.nn.networks import NetworkConfig
-from multilayer.nn.tabm import Link, MemberLoss
+from multilayer.nn.tabm import MemberLoss
 from multilayer.recipe.networks.network import PublishedRecipe, places_without
 from multilayer.table.steps import Feature
 from multilayer.tasks.task import Task

@@ -123,8 +123,8 @@ def _in_format(column: Column, texts: Sequence[str], found: str) -> Column:
     said = column.reason
     if (other := other_format(texts, found)) is not None:
         doubt = (
-            f"dates read as {found}, though {other} fits as well: if they are that, schema.replace("
-            f"{column.name!r}, date_format={other!r}) says so"
+            f"dates are read as {found}, though {other} fits as well: if that is meant, use schema.replace("
+            f"{column.name!r}, date_format={other!r})"
         )
         said = "; ".join(filter(None, (said, doubt)))
     return replace(column, date_format=found, reason=said)

@@ -369,8 +369,7 @@ def mismatch(kind_wants: str, column: Column, values: NDArray[Any], row: int) ->
     value = shortest_text(values[row])
     wanted = kind_wants + (f" like {column.example!r}" if column.date_format else "")
     return SchemaError(
-        f"Column {column.name!r} must hold {wanted} in every row; row {row + 1} holds "
-        f"{value!r}. Mend the value, leave it empty or name it as a mark of missing values (missing=), or "
-        f"fit again "
-        f"with {column.name!r} as a category."
+        f"Column {column.name!r} must hold {wanted} in every row; row {row + 1} holds {value!r}. Mend the "
+        "value, leave it empty or name it as a mark of missing values (missing=), or fit again with "
+        f"{column.name!r} as a category."
     )

@@ -288,8 +288,7 @@ def not_text(path: Path, error: Exception) -> str:
     byte = f"0x{error.object[error.start]:02x}"
     return (
         f"A text table must be UTF-8; {str(path)!r} holds the byte {byte}, which is not. Name its encoding, "
-        f"such as "
-        "encoding='latin-1' (--encoding latin-1), or save it again as CSV UTF-8."
+        "such as encoding='latin-1' (--encoding latin-1), or save it again as CSV UTF-8."
     )
 
 

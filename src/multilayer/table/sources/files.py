@@ -287,8 +287,8 @@ def _kind(path: Path) -> str:
         read = "pandas.read_excel" if name.endswith((".xls", ".xlsb", ".ods")) else "pandas or polars"
         endings = [*(ending for known in _KINDS.values() for ending in known), ".zip (of one such file)"]
         raise DataError(
-            f"A table file must end in {', '.join(endings)}; "
-            f"got {str(path)!r}. Rename it, or read it with {read} and pass the frame."
+            f"A table file must end in {', '.join(endings)}; got {str(path)!r}. Rename it, or read it with "
+            f"{read} and pass the frame."
         )
     check_plain(path)
     if path.stat().st_size == 0:
@@ -533,7 +533,7 @@ def _stacked(name: str, parts: list[Any], paths: Sequence[Path]) -> Any:
         if part.dtype != target and not _is_empty(part):
             raise DataError(
                 f"A column must hold the same in all files; {name!r} holds {part.dtype} in {str(path)!r} and "
-                f"{target} elsewhere. Make it the same in all."
+                f"{target} elsewhere. Give it one type in all files."
             )
     empty = np.datetime64("NaT") if target.kind == "M" else None
     return np.concatenate(

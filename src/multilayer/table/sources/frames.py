@@ -43,9 +43,9 @@ def tell_other_order(table: Any, beside: Mapping[str, Any], what: str = "the tab
         if own is None or len(own) != len(index) or own.equals(index) or set(own) != set(index):
             continue
         warn(
-            f"Rows go together by their places, not by index, and {name} has the index of {what} in another "
-            "order. Bring them into one order, as y.loc[table.index] does, or pass .to_numpy() if their "
-            "places are right."
+            f"Rows are matched by their position, not by index, and {name} has the index of {what} in "
+            "another order. Bring them into the same order, as y.loc[table.index] does, or pass "
+            ".to_numpy() if their positions are right."
         )
 
 

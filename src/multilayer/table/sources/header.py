@@ -31,8 +31,9 @@ class Header:
 def find_header(text: str, delimiters: str, *, has_names: bool) -> Header:
     r"""The header in the beginning of a file.
 
-    Before it may stand blank lines, a line such as sep=; as Excel writes, lines that begin with # and titles:
-    lines of one field of several words, or of one field beside empty ones, before lines of several fields.
+    Before it there may be blank lines, a line such as sep=; that Excel writes, lines that begin with #, and
+    titles: lines of one field with several words, or of one field beside empty ones, before lines of several
+    fields.
 
     delimiters: those that may be; the one that cuts the header most often is chosen
 
@@ -127,8 +128,7 @@ def _remarks(left_out: list[str], names: tuple[str, ...]) -> list[str]:
     numbers = [name.strip() for name in names if _NUMBER.fullmatch(name.strip())]
     if len(numbers) >= max(1, len(names) - 1) and any("." in number for number in numbers):
         remarks.append(
-            f"the first line was taken for names, though it holds numbers such as {numbers[0]}: if the file "
-            f"has no "
-            "header, say header=False (--no-header)"
+            f"the first line was read as column names, though it holds numbers such as {numbers[0]}: if the "
+            "file has no header, pass header=False (--no-header)"
         )
     return remarks

@@ -67,7 +67,7 @@ def refuse_duplicates(names: Sequence[str]) -> None:
 def _if_no_names(names: Sequence[str]) -> str:
     """What to do where names are numbers, as the first row of a file without a header is."""
     n = sum(_NUMBER.fullmatch(name) is not None for name in names)
-    return " If the file has no header, say header=False (--no-header)." if 2 * n >= len(names) else ""
+    return " If the file has no header, pass header=False (--no-header)." if 2 * n >= len(names) else ""
 
 
 def listed(names: Collection[str], limit: int = 12) -> str:

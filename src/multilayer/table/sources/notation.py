@@ -78,8 +78,8 @@ class Notation:
             )
         if thousands == decimal:
             raise ConfigError(
-                f"thousands and decimal must differ; both are {decimal!r}. "
-                "For 1.234,5 declare both: thousands='.', decimal=','."
+                f"thousands and decimal must differ; both are {decimal!r}. For 1.234,5 declare both: "
+                "thousands='.', decimal=','."
             )
         if isinstance(missing, Mapping):
             of_column = {column_name(name): _marks(marks) for name, marks in missing.items()}

@@ -22,8 +22,7 @@ def refuse_url(source: Any) -> None:
         if isinstance(name, str | Path) and _URL.match(str(name)):
             raise DataError(
                 f"A table is read from files of this machine, never from the network; got {str(name)!r}. "
-                f"Download it "
-                "first (curl -O, or a browser) and name the file."
+                "Download it first (curl -O, or a browser) and name the file."
             )
 
 

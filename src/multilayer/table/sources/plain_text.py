@@ -83,8 +83,7 @@ def unzipped(path: Path) -> Copy:
                 held = ", ".join(repr(each.filename) for each in entries[:6]) or "none"
                 raise DataError(
                     f"A .zip file must hold one table; {str(path)!r} holds {len(entries)} files ({held}). "
-                    f"Unpack it, "
-                    "and name the file, or the folder for all of them as one table."
+                    "Unpack it, and name the file, or the folder for all of them as one table."
                 )
             _check_room(path, entries[0].file_size)
             copy = Copy(Path(entries[0].filename).name)
@@ -108,8 +107,7 @@ def _check_room(path: Path, needed: int) -> None:
     if needed > free:
         raise DataError(
             f"{str(path)!r} takes {needed / 1e9:.1f} GB unpacked; {tempfile.gettempdir()} has "
-            f"{free / 1e9:.1f} GB "
-            "free. Make room, or name another folder in TMPDIR."
+            f"{free / 1e9:.1f} GB free. Make room, or name another folder in TMPDIR."
         )
 
 
@@ -143,9 +141,9 @@ def check_encoding(encoding: Any) -> str | None:
         "a".encode(name).decode(name)
     except (LookupError, TypeError, ValueError):
         raise ConfigError(
-            f"encoding must be one that Python knows, such as 'latin-1', 'cp1252' or 'utf-16'; got "
-            f"{encoding!r}. "
-            "Correct it, or leave it out: UTF-8 is read, and files that begin with a byte-order mark."
+            "encoding must be one that Python knows, such as 'latin-1', 'cp1252' or 'utf-16'; got "
+            f"{encoding!r}. Correct it, or leave it out: UTF-8 is read, and files that begin with a "
+            "byte-order mark."
         ) from None
     return name
 

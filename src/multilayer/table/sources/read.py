@@ -30,14 +30,14 @@ class Table:
         datetime64[us]  dates and times (UTC where a time zone was given); NaT is missing
         object          text; None is missing. Whole numbers of which a float would lose digits are text, too
         or a `SparseColumn`, which `table[name]` writes out as one of the above
-    notes: name -> what the column's type said beside its values: zone of dates, order of levels, meaning of
-        seconds; a name that is no column is without effect
-    odd: name -> cells that were made missing, as they are not what the others of their column are
-    remarks: what was done in reading for the user, in words
-    n_before: rows before these in the table that they are a piece of, for words about rows
+    notes: name -> what the type of the column says beside its values: zone of dates, order of levels, meaning
+        of seconds; a name that is no column has no effect
+    odd: name -> cells that were made missing, as they do not fit the rest of their column
+    remarks: what was done while the table was read, in words
+    n_before: number of rows before these, if they are a piece of a table; messages count from there
 
     Raises:
-        DataError: no columns, or columns of unequal length.
+        DataError: there are no columns, or they are of unequal length.
 
     >>> table = Table({"rooms": np.array([3, 4]), "city": np.array(["Oslo", None], dtype=object)})
     >>> table.n_rows, table.names
@@ -80,18 +80,18 @@ class Table:
         return column.dense() if isinstance(column, SparseColumn) else column
 
     def select(self, names: Iterable[str]) -> "Table":
-        """Only these columns, in this order; DataError if one is absent."""
+        """The table with only these columns, in this order; DataError if one is absent."""
         names = self._require(names)
         return replace(self, columns={name: self.columns[name] for name in names})
 
     def drop(self, names: Iterable[str]) -> "Table":
-        """All columns but these; DataError if one is absent or none is left."""
+        """The table without these columns; DataError if one is absent or none is left."""
         dropped = set(self._require(names))
         kept = {name: values for name, values in self.columns.items() if name not in dropped}
         return replace(self, columns=kept)
 
     def rename(self, names: Sequence[str]) -> "Table":
-        """The same columns under these names, one for each."""
+        """The table with these names for its columns, one for each."""
         new = dict(zip(self.names, names, strict=True))
         notes = {new[name]: note for name, note in self.notes.items() if name in new}
         odd = {new[name]: cells for name, cells in self.odd.items() if name in new}
@@ -104,7 +104,7 @@ class Table:
         return any(isinstance(values, SparseColumn) for values in self.columns.values())
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> "Table":
-        """Only these rows, in this order."""
+        """The table with only these rows, in this order."""
         index = np.asarray(rows, dtype=np.int64)
         taken = {
             name: values.take(index) if isinstance(values, SparseColumn) else values[index]
@@ -130,39 +130,38 @@ def read_table(
 ) -> Table:
     """Read a table from a file, a frame, an array, a mapping or a database; row and column order is kept.
 
-    Columns of lists of numbers become a column for each place (`e[0]`, `e[1]`, ...), dicts one for each key
-    (`size.width`). Empty text and NaN, None, NA, NaT of any library are missing values. Names are text
-    without blanks around them; two columns of one name are refused.
+    A column of lists of numbers becomes a column for each place (`e[0]`, `e[1]`, ...), a column of dicts one
+    for each key (`size.width`). Empty text and NaN, None, NA, NaT of any library are missing values. Column
+    names are text without blanks around them; two columns of the same name are refused.
 
     Args:
         source: one of
             str or Path   .csv, .tsv, .txt (each also .gz or .zst), .parquet, .jsonl, .json, .arrow, .feather;
                           a folder of such files; a pattern such as "sales/*.csv"; a list of files. Lines
-                          before
-                          the header that are blank, begin with # or are a title are left out. In a folder or
-                          pattern of Parquet, folders named like
-                          year=2024 become columns
+                          before the header that are blank, begin with # or are a title are left out. In a
+                          folder or pattern of Parquet files, folders named like year=2024 become columns
             database      a file of DuckDB or SQLite (opened to read only), an open DB-API connection, each
                           with `query`; a DuckDB relation
             frame         pandas, polars (a LazyFrame is collected), pyarrow (Table, RecordBatch, Dataset)
             mapping       name -> list, array or Series; or a list of dicts, one a row
-            array         2-D: columns are named x0, x1, ...; structured: columns are its fields. A sparse
-                          matrix of SciPy likewise, of which a column is written out when it is asked for
+            array         2-D: its columns are named x0, x1, ...; structured: its fields are the columns. A
+                          sparse matrix of SciPy is read likewise, and stays sparse
             None          `query` names its own files
-            Table         read already
+            Table         a table that was read already
         query: SQL that gives the rows. A CSV or Parquet file is called `self` in it.
-        missing: marks of a missing value, such as ("?", -999), in all columns; or a mapping of columns to
+        missing: marks of missing values, such as ("?", -999), for all columns; or a mapping of columns to
             marks.
-        thousands, decimal: separators in text columns that read wholly as such numbers: "," and "." of
-            1,234.5.
-        encoding: of text files, such as "latin-1"; those that begin with a byte-order mark need none.
-        header: False for text files without names of columns, which are called 0, 1, 2, ... then.
+        thousands, decimal: separators of numbers in text: "," and "." in 1,234.5. A column of text is read
+            as numbers if all of it is written so.
+        encoding: encoding of text files, such as "latin-1"; those that begin with a byte-order mark need
+            none.
+        header: False for text files without column names; the columns are then called 0, 1, 2, ...
 
     Text stays text: "true" or "2024-05-01" in a file becomes a boolean or a date only in `infer_schema`.
 
     Raises:
         DataError: the source cannot be read as a table, or has no rows; the message says why and what to do.
-        ConfigError: a separator or mark is none, or a query is given where there is nothing to query.
+        ConfigError: a separator or mark cannot be one, or a query is given for a source without queries.
 
     >>> read_table({"rooms": [3, None], "city": ["Oslo", "Rome"]})["rooms"]
     array([ 3., nan])

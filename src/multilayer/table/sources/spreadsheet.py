@@ -57,8 +57,8 @@ def _refuse_endless(path: Path) -> None:
         size = sum(entry.file_size for entry in archive.infolist())
     if 8 * size > total_memory():
         raise DataError(
-            f"A table must fit into memory; {str(path)!r} takes {size / 1e9:.1f} GB unpacked, which do not. "
-            "Check the file, or save it as CSV and stream it (memory=)."
+            f"A table must fit into memory; {str(path)!r} takes {size / 1e9:.1f} GB unpacked, which does "
+            "not. Check the file, or save it as CSV and stream it (memory=)."
         )
 
 

@@ -238,6 +238,20 @@ def add(x, y):
 
 
 @kernel
+def in_and_out(op, A, cap, rows):
+    """Flat input and output of a layer that keeps the width."""
+    op, A = carray(op, N_FIELDS), carray(A, ANY)
+    return row(A, op[V_IN] * cap, rows * op[D_IN]), row(A, op[V_OUT] * cap, rows * op[D_IN])
+
+
+@kernel
+def matrices_in_and_out(op, A, cap, rows):
+    """Input and output of a layer, as matrices."""
+    op, A = carray(op, N_FIELDS), carray(A, ANY)
+    return matrix(A, op[V_IN] * cap, rows, op[D_IN]), matrix(A, op[V_OUT] * cap, rows, op[D_OUT])
+
+
+@kernel
 def _clip_values(G, segments, limit):
     """Hold every gradient between -limit and limit."""
     limit = f32(limit)

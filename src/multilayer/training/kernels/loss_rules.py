@@ -138,8 +138,8 @@ def _cross_entropy(module: Any, rows: LossRows) -> LossSpec | None:
             )
         target = np.ascontiguousarray(y, np.float32)
         return LossSpec(
-            loss_kernels.cross_entropy,
-            (-100, 1, is_weighted),
+            loss_kernels.cross_entropy_of_probabilities,
+            (-100, 0, is_weighted),
             _NO_LABELS,
             target,
             _NO_TARGET[0],

@@ -89,77 +89,97 @@ def quantile(out, d_out, rows, n, c, labels, target, weight, columns, factors, i
     return total / norm
 
 
-def cross_entropy(out, d_out, rows, n, c, labels, target, weight, columns, factors, ints, reals):
-    """Softmax cross-entropy. Mean: over sum of w * class weight (labels), over sum of w (probabilities), as
-    PyTorch.
+@kernel
+def _softmax(out, at, c, exps):
+    """Of c logits from `at` on: exponentials, over the largest, go to exps; ln of the sum, and the sum."""
+    top = out[at + 0]
+    for j in range(1, c):
+        top = out[at + j] if out[at + j] > top else top
+    z = ZERO
+    for j in range(c):
+        e = exp(out[at + j] - top)
+        exps[at + j] = e
+        z += e
+    return f32(np.log(np.float64(z))) + top, z
 
-    ints: mean, ignored label, uses probabilities, rows have weights. factors: class weights. Without weights
-    of rows, the mean over no row is NaN, as PyTorch's.
+
+@kernel
+def _mean(total, norm, ints):
+    """The loss of a batch. ints[3]: rows have weights; without, the mean over no row is NaN."""
+    return np.nan if norm == 0.0 and ints[3] == 0 else total / max(norm, _TINY)
+
+
+def cross_entropy(out, d_out, rows, n, c, labels, target, weight, columns, factors, ints, reals):
+    """Softmax cross-entropy of labels; the mean is over sum of w * class weight, as PyTorch.
+
+    ints: mean, ignored label, nothing, rows have weights. factors: class weights
     """
-    mean, ignored, uses_probs, smoothing, class_weight = (
-        ints[0] == 1,
-        ints[1],
-        ints[2] == 1,
-        f32(reals[0]),
-        factors,
-    )
+    ignored, smoothing, class_weight = ints[1], f32(reals[0]), factors
     norm = 1.0
-    if mean:
+    if ints[0] == 1:
         norm = 0.0
         for i in range(n):
-            r = rows[i]
-            if uses_probs:
-                norm += weight[r]
-            elif labels[r] != ignored:
-                norm += weight[r] * class_weight[labels[r]]
-    nothing_counts = norm == 0.0
-    norm = max(norm, _TINY)
-    total = 0.0
-    spread = smoothing / f32(c)
-    weighted = ZERO
+            if labels[rows[i]] != ignored:
+                norm += weight[rows[i]] * class_weight[labels[rows[i]]]
+    total, spread, weighted = 0.0, smoothing / f32(c), ZERO
     for j in range(c):
         weighted += class_weight[j]
     for i in range(n):
-        r = rows[i]
-        label = np.int64(0) if uses_probs else labels[r]
-        if not uses_probs and label == ignored:
+        r, at = rows[i], i * c
+        label = labels[r]
+        if label == ignored:
             for j in range(c):
-                d_out[i * c + j] = ZERO
+                d_out[at + j] = ZERO
             continue
-        top = out[i * c + 0]
-        for j in range(1, c):
-            top = out[i * c + j] if out[i * c + j] > top else top
-        z = ZERO
+        log_z, z = _softmax(out, at, c, d_out)
+        w = f32(weight[r] / max(norm, _TINY))
+        own = (ONE - smoothing) * class_weight[label]
+        row_loss = own * (log_z - out[at + label])
+        mass = own
+        if smoothing > ZERO:
+            mass += spread * weighted
+            for j in range(c):
+                row_loss += spread * class_weight[j] * (log_z - out[at + j])
+        scale = w * mass / z
         for j in range(c):
-            e = exp(out[i * c + j] - top)
-            d_out[i * c + j] = e
-            z += e
-        log_z = f32(np.log(np.float64(z))) + top
-        w = f32(weight[r] / norm)
-        row_loss = ZERO
-        if uses_probs:
-            mass = ZERO
+            d_out[at + j] *= scale
+        if smoothing > ZERO:
             for j in range(c):
-                t = class_weight[j] * (target[r * c + j] * (ONE - smoothing) + spread)
-                mass += t
-                row_loss += t * (log_z - out[i * c + j])
-            for j in range(c):
-                t = class_weight[j] * (target[r * c + j] * (ONE - smoothing) + spread)
-                d_out[i * c + j] = w * (mass * d_out[i * c + j] / z - t)
-        else:
-            own = (ONE - smoothing) * class_weight[label]
-            row_loss = own * (log_z - out[i * c + label])
-            mass = own
-            if smoothing > ZERO:
-                mass += spread * weighted
-                for j in range(c):
-                    row_loss += spread * class_weight[j] * (log_z - out[i * c + j])
-            scale = w * mass / z
-            for j in range(c):
-                d_out[i * c + j] *= scale
-            if smoothing > ZERO:
-                for j in range(c):
-                    d_out[i * c + j] -= w * spread * class_weight[j]
-            d_out[i * c + label] -= w * own
+                d_out[at + j] -= w * spread * class_weight[j]
+        d_out[at + label] -= w * own
         total += np.float64(weight[r]) * np.float64(row_loss)
-    return np.nan if nothing_counts and ints[3] == 0 else total / norm
+    return _mean(total, norm, ints)
+
+
+def cross_entropy_of_probabilities(
+    out, d_out, rows, n, c, labels, target, weight, columns, factors, ints, reals
+):
+    """Softmax cross-entropy of probabilities of classes; the mean is over sum of w, as PyTorch.
+
+    ints, factors: as for `cross_entropy`
+    """
+    smoothing, class_weight = f32(reals[0]), factors
+    norm = 1.0
+    if ints[0] == 1:
+        norm = 0.0
+        for i in range(n):
+            norm += weight[rows[i]]
+    total, spread = 0.0, smoothing / f32(c)
+    for i in range(n):
+        r, at = rows[i], i * c
+        log_z, z = _softmax(out, at, c, d_out)
+        w = f32(weight[r] / max(norm, _TINY))
+        row_loss = ZERO
+        mass = ZERO
+        for j in range(c):
+            t = class_weight[j] * (target[r * c + j] * (ONE - smoothing) + spread)
+            mass += t
+            row_loss += t * (log_z - out[at + j])
+        for j in range(c):
+            t = class_weight[j] * (target[r * c + j] * (ONE - smoothing) + spread)
+            d_out[at + j] = w * (mass * d_out[at + j] / z - t)
+        total += np.float64(weight[r]) * np.float64(row_loss)
+    return _mean(total, norm, ints)
+
+
+LOSSES = (pointwise, quantile, cross_entropy, cross_entropy_of_probabilities)

@@ -81,7 +81,7 @@ class Forward:
         located: the network's layers and where its tensors are.
 
     >>> from torch import nn
-    >>> from multilayer.training.kernels.plan import read_plan
+    >>> from multilayer.training.kernels.readers import read_plan
     >>> forward_of(read_plan(nn.Linear(2, 3)))(np.zeros((5, 2), np.float32)).shape
     (5, 3)
     """

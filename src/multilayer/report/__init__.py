@@ -1,0 +1,1 @@
+"""What a fit is worth, and why, on one page: see `multilayer.report.report`."""
