@@ -13,6 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multilayer.diagnosis.doctor import doctor
+    from multilayer.diagnosis.tables import doctor_table
+    from multilayer.diagnosis.watch import watch
     from multilayer.errors import (
         ConfigError,
         DataError,
@@ -59,6 +62,8 @@ __all__ = [
     "TableWarning",
     "TweedieLoss",
     "block",
+    "doctor",
+    "doctor_table",
     "drift",
     "explain",
     "fit",
@@ -69,6 +74,7 @@ __all__ = [
     "trace",
     "train",
     "train_pack",
+    "watch",
 ]
 
 # Where each public name lives. No module directly below multilayer may bear one of these names: importing it
@@ -92,6 +98,8 @@ _NAMES = {
     "TableWarning": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
+    "doctor": "multilayer.diagnosis.doctor",
+    "doctor_table": "multilayer.diagnosis.tables",
     "drift": "multilayer.inspect.drift",
     "explain": "multilayer.inspect.explanation",
     "fit": "multilayer.recipe.fit",
@@ -102,6 +110,7 @@ _NAMES = {
     "trace": "multilayer.inspect.trace",
     "train": "multilayer.training.loop",
     "train_pack": "multilayer.training.loop",
+    "watch": "multilayer.diagnosis.watch",
 }
 
 
