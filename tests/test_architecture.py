@@ -343,7 +343,7 @@ LAYERS = {
     "cli.report": ["progress", "signals", "cli.files", "cli.options", "cli.printing", "report"],
     "cli.inspect": ["cli.files", "cli.model_text", "cli.options"],
     "cli.export": ["cli.files", "cli.options", "cli.printing", "signals", "export"],
-    "cli.verify": ["cli.files", "cli.options", "runtime"],
+    "cli.verify": ["signals", "cli.files", "cli.options", "cli.printing", "runtime"],
     "cli.schema": ["progress", "cli.files", "cli.options", "cli.printing", "cli.words"],
     "cli.warmup": ["progress", "cli.printing", "signals", "training"],
     "cli.demo": ["cli.app"],
