@@ -13,6 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multilayer.diagnosis.doctor import doctor
+    from multilayer.diagnosis.tables import doctor_table
+    from multilayer.diagnosis.watch import watch
     from multilayer.errors import (
         ConfigError,
         DataError,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
         TableWarning,
     )
     from multilayer.estimators import MLPClassifier, MLPRegressor
+    from multilayer.inspect.drift import drift
     from multilayer.inspect.explanation import explain
     from multilayer.inspect.trace import trace
     from multilayer.model.model import Model
@@ -58,6 +62,9 @@ __all__ = [
     "TableWarning",
     "TweedieLoss",
     "block",
+    "doctor",
+    "doctor_table",
+    "drift",
     "explain",
     "fit",
     "infer_schema",
@@ -67,6 +74,7 @@ __all__ = [
     "trace",
     "train",
     "train_pack",
+    "watch",
 ]
 
 # Where each public name lives. No module directly below multilayer may bear one of these names: importing it
@@ -90,6 +98,9 @@ _NAMES = {
     "TableWarning": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
+    "doctor": "multilayer.diagnosis.doctor",
+    "doctor_table": "multilayer.diagnosis.tables",
+    "drift": "multilayer.inspect.drift",
     "explain": "multilayer.inspect.explanation",
     "fit": "multilayer.recipe.fit",
     "infer_schema": "multilayer.table.schema",
@@ -99,6 +110,7 @@ _NAMES = {
     "trace": "multilayer.inspect.trace",
     "train": "multilayer.training.loop",
     "train_pack": "multilayer.training.loop",
+    "watch": "multilayer.diagnosis.watch",
 }
 
 

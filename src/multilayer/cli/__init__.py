@@ -30,6 +30,7 @@ COMMANDS = {
     "export": "export",
     "verify": "verify",
     "schema": "schema",
+    "doctor": "doctor",
     "warmup": "warmup",
     "demo": "demo",
 }

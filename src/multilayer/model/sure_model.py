@@ -86,7 +86,7 @@ class SureModel(TableModel):
         return self.task.decide(prediction), self._flags_of(read, x)
 
     def predict_interval(
-        self, table: Any, coverage: float = 0.9, *, query: str | None = None, extra: str = "warn"
+        self, table: Any, coverage: Any = 0.9, *, query: str | None = None, extra: str = "warn"
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The prediction of each row, and an interval that holds the truth in so large a share of rows.
 
@@ -137,7 +137,7 @@ class SureModel(TableModel):
         return (decided.T * amount).T, (found.T * amount).T
 
     def predict_set(
-        self, table: Any, coverage: float = 0.9, *, query: str | None = None, extra: str = "warn"
+        self, table: Any, coverage: Any = 0.9, *, query: str | None = None, extra: str = "warn"
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The label of each row, and a set of labels that holds the true one in so large a share of rows.
 
