@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "shipping.md"
 def test_a_signature_holds_until_a_byte_changes(tmp_path):
     table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": [0.0, 1.0, 2.0, 3.0] * 10}
     ml.fit(table, target="y", members=1, epochs=1, hidden=2).save(tmp_path / "rents.mlp")
-    block = re.search(r"```bash\npip install model-signing\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    block = re.search(r"```bash\npip install model-signing pyopenssl\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert block is not None
     *commands, last = block[1].strip().splitlines()
     for command in (*commands, last):
