@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "report",
     "inspect": "inspect",
     "export": "export",
+    "verify": "verify",
     "schema": "schema",
     "doctor": "doctor",
     "warmup": "warmup",
