@@ -24,9 +24,12 @@ COMMANDS = {
     "fit": "fit",
     "predict": "predict",
     "evaluate": "predict",
+    "report": "report",
+    "compare": "report",
     "inspect": "inspect",
     "export": "export",
     "schema": "schema",
+    "doctor": "doctor",
     "warmup": "warmup",
     "demo": "demo",
 }
