@@ -314,10 +314,18 @@ class Model(SureModel):
         write_atomically(path, self.to_bytes(verify_on=verify_on))
 
     def export(
-        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+        self,
+        to: str,
+        out: str | Path,
+        *,
+        rows: Any = None,
+        inputs: str = "columns",
+        int8: bool = False,
+        train_on: Any = None,
     ) -> Any:
         """Write the model for machines without this library: see `multilayer.export.write`."""
-        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
+        write = import_module("multilayer.export").write  # which stands above this file
+        return write(self, to, out, rows=rows, inputs=inputs, int8=int8, train_on=train_on)
 
     def to_bytes(self, *, verify_on: Any = None) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
