@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "predict",
     "inspect": "inspect",
     "schema": "schema",
+    "serve": "serve",
     "warmup": "warmup",
     "demo": "demo",
 }
