@@ -136,6 +136,69 @@ def lightgbm(problem: Problem) -> Fit:
     return fit
 
 
+def lightgbm_plain(problem: Problem) -> Fit:
+    """The default: 100 trees, no validation rows."""
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    make = LGBMRegressor if problem.classes is None else LGBMClassifier
+    model = make(n_jobs=problem.threads, random_state=problem.seed, verbose=-1)
+    return lambda train, _: model.fit(train.x, train.y)
+
+
+def linear(problem: Problem) -> Fit:
+    """Ridge or logistic regression on standardised numbers and 0/1 columns, its penalty by folds."""
+    from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+
+    def fit(train: Part, valid: Part) -> Fitted:
+        if problem.classes is None:
+            return _standardised(train, RidgeCV(np.logspace(-3, 4, 22)))
+        folds = min(5, int(np.bincount(train.y).min()))
+        penalties = {"Cs": np.logspace(-4, 4, 10), "scoring": "neg_log_loss", "max_iter": 2000}
+        return _standardised(
+            train, LogisticRegressionCV(cv=max(2, folds), n_jobs=problem.threads, **penalties)
+        )
+
+    return fit
+
+
+def forest(problem: Problem) -> Fit:
+    """500 trees on 0/1 columns, else scikit-learn's defaults; each class has a vote more, for log loss."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    make = RandomForestRegressor if problem.classes is None else RandomForestClassifier
+
+    def fit(train: Part, valid: Part) -> Fitted:
+        model = make(500, n_jobs=problem.threads, random_state=problem.seed)
+        fitted = _standardised(train, model)
+        return fitted if problem.classes is None else _Voted(fitted, 500)
+
+    return fit
+
+
+class _Voted:
+    """Probabilities of a forest that are never 0."""
+
+    def __init__(self, model: Any, n_trees: int) -> None:
+        self.model, self.n_trees = model, n_trees
+        self.predict = model.predict
+
+    def predict_proba(self, x: pd.DataFrame) -> NDArray[np.float64]:
+        votes = self.n_trees * self.model.predict_proba(x) + 1
+        return votes / votes.sum(axis=1, keepdims=True)
+
+
+def _standardised(train: Part, model: Any) -> Any:
+    from sklearn.compose import make_column_transformer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    categories = _categories(train.x)
+    numbers = [name for name in train.x.columns if name not in categories]
+    encode = OneHotEncoder(handle_unknown="ignore")
+    columns = make_column_transformer((StandardScaler(), numbers), (encode, categories))
+    return make_pipeline(columns, model).fit(train.x, train.y)
+
+
 def xgboost(problem: Problem) -> Fit:
     """4,000 trees, early stopping."""
     from xgboost import XGBClassifier, XGBRegressor
@@ -237,6 +300,9 @@ CONTESTANTS = {
     "catboost-80": Contestant(catboost, _CATBOOST, _text, both=True),
     "catboost-4000": Contestant(partial(catboost, trees=4000), _CATBOOST, _text),
     "lightgbm": Contestant(lightgbm, ("lightgbm",), _categorical),
+    "lightgbm-80": Contestant(lightgbm_plain, ("lightgbm",), _categorical, both=True),
+    "linear-80": Contestant(linear, ("sklearn",), _filled, both=True),
+    "forest-80": Contestant(forest, ("sklearn",), _filled, both=True),
     "xgboost": Contestant(xgboost, ("xgboost",), _categorical),
     "hgb": Contestant(hist_gradient_boosting, ("sklearn",), _at_most_250),
     "sklearn-mlp": Contestant(sklearn_mlp, ("sklearn",), _filled),

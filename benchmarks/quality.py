@@ -1,7 +1,7 @@
 """Ours and others on every table of a suite: scores, times and memory, as JSON lines.
 
 python -m benchmarks.quality FOLDER [--out FILE] [--contestants a,b] [--tables x,y] [--seeds 0,1,2]
-                             [--threads N] [--timeout SECONDS] [--again]
+                             [--threads N] [--timeout SECONDS] [--again] [--together]
 python -m benchmarks.quality_report FILE
 
 FOLDER holds suite.json and its tables. For each seed everyone gets the same rows: 64 % to fit on, 16 % to
@@ -110,6 +110,16 @@ def measure(trial: Trial, timeout_s: float | None) -> dict[str, Any]:
     return json.loads(said.splitlines()[-1])
 
 
+def measure_together(trial: Trial) -> dict[str, Any]:
+    """The result of this process, where scores count and times do not."""
+    from benchmarks.trial import run
+
+    try:
+        return run(trial)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others are to be measured
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
 def installed(names: Sequence[str]) -> list[str]:
     """Those that can run; a line is printed for the others."""
     for name in names:
@@ -140,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--timeout", type=float, help="seconds that a fit may take, with all around it")
     parser.add_argument("--again", action="store_true", help="measure also what was measured before")
+    parser.add_argument("--together", action="store_true", help="all in this process: times mean nothing")
     options = parser.parse_args(arguments)
     if unknown := set(options.contestants) - set(CONTESTANTS):
         parser.error(f"unknown contestants {', '.join(sorted(unknown))}; known: {', '.join(CONTESTANTS)}")
@@ -150,7 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for trial in trials(options.folder.resolve(), options.tables, names, options.seeds, options.threads):
         if key(trial) in done:
             continue
-        row = key(trial) | measure(trial, options.timeout)
+        found = measure_together(trial) if options.together else measure(trial, options.timeout)
+        row = key(trial) | found
         print(as_line(row), flush=True)
         row |= {"commit_at": commit(), "date": time.strftime("%Y-%m-%d"), "machine": about}
         with options.out.open("a") as file:

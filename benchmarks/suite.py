@@ -10,6 +10,8 @@ import pandas as pd
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.model_selection import train_test_split
 
+MOST_TEST = 5_000  # rows that a draw is tested on
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -17,6 +19,7 @@ class Entry:
 
     task: "binary", "multiclass" or "regression"; metric: "roc_auc", "accuracy", "log_loss" or "rmse"
     drop: columns to leave out; positive: the positive class; log_target: scores are on log1p(target)
+    rows: how many of the table are to learn from; up to 5,000 others are to test on. None: all of it
     """
 
     name: str
@@ -27,6 +30,7 @@ class Entry:
     drop: tuple[str, ...]
     positive: Any = None
     log_target: bool = False
+    rows: int | None = None
 
     def read(self) -> pd.DataFrame:
         """The whole table, dropped columns included."""
@@ -36,6 +40,21 @@ class Entry:
         """80 % to fit on and 20 % to test on, by class where there are classes."""
         strata = None if self.task == "regression" else table[self.target]
         return train_test_split(table, test_size=0.2, random_state=seed, stratify=strata)
+
+    def held_out(self, table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows to learn from and rows to test on: 80 % and 20 %, or so many as `rows` and others.
+
+        Rows to test on whose class was not drawn to learn from are left out.
+        """
+        if self.rows is None:
+            return self.split(table, seed)
+        order = np.random.default_rng(seed).permutation(len(table))
+        learn, test = table.iloc[order[: self.rows]], table.iloc[order[self.rows : self.rows + MOST_TEST]]
+        if self.task != "regression":
+            several = learn[self.target].value_counts() > 2  # one to validate on, at least
+            known = several.index[several]
+            learn, test = learn[learn[self.target].isin(known)], test[test[self.target].isin(known)]
+        return learn, test
 
     def score(self, y: pd.Series, labels: np.ndarray, probs: pd.DataFrame | None) -> float:
         """The suite's metric. probs: one column a class, named by its label as text."""
@@ -74,6 +93,7 @@ def read_suite(folder: Path, only: list[str] | None = None) -> list[Entry]:
             drop=tuple(raw.get("drop", ())),
             positive=raw.get("positive"),
             log_target=raw.get("target_transform") == "log1p",
+            rows=raw.get("rows"),
         )
         for raw in json.loads((folder / "suite.json").read_text())
     ]

@@ -53,7 +53,8 @@ class Trial:
 
 
 def split(entry: Entry, seed: int) -> tuple[Entry, list[pd.DataFrame]]:
-    """64 % to fit on, 16 % to validate on, 20 % to test on; by class where there are classes.
+    """64 % to fit on, 16 % to validate on, 20 % to test on; by class where there are classes. Of a draw of
+    rows 80 % and 20 % to fit and validate on, others to test on.
 
     A target that is scored on log1p becomes log1p(target), for everyone; it is then scored as it stands.
     """
@@ -61,7 +62,7 @@ def split(entry: Entry, seed: int) -> tuple[Entry, list[pd.DataFrame]]:
     if entry.log_target:
         table[entry.target] = np.log1p(table[entry.target])
         entry = replace(entry, log_target=False)
-    rest, test = entry.split(table, seed)
+    rest, test = entry.held_out(table, seed)
     return entry, [*entry.split(rest, seed), test]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TableWarning,
     )
     from multilayer.estimators import MLPClassifier, MLPRegressor
+    from multilayer.inspect.explanation import explain
     from multilayer.inspect.trace import trace
     from multilayer.model.model import Model
     from multilayer.nn.blocks import block, mlp
@@ -57,6 +58,7 @@ __all__ = [
     "TableWarning",
     "TweedieLoss",
     "block",
+    "explain",
     "fit",
     "infer_schema",
     "mlp",
@@ -88,6 +90,7 @@ _NAMES = {
     "TableWarning": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
+    "explain": "multilayer.inspect.explanation",
     "fit": "multilayer.recipe.fit",
     "infer_schema": "multilayer.table.schema",
     "mlp": "multilayer.nn.blocks",

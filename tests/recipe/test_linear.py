@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from multilayer import Model, fit
 from multilayer.model.file import digest, unpack
 from multilayer.model.table_model import network_inputs
+from multilayer.recipe.linear import KNOTS, between
 from multilayer.table.sources.read import read_table
 
 N = 160
@@ -64,13 +65,22 @@ def encoded(model: Model) -> np.ndarray:
     return network_inputs(model.encoder.transform(read_table(table())))
 
 
+def unbent(x: np.ndarray) -> np.ndarray:
+    """Straight lines through what the encoder bends, and on beyond the last."""
+    sizes = np.array([-x for x in KNOTS[::-1]] + [0.0, *KNOTS])
+    bent = sizes / np.sqrt(1 + (sizes / 3) ** 2)
+    inside = np.interp(x, bent, sizes)
+    slope = (sizes[-1] - sizes[-2]) / (bent[-1] - bent[-2])
+    return inside + slope * (np.maximum(x - bent[-1], 0) + np.minimum(x - bent[0], 0))
+
+
 def by_hand(model: Model, x: np.ndarray) -> np.ndarray:
-    """b + W num[keep] + sum_c table_c[code_c], with the arrays of the model's file."""
+    """b + W [num[keep], unbent sizes] + sum_c table_c[code_c], with the arrays of the model's file."""
     config, state = model.linear, model.networks[-1].state_dict()
     assert config is not None and config.keep is not None
     arrays = {name: value.numpy().astype(np.float64) for name, value in state.items()}
-    n_numbers = len(config.keep)
-    out = arrays["1.bias"] + x[:, list(config.keep)] @ arrays["1.weight"][:, :n_numbers].T
+    numbers = np.hstack([x[:, list(config.keep)], unbent(x[:, list(config.piecewise)].astype(np.float64))])
+    out = arrays["1.bias"] + numbers @ arrays["1.weight"][:, : numbers.shape[1]].T
     for i in range(len(config.cardinalities)):
         rows = arrays[f"0.category.tables.{i}.weight"]
         out = out + rows[x[:, config.n_num + i].astype(int)]
@@ -139,3 +149,24 @@ def test_same_seed_same_bits() -> None:
     assert first.linear is not None
     x = encoded(first)
     assert np.array_equal(first.from_inputs(x), second.from_inputs(x))
+
+
+@pytest.mark.parametrize("size", [0.0, -0.7, 1.3, 5.0, -11.0, 24.0])
+def test_bent_sizes_are_unbent(size: float) -> None:
+    bent = size / np.sqrt(1 + (size / 3) ** 2)
+    assert unbent(np.array([bent]))[0] == pytest.approx(size, rel=0.06)
+
+
+def test_a_straight_line_is_learnt_to_its_ends() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    y = x @ [3.0, -1.0, 0.5]
+    far = 2.5 * rng.normal(size=(100, 3))
+    model = fit(x, y=y, **SMALL)
+    truth = np.clip(far @ [3.0, -1.0, 0.5], y.min(), y.max())
+    assert np.sqrt(np.mean((model.predict(far) - truth) ** 2)) < 0.12 * y.std()
+
+
+def test_penalties_are_chosen_between_those_tried() -> None:
+    assert between((1.0, 0.1, 0.01), (3.0, 1.0, 2.0)) == pytest.approx(0.1 * 10**-0.17, rel=0.1)
+    assert between((1.0, 0.1, 0.01), (1.0, 1.0, 1.0)) == 1.0

@@ -146,6 +146,10 @@ def fit(
             "--no-baselines", metavar="", help="Do not fit a linear model and boosted trees for comparison."
         ),
     ] = False,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.html", help="Write a page on how good the model is, why, where it fails."),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", metavar="", help="Print warnings and errors only.")
     ] = False,
@@ -161,6 +165,8 @@ def fit(
             from multilayer.recipe.fit import fit as fit_recipe
 
         check_out(path, sources=(table,))
+        if report:
+            check_out(Path(report), sources=(table,))
         model = fit_recipe(
             source, query=query, target=target if len(target) > 1 else target[0], task=task,
             objective=objective, quantiles=numbers_of("--quantiles", quantiles),
@@ -174,11 +180,20 @@ def fit(
             callbacks=(after_epoch,), baselines=not no_baselines, verbose=False,
         )  # fmt: skip
         model.save(path)
+        if report:
+            model.report(report)
     if as_json:
         show_json({"model": str(path), **facts(model)})
     elif not quiet:
         show_training(model, verbose=verbose)
-        show(f"\nSaved in {path}. To predict: multilayer predict {shlex.quote(str(path))} TABLE")
+        name = shlex.quote(str(path))
+        show(f"\nSaved in {path}. To predict: multilayer predict {name} TABLE")
+        page = (
+            f"Report: {report}"
+            if report
+            else f"To see why, and where it fails: multilayer report {name} TABLE"
+        )
+        show(page)
     if model.summary.get("interrupted"):
         say(f"stopped by {what_ended()}:", f"the best model so far is saved in {path}.")
         raise typer.Exit(exit_status())

@@ -13,6 +13,8 @@ from multilayer.model.check import check_meta
 from multilayer.model.check_encoder import check_encoder_arrays, check_statistics
 from multilayer.model.check_network import check_sizes
 from multilayer.model.file import FORMAT, digest
+from multilayer.model.intervals import Conformal
+from multilayer.model.record import from_record, to_record
 from multilayer.model.statistics import Statistics
 from multilayer.nn.config import NetworkFields
 from multilayer.output import finite
@@ -39,6 +41,7 @@ def file_of(
     notation: Notation,
     exposure: str | None,
     statistics: Statistics | None = None,
+    conformal: Conformal | None = None,
     linear: NetworkFields | None = None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
@@ -51,6 +54,7 @@ def file_of(
             arrays[f"network.{i}.{name}"] = np.ascontiguousarray(value.cpu().numpy())
     kept, of_rows = ({}, None) if statistics is None else statistics.state()
     arrays |= {f"statistics.{name}": array for name, array in kept.items()}
+    scores = {} if conformal is None else {"conformal": to_record(conformal, "conformal", arrays)}
     text = json.dumps(
         {
             "format": FORMAT,
@@ -67,6 +71,7 @@ def file_of(
             "histories": [finite(history.to_dict()) for history in histories],
             "summary": finite(summary),
             **({} if of_rows is None else {"statistics": of_rows}),
+            **scores,
         },
         allow_nan=False,
     )
@@ -103,7 +108,8 @@ def parts_of(
         need(state, f"network {i} is absent")
     check_sizes(configs, states)
     kept = _below("statistics.", arrays)
-    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept)
+    scores = {name: array for name, array in arrays.items() if name.startswith("conformal.")}
+    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept) + len(scores)
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
     return {
         "target": meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
@@ -118,6 +124,7 @@ def parts_of(
         "notation": Notation.from_json(meta.get("notation", {})),
         "exposure": meta.get("exposure"),
         "statistics": _statistics(meta.get("statistics"), kept, encoder),
+        "conformal": _conformal(meta.get("conformal"), scores, meta["task"]),
         "linear": linear,
     }
 
@@ -125,6 +132,17 @@ def parts_of(
 def states_of(meta: dict[str, Any], arrays: Arrays) -> list[Arrays]:
     """The arrays of each network, of a model whose JSON is already checked."""
     return [_below(f"network.{i}.", arrays) for i in range(meta["n_networks"])]
+
+
+def _conformal(plan: Any, arrays: Arrays, task: dict[str, Any]) -> Conformal | None:
+    """None of models that were not conformalized."""
+    if plan is None:
+        need(not arrays, "it holds conformal scores that its text does not speak of")
+        return None
+    found: Conformal = from_record(Conformal, plan, "conformal", arrays)
+    need(not arrays, "it holds more conformal scores than its text speaks of")
+    found.check_fits(task_from_json(task))
+    return found
 
 
 def _statistics(plan: Any, arrays: Arrays, encoder: Encoder) -> Statistics | None:

@@ -6,19 +6,21 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.errors import DataError, SchemaError, counted, nearest
+from multilayer.model.evidence import Evidence
 from multilayer.model.first_words import first_words, html_words, next_steps
 from multilayer.model.format import file_of, nan_if_none
+from multilayer.model.intervals import Conformal
 from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
 from multilayer.model.statistics import Statistics
-from multilayer.model.table_model import TableModel
+from multilayer.model.sure_model import SureModel
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.signals import held_back
@@ -38,7 +40,7 @@ FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself
 
 
 @dataclass(frozen=True, eq=False)
-class Model(TableModel):
+class Model(SureModel):
     """A fitted model, which makes predictions from a raw table.
 
     target:   name of the column that it predicts, or the names of several
@@ -56,6 +58,7 @@ class Model(TableModel):
               predict
     exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
     statistics: what the model keeps of the rows that it was fitted on; None in files of before
+    conformal: errors on rows that it was not fitted on, from `conformalize`; None without
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -77,6 +80,9 @@ class Model(TableModel):
     exposure: str | None = None
     statistics: Statistics | None = None
     linear: NetworkConfig | None = None
+    conformal: Conformal | None = None
+
+    evidence: ClassVar[Evidence | None] = None  # rows that the fit held out, on a model that `fit` just gave
 
     @property
     def configs(self) -> tuple[NetworkConfig, ...]:
@@ -152,6 +158,13 @@ class Model(TableModel):
         if weight is not None:
             x, code = x[weight > 0], code[weight > 0]
         return len(code), *self._sketch.among(marks(self.encoder, x, code))
+
+    def _share_seen(self, x: NDArray[np.float32], code: NDArray[np.generic]) -> float:
+        """The share of rows that were trained on; 0 where there are no more than repeat themselves."""
+        if self._sketch is None:
+            return 0.0
+        share = self._sketch.share(*self._count_seen(x, code, None)[1:])
+        return share if share > FEW_SEEN + self._sketch.repeats else 0.0
 
     def _told_seen(self, n_rows: int, asked: int, found: int) -> dict[str, float]:
         """The share of rows that were trained on; a warning where it is more than repeats itself."""
@@ -251,6 +264,37 @@ class Model(TableModel):
         """
         return stage_above("estimators").estimator_of(self)
 
+    def report(self, path: str | Path, table: Any = None, *, refits: bool = True) -> dict[str, Any]:
+        """Write a page on how good the model is, why, and where it fails; one HTML file without a network.
+
+        Scores with their spread beside simple models, calibration, the columns that matter and their curves,
+        the rows and groups of rows that go worst, what more rows or columns would help, what was decided, and
+        the code that fits it again. Beside `report.html` stands `report.json` with the same figures.
+
+        Args:
+            path: of the page; an `.html` file.
+            table: rows to show the model on, with the target; best rows that it was not trained on. None, of
+                a model that `fit` just gave, are up to 10,000 of the rows that its fit held out.
+            refits: fit smaller models on shares of the rows and columns, to tell what would help; some three
+                to ten times as long as the rest.
+
+        Returns:
+            What stands in `report.json`.
+
+        Raises:
+            ConfigError: no table, and the model came of a file or of a streamed table.
+            OutputError: the file cannot be written.
+            SchemaError, DataError: as `evaluate`.
+
+        >>> import multilayer as ml
+        >>> table = {"size": list(range(80)), "price": [2.5 * size for size in range(80)]}
+        >>> model = ml.fit(table, target="price", epochs=2, members=2, validation=0.5)
+        >>> found = model.report("report.html", refits=False)
+        >>> sorted(found)[:4]
+        ['calibration', 'columns', 'data', 'errors']
+        """
+        return stage_above("report.page").write_report(self, path, table, refits=refits)
+
     def save(self, path: str | Path) -> None:
         """Write the model to one file. If the program crashes meanwhile, a file that was there before is
         kept.
@@ -259,6 +303,12 @@ class Model(TableModel):
             OutputError: the folder is absent or not writable, or the disk is full.
         """
         write_atomically(path, self.to_bytes())
+
+    def export(
+        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+    ) -> Any:
+        """Write the model for machines without this library: see `multilayer.export.write`."""
+        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
 
     def to_bytes(self) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""

@@ -12,7 +12,10 @@ from multilayer.tasks.task import Task
 Floats = NDArray[np.float64]
 
 SHARES = np.linspace(0.0, 0.95, 20)
-CAUTION = 0.5  # standard errors by which a share must be better than none
+CAUTION = 0.75  # standard errors by which a share must be better than none
+BELIEVED = 0.5  # of what the mean of all networks should take off the loss of few, by `loss_of_all`
+DRAWS = 100
+SMALLEST = 0.01  # share; a linear network with less is left out
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class Share:
 
     value:    from 0 to below 1
     alone:    loss of the linear network
-    others:   of the other networks, as many as there are
-    together: with the share
+    others:   of those of the other networks that held a row out
+    together: of these with the share
     """
 
     value: float
@@ -51,27 +54,45 @@ class HeldOut:
         return np.stack([share * self.linear + (1 - share) * others for share in SHARES])
 
 
-def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int) -> Share:
-    """The share with the least loss, where that is surely below the loss without a linear network.
+def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int, *, is_too_low: bool = False) -> Share:
+    """The mean of the shares that lose least on rows drawn at random from those held out.
 
-    L(s) = L_n(s) + caution se(s),   se(s): standard error of the mean of loss_i(s) - loss_i(0) over the rows
+    s = mean_b argmin_s  sum_i m_bi (loss_i(s) - loss_i(0)) + off(s) + caution se(s)
 
-    L_n is what all other networks together should lose with the linear one's share (`loss_of_all`): a row is
-    held out by few of them, whose mean errs more, and would leave too large a share to the linear one.
+    m_b:  weights of the rows in draw b, Dirichlet
+    se:   standard error of the mean of loss_i(s) - loss_i(0); evidence of few rows must be clear
+    off:  a row is held out by one network or two, and the mean of all errs less: half of that difference,
+          with the linear network's share, as `loss_of_all` has it
+
+    Source:  Rubin 1981, doi:10.1214/aos/1176345338 (Bayesian bootstrap); the constants: docs/log.md
 
     Args:
         groups: of rows that the same networks hold out.
         n_networks: the others, in all.
+        is_too_low: whether the others lose less on these rows than on new ones, as where columns tell them of
+            the target: about what the mean of all takes off, so that there is no `off`.
     """
-    judged = [Judged([each.blended(said) for said in each.others], each.code, each.weight) for each in groups]
-    losses = loss_of_all(judged, task, n_networks)
     mass = np.concatenate([each.weight for each in groups])
     mass = mass / mass.sum()
-    rows = np.concatenate(
+    losses = np.concatenate(
         [task.row_losses(each.blended(np.mean(each.others, axis=0)), each.code) for each in groups], axis=1
     )
-    gain = rows - rows[0]
+    off = np.zeros(len(SHARES))
+    if not is_too_low:
+        judged = [
+            Judged([each.blended(said) for said in each.others], each.code, each.weight) for each in groups
+        ]
+        off = BELIEVED * (loss_of_all(judged, task, n_networks) - losses @ mass)
+    gain = losses - losses[0]
     error = np.sqrt(np.maximum((gain**2) @ mass - (gain @ mass) ** 2, 0) * (mass**2).sum())
-    best = int(np.argmin(losses + CAUTION * error))
-    alone = np.concatenate([task.row_losses(each.linear[None], each.code)[0] for each in groups])
-    return Share(float(SHARES[best]), float(alone @ mass), float(losses[0]), float(losses[best]))
+    drawn = mass[:, None] * np.random.default_rng(0).exponential(size=(len(mass), DRAWS))
+    each_draw = gain @ (drawn / drawn.sum(axis=0)) + (off + CAUTION * error)[:, None]
+    share = float(SHARES[each_draw.argmin(axis=0)].mean())
+    together, alone = (
+        float(np.concatenate([task.row_losses(said[None], each.code)[0] for said, each in pairs]) @ mass)
+        for pairs in (
+            [(share * each.linear + (1 - share) * np.mean(each.others, axis=0), each) for each in groups],
+            [(each.linear, each) for each in groups],
+        )
+    )
+    return Share(share if share >= SMALLEST else 0.0, alone, float(losses[0] @ mass), together)

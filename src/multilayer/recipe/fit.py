@@ -12,7 +12,7 @@ from multilayer.recipe.arguments import no_type_check
 from multilayer.recipe.baselines import compare
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Real, Whole
-from multilayer.recipe.held_out import statistics
+from multilayer.recipe.held_out import evidence_of, statistics
 from multilayer.recipe.linear import fit_linear
 from multilayer.recipe.plan import Plan, make_plan
 from multilayer.recipe.rows import read_rows
@@ -209,7 +209,7 @@ def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -
     summary = summarise(wanted, plan, trained, selected, task)
     if wanted.baselines and wanted.time_budget is None and not summary["interrupted"]:
         summary["comparison"] = compare(plan, selected, task, wanted.seed)
-    return Model(
+    model = Model(
         target=plan.facts.target,
         task=task,
         encoder=plan.encoder,
@@ -224,3 +224,6 @@ def assemble(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected) -
         statistics=statistics(plan, selected, task, by_kernels=trained.by_kernels),
         linear=None if selected.linear is None else selected.linear.config,
     )
+    if (evidence := evidence_of(plan, selected, task)) is not None:
+        vars(model)["evidence"] = evidence  # of this process, for `Model.report`; no part of the model
+    return model

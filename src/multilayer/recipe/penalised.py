@@ -13,10 +13,10 @@ from torch import Tensor
 from multilayer.training.losses import LOSSES, LossLike
 
 MEMORY = 8  # steps that L-BFGS remembers
-MOST_STEPS = 40
+MOST_STEPS = 20
 SMALLEST_STEP = 1e-3
 SUFFICIENT = 1e-4  # share of the decrease that a slope promises
-SETTLED = 1e-5  # a step that takes off less than this share of the loss is the last one
+SETTLED = 1e-4  # a step that takes off less than this share of the loss is the last one
 NEGLIGIBLE = 1e-6  # of the largest eigenvalue: directions in which rows hardly differ
 
 
@@ -117,6 +117,7 @@ class Problems:
         u = torch.zeros(len(self.scale) + 1, self.n, self.n_outputs)
         value, slope = self.value_and_slope(u)
         moves: list[tuple[Tensor, Tensor]] = []
+        open_ = torch.ones(self.n, dtype=torch.bool)  # problems that are not settled
         for _ in range(MOST_STEPS):
             way = _direction(slope, moves)
             promised = (way * slope).sum((0, 2))
@@ -124,18 +125,18 @@ class Problems:
             while True:
                 new = u + step[:, None] * way
                 new_value, new_slope = self.value_and_slope(new)
-                short = ~(new_value <= value + SUFFICIENT * step * promised) & (step > SMALLEST_STEP)
-                if not short.any():
+                short = open_ & ~(new_value <= value + SUFFICIENT * step * promised)
+                if not (short & (step > SMALLEST_STEP)).any():
                     break
                 step = torch.where(short, step / 4, step)
-            better = new_value < value
-            gained = torch.where(better, value - new_value, 0.0)
+            better = open_ & (new_value < value)
             moved = torch.where(better[:, None], new - u, 0.0)
             turned = torch.where(better[:, None], new_slope - slope, 0.0)
-            u, slope = u + moved, slope + turned
+            gained = torch.where(better, value - new_value, 0.0)
+            u, slope, value = u + moved, slope + turned, value - gained
             moves = [*moves[1 - MEMORY :], (moved, turned)]
-            value = value - gained
-            if (gained <= SETTLED * value.abs()).all():
+            open_ &= gained > SETTLED * value.abs()
+            if not open_.any():
                 break
         return u[:-1] * self.scale[..., None], u[-1] * self.intercept_scale
 

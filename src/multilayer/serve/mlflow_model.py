@@ -50,9 +50,7 @@ def save_mlflow(model: "TableModel | str | Path", folder: str | Path) -> Path:
     """
     to = Path(folder)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise OutputError(
-            f"the folder of an MLflow model must be new or empty; {to} is not. Name another."
-        )
+        raise OutputError(f"the folder of an MLflow model must be new or empty; {to} is not. Name another.")
     data = Path(model).read_bytes() if isinstance(model, str | Path) else _bytes_of(model)
     served = RuntimeModel.from_bytes(data)
     try:

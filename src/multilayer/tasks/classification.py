@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,20 +76,14 @@ class Classification(Task):
         """One log-odds, or a logit for each class."""
         return 1 if self.kind == "binary" else len(self.labels)
 
-    @property
-    def essence_width(self) -> int:
-        """Of each row the probability of its own label."""
-        return 1
+    essence_width: ClassVar[int] = 1  # of each row the probability of its own label
 
     @property
     def loss(self) -> str:
         """Cross-entropy."""
         return "binary_cross_entropy" if self.kind == "binary" else "cross_entropy"
 
-    @property
-    def metric(self) -> str:
-        """A proper score."""
-        return "log_loss"
+    metric: ClassVar[str] = "log_loss"  # a proper score
 
     def encode(self, y: Array) -> NDArray[np.int64]:
         """Labels to their codes."""

@@ -123,10 +123,7 @@ class SeveralNumbers(_Several):
                 parts.append(one(y[name]))
         return cls(tuple(y.dtype.names or ()), tuple(parts))
 
-    @property
-    def kind(self) -> Literal["regression"]:
-        """Numbers are regression."""
-        return "regression"
+    kind: ClassVar[Literal["regression"]] = "regression"
 
     @property
     def n_outputs(self) -> int:
@@ -255,10 +252,7 @@ class Multilabel(_Several):
             )
         return cls(tuple(y.dtype.names or ()), tuple(parts))
 
-    @property
-    def kind(self) -> Literal["multilabel"]:
-        """Labels that exclude each other would be binary or multiclass."""
-        return "multilabel"
+    kind: ClassVar[Literal["multilabel"]] = "multilabel"  # labels need not exclude each other
 
     @property
     def n_outputs(self) -> int:
@@ -270,10 +264,7 @@ class Multilabel(_Several):
         """Binary cross-entropy, mean over the labels."""
         return "binary_cross_entropy"
 
-    @property
-    def metric(self) -> str:
-        """A proper score."""
-        return "log_loss"
+    metric: ClassVar[str] = "log_loss"  # a proper score
 
     def encode(self, y: Array) -> NDArray[np.int64]:
         """0 and 1 (n_rows, n_labels)."""

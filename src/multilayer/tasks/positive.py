@@ -30,10 +30,7 @@ def _refusal(objective: str, y: Floats, is_wrong: NDArray[np.bool_], rule: str, 
 class LogLink(Regression):
     """The mean is e^output times the mean of the training target (`scale`)."""
 
-    @property
-    def takes_exposure(self) -> bool:
-        """Rates can be predicted: the mean of y per unit of exposure."""
-        return True
+    takes_exposure: ClassVar[bool] = True  # rates can be predicted: the mean of y per unit of exposure
 
     def _units(self, y: Floats, weight: Weight) -> tuple[float, float]:
         """0, and the mean."""
@@ -57,10 +54,7 @@ class Poisson(LogLink):
         """Poisson's negative log-likelihood."""
         return "poisson"
 
-    @property
-    def metric(self) -> str:
-        """Poisson's deviance."""
-        return "poisson_deviance"
+    metric: ClassVar[str] = "poisson_deviance"
 
     def _check_range(self, y: Floats) -> None:
         if (y < 0).any():
@@ -90,10 +84,7 @@ class Gamma(LogLink):
         """The gamma distribution's negative log-likelihood."""
         return "gamma"
 
-    @property
-    def metric(self) -> str:
-        """The gamma distribution's deviance."""
-        return "gamma_deviance"
+    metric: ClassVar[str] = "gamma_deviance"
 
     def _check_range(self, y: Floats) -> None:
         if (y <= 0).any():
@@ -130,10 +121,7 @@ class Tweedie(LogLink):
 
         return TweedieLoss(self.power)
 
-    @property
-    def metric(self) -> str:
-        """Tweedie's deviance."""
-        return "tweedie_deviance"
+    metric: ClassVar[str] = "tweedie_deviance"
 
     def _check_range(self, y: Floats) -> None:
         if (y < 0).any():
@@ -176,10 +164,7 @@ class LogTarget(Regression):
 
     objective: ClassVar[str] = "log"
 
-    @property
-    def metric(self) -> str:
-        """Root mean squared error of the logarithm."""
-        return "log_rmse"
+    metric: ClassVar[str] = "log_rmse"  # root mean squared error of the logarithm
 
     def _check_range(self, y: Floats) -> None:
         if (y <= 0).any():

@@ -61,10 +61,7 @@ class Regression(Task):
             )
         return task._in_units(values, weight)
 
-    @property
-    def kind(self) -> Literal["regression"]:
-        """A number is regression."""
-        return "regression"
+    kind: ClassVar[Literal["regression"]] = "regression"
 
     @property
     def n_outputs(self) -> int:
@@ -76,10 +73,7 @@ class Regression(Task):
         """The objective's loss on standardised targets."""
         return "mse"
 
-    @property
-    def metric(self) -> str:
-        """The objective's own."""
-        return "rmse"
+    metric: ClassVar[str] = "rmse"  # the objective's own
 
     def encode(self, y: Array) -> Floats:
         """The numbers themselves, in float64."""
@@ -184,10 +178,7 @@ class AbsoluteError(_Robust):
         """Absolute error."""
         return "mae"
 
-    @property
-    def metric(self) -> str:
-        """Mean absolute error."""
-        return "mae"
+    metric: ClassVar[str] = "mae"
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Absolute error in units of the target's spread."""
@@ -214,10 +205,7 @@ class Huber(_Robust):
 
         return nn.HuberLoss(delta=HUBER_DELTA)
 
-    @property
-    def metric(self) -> str:
-        """Mean absolute error: outliers must not decide."""
-        return "mae"
+    metric: ClassVar[str] = "mae"  # not rmse: outliers must not decide
 
     def row_losses(self, essence: Floats, code: Array) -> Floats:
         """Huber's loss in units of the target's spread."""
@@ -264,10 +252,7 @@ class Quantiles(_Robust):
 
         return QuantileLoss(self.quantiles)
 
-    @property
-    def metric(self) -> str:
-        """Pinball loss."""
-        return "pinball_loss"
+    metric: ClassVar[str] = "pinball_loss"
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:

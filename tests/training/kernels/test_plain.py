@@ -4,6 +4,7 @@
 
 import collections
 import functools
+import inspect
 import itertools
 import logging
 import re
@@ -16,6 +17,7 @@ from torch.optim import lr_scheduler, sgd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from multilayer.training.kernels import plain
+from multilayer.training.kernels.loss_rules import RULES as LOSS_RULES
 from multilayer.training.kernels.plain import (
     foreign_to_function,
     foreign_to_module,
@@ -23,6 +25,7 @@ from multilayer.training.kernels.plain import (
     foreign_to_process,
     foreign_to_tensor,
 )
+from multilayer.training.kernels.readers import READERS
 from multilayer.training.optim import LeanAdamW, LeanSGD, Muon
 
 OPTIMIZERS = [
@@ -357,3 +360,11 @@ def test_a_closure_is_read_as_it_is_now():
 
 def test_functions_that_are_watched_are_those_of_pytorch():
     assert all(callable(function) for _, _, function in plain._FUNCTIONS)
+
+
+@pytest.mark.parametrize("kind", [*READERS, *LOSS_RULES])
+def test_functions_that_a_known_module_calls_are_watched(kind: type[nn.Module]) -> None:
+    """Else one that somebody has replaced would go unnoticed."""
+    watched = {name for holder, name, _ in plain._FUNCTIONS if holder is nn.functional}
+    if kind.__module__.startswith("torch."):
+        assert set(re.findall(r"\bF\.(\w+)", inspect.getsource(kind.forward))) <= watched

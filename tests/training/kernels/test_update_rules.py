@@ -8,6 +8,7 @@ from torch import nn
 import multilayer as ml
 from multilayer.training.kernels.engine import KernelEngine
 from multilayer.training.kernels.update_rules import RULES, UpdateRule, rule_of
+from multilayer.training.kernels.updates import UPDATES
 
 # Options at which a rule is not sure, each with a value that is not the default
 UNKNOWN = {"amsgrad": True, "maximize": True, "differentiable": True, "capturable": True}
@@ -103,3 +104,10 @@ def test_moments_that_are_not_like_their_parameter_go_to_autograd():
     assert (
         history.engine_reason == "the optimiser's momentum_buffer of a parameter is not like the parameter."
     )
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_the_kernel_of_every_rule_is_compiled_ahead(kind):
+    made = kind(parameters(), lr=0.1)
+    rule = rule_of(made, made.param_groups[0])
+    assert {rule.kernel, rule.keeps_signs} - {None} <= {*UPDATES}

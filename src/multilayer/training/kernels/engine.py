@@ -466,12 +466,7 @@ def warm_up() -> None:
         k.product_address(product_for(n_threads, symmetric=True))
     for loss in loss_kernels.LOSSES:
         k.loss_address(loss)
-    for update in (
-        update_kernels.adam,
-        update_kernels.signed_adam,
-        update_kernels.sgd,
-        update_kernels.muon,
-    ):
+    for update in update_kernels.UPDATES:
         k.update_address(update)
     net = nn.Linear(1, 1)
     engine = KernelEngine(

@@ -175,3 +175,6 @@ def muon(p, g, m, v, scratch, n, hyper, lr, t):
     shrink, size = f32(1.0 - lr * hyper[WEIGHT_DECAY]), f32(lr * hyper[SCALE])
     for i in range(n):
         p[i] = shrink * p[i] - size * update[i]
+
+
+UPDATES = (adam, signed_adam, sgd, muon)

@@ -1,0 +1,1 @@
+"""Models as graphs of ONNX, with all preparation of the raw columns in them."""

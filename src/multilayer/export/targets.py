@@ -1,0 +1,9 @@
+"""The forms that a model can be written in, a file each, by name."""
+
+from collections.abc import Mapping
+
+from multilayer.export.onnx.target import ONNX
+from multilayer.export.target import Target
+from multilayer.export.torch.target import TORCH
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in (ONNX, TORCH)}
