@@ -285,7 +285,8 @@ def _of_json(reader: BodyReader, body: bytes) -> Body:
         wanted = [plain[name] for name in reader.schema.names if name in plain]
         if wanted and all(isinstance(cells, list) for cells in wanted):
             return Body(reader.of_columns(plain), "columns")
-        return Body(Rows({}, 1, tuple(reader.errors_of(plain, 1, said)), []), "row")
+        errors = tuple(reader.errors_of(plain, 1, said))
+        return Body(Rows({name: [] for name in reader.schema.names}, 1, errors, []), "row")
     raise Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         f"The body must be a row (an object), a list of rows, or an object of columns; got {shown(plain)}. "

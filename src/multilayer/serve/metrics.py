@@ -140,7 +140,7 @@ def _head(name: str, kind: str, text: str) -> str:
     return f"# HELP multilayer_{name} {text}\n# TYPE multilayer_{name} {kind}\n"
 
 
-def _line(name: str, labels: Mapping[str, str], value: float) -> str:
+def _line(name: str, labels: Mapping[str, str], value: int | float) -> str:
     inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
     return f"multilayer_{name}{{{inside}}} {value}\n" if inside else f"multilayer_{name} {value}\n"
 

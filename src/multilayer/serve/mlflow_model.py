@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 METHODS = ("predict", "predict_proba", "predict_quantiles", "predict_columns")
 MODEL_FILE = "model.mlp"
 LOADER = "multilayer.serve.mlflow_model"
-_SIGNATURE_TYPES = {"number": "double", "boolean": "boolean", "date": "string"}
+_PARAMS = [
+    {"name": "predict_method", "type": "string", "default": METHODS[0], "shape": None, "required": False}
+]
 
 
 def save_mlflow(model: "TableModel | str | Path", folder: str | Path) -> Path:
@@ -29,8 +31,8 @@ def save_mlflow(model: "TableModel | str | Path", folder: str | Path) -> Path:
     `params={"predict_method": "predict_proba"}`, or "predict_quantiles" or "predict_columns", what the method
     of that name gives.
 
-    The columns are not declared in a signature: MLflow would refuse cells that the model takes, such as whole
-    numbers where there were fractions, and check them a second time. What they hold stands in
+    The signature declares this parameter and no columns: MLflow would refuse cells that the model takes, such
+    as whole numbers where there were fractions, and check them a second time. What they hold stands in
     `model_schema.json`.
 
     Args:
@@ -93,6 +95,7 @@ def _description(model: RuntimeModel, n_bytes: int, python: str) -> dict[str, An
                 "predicts": list(model.targets),
             },
         },
+        "signature": {"inputs": None, "outputs": None, "params": json.dumps(_PARAMS)},
         "model_size_bytes": n_bytes,
         "model_uuid": uuid.uuid4().hex,
         "utc_time_created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),

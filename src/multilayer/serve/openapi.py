@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from multilayer.serve.bodies import ARROW, CSV, JSON, NDJSON
 from multilayer.serve.errors import PROBLEM
 from multilayer.serve.metrics import CONTENT_TYPE as METRICS
-from multilayer.serve.protocols.mlflow import METHODS
+from multilayer.serve.protocols.mlflow import METHODS, TEXT
 from multilayer.serve.protocols.predict import BAD_ROWS
 from multilayer.serve.protocols.v2 import OCTETS
 from multilayer.serve.row_schema import DRAFT
@@ -33,15 +33,19 @@ def document(served: Served, *, with_token: bool) -> Json:
         "/predict": {"post": _predict(served)},
         "/schema": {"get": _get("JSON Schema of a row", {JSON: {"type": "object"}}, "schema")},
         "/openapi.json": {"get": _get("This document", {JSON: {"type": "object"}}, "openapi")},
-        "/docs": {"get": _get("A page to read and try", {"text/html": {"type": "string"}}, "docs")},
+        "/docs": {
+            "get": _get("A page to read and try", {"text/html": {"type": "string"}}, "docs")
+            | {"security": []}
+        },
         "/health": {"get": _health("Whether the server is alive", "health")},
         "/ready": {"get": _health("Whether it takes requests", "ready", may_be_busy=True)},
         "/metrics": {"get": _get("Counters for Prometheus", {METRICS: {"type": "string"}}, "metrics")},
         "/invocations": {"post": _invocations(served)},
-        "/ping": {"get": _get("Health, for MLflow and SageMaker", {JSON: {}}, "ping") | {"security": []}},
-        "/version": {
-            "get": _get("MLflow's version", {"text/plain; charset=utf-8": {"type": "string"}}, "version")
+        "/ping": {
+            "get": _get("Health, for MLflow and SageMaker", {TEXT: {"type": "string"}}, "ping")
+            | {"security": []}
         },
+        "/version": {"get": _get("MLflow's version", {TEXT: {"type": "string"}}, "version")},
         **_v2(served),
     }
     components: Json = {

@@ -43,14 +43,20 @@ class Request:
         return kind.strip().lower().decode("latin-1")
 
     def option(self, name: str, choices: tuple[str, ...]) -> str:
-        """What the query says of an option; the first choice if nothing.
+        """What the query says of its only option; the first choice if nothing.
 
         Raises:
-            Problem: it is none of the choices.
+            Problem: it is none of the choices, or there are other options.
         """
         if not self.query:
             return choices[0]
-        given = parse_qs(self.query.decode("latin-1"), keep_blank_values=True).get(name, [choices[0]])
+        options = parse_qs(self.query.decode("latin-1"), keep_blank_values=True)
+        if others := options.keys() - {name}:
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                f"The only option is {name}; got {', '.join(sorted(others))}. Mend it.",
+            )
+        given = options[name]
         if len(given) != 1 or given[0] not in choices:
             raise Problem(
                 HTTPStatus.BAD_REQUEST, f"{name} must be {' or '.join(choices)}; got {', '.join(given)!r}."

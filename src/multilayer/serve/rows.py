@@ -264,7 +264,7 @@ def _as_texts(cells: Cells) -> Cells:
     return [_as_text(cell) if isinstance(cell, bool | int | float) else cell for cell in cells]
 
 
-def _as_text(cell: float) -> str | None:
+def _as_text(cell: int | float) -> str | None:
     if isinstance(cell, int):
         return str(cell).lower()
     return None if cell != cell else shortest_text(cell)

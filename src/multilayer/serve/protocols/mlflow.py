@@ -13,17 +13,17 @@ from multilayer.serve.served import Served
 
 SPOKEN = "3.0.0"  # of MLflow, whose protocol this is
 METHODS = ("predict", "predict_proba", "predict_quantiles", "predict_columns")
-PARQUET = "application/vnd.apache.parquet"
+TEXT = "text/plain; charset=utf-8"
 
 
 def ping(served: Served, request: Request) -> Answer:
     """GET /ping."""
-    return Answer(b"\n")
+    return Answer(b"\n", TEXT)
 
 
 def version(served: Served, request: Request) -> Answer:
     """GET /version."""
-    return Answer(SPOKEN.encode(), "text/plain; charset=utf-8")
+    return Answer(SPOKEN.encode(), TEXT)
 
 
 def invocations(served: Served, request: Request) -> Answer:
