@@ -31,6 +31,7 @@ COMMANDS = {
     "verify": "verify",
     "schema": "schema",
     "doctor": "doctor",
+    "serve": "serve",
     "warmup": "warmup",
     "demo": "demo",
 }
