@@ -26,6 +26,8 @@ COMMANDS = {
     "evaluate": "predict",
     "report": "report",
     "compare": "report",
+    "explain": "explain",
+    "drift": "explain",
     "inspect": "inspect",
     "export": "export",
     "verify": "verify",
