@@ -52,7 +52,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def driven(code: str, *arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
-    """The command line in a process that was prepared by some code, and hears signals as one in a terminal does.
+    """The command line in a process that was prepared by some code, and hears signals.
 
     Tests that run under nohup, or in the background of a script, would hand down that signals are ignored.
     """
