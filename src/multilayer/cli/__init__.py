@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": "inspect",
     "export": "export",
     "schema": "schema",
+    "doctor": "doctor",
     "warmup": "warmup",
     "demo": "demo",
 }

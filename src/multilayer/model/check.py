@@ -109,6 +109,7 @@ def _check_summary(summary: Any) -> None:
         )
     for name in ("decisions", "details"):
         need(fits(summary.get(name, []), list[str]), f"{name!r} must be texts")
+    need(fits(summary.get("findings", []), list[dict[str, Any]]), "'findings' must be objects")
     need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
     need(fits(summary.get("asked", {}), dict[str, Any]), "'asked' must be settings by name")
     _check_comparison(summary.get("comparison") or {})

@@ -13,6 +13,7 @@ from multilayer.recipe.baselines import compare
 from multilayer.recipe.calibration_rows import set_aside
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Real, Whole
+from multilayer.recipe.findings import table_findings
 from multilayer.recipe.held_out import evidence_of, statistics
 from multilayer.recipe.linear import fit_linear
 from multilayer.recipe.plan import Plan, make_plan
@@ -201,7 +202,9 @@ def fit(
             n_threads=wanted.n_threads,
             callbacks=[*wanted.callbacks, after_epoch],
         )
+        findings = table_findings(rows, plan)
     model = assemble(wanted, plan, trained, select(plan, trained, linear))
+    model.summary["findings"] = findings
     if aside is not None:
         model = model.conformalize(aside)
     if wanted.verbose:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import MultilayerError
+from multilayer.errors import MissingExtraError, MultilayerError
 from multilayer.model.format import nan_if_none
 from multilayer.model.table_model import EXTRA, TableModel
 from multilayer.nn.config import NetworkFields
@@ -87,7 +87,14 @@ class RuntimeModel(TableModel):
         """As of `Model`; a dict of plain values is a row."""
         if isinstance(table, Mapping) and table and not any(_are_several(value) for value in table.values()):
             table = {name: [value] for name, value in table.items()}
-        return super()._raw(table, query, extra)
+        try:
+            return super()._raw(table, query, extra)
+        except ModuleNotFoundError as error:  # of a package that reads such tables
+            package = (error.name or "").partition(".")[0]
+            raise MissingExtraError(
+                f"this table needs {package} to be read, which is not installed: pip install {package}. "
+                "Without it, pass a dict of values, a list of dicts, or a dict of columns."
+            ) from error
 
     def _predicted(self, table: Any, query: str | None, extra: str, *, amounts: bool) -> NDArray[np.float64]:
         """As of `Model`; a row of plain values without making a table of it, where it can be."""
