@@ -282,8 +282,8 @@ LAYERS = {
     "recipe.fit": [
         "progress",
         "recipe.baselines",
-        "recipe.findings",
         "recipe.calibration_rows",
+        "recipe.findings",
         "recipe.rows",
         "recipe.summary",
         "recipe.held_out",
