@@ -243,9 +243,8 @@ def _by_heart(stage: Stage) -> Iterator[Finding]:
     n_weights = sum(p.numel() for p in setup.net.parameters() if p.requires_grad)
     if n_weights < 20 * BY_HEART:
         return
-    few = replace(
-        setup, x=taken(setup.x, slice(0, BY_HEART)), y=taken(setup.y, slice(0, BY_HEART)), batch_size=None
-    )
+    x, y = taken(setup.x, slice(0, BY_HEART)), taken(setup.y, slice(0, BY_HEART))
+    few = replace(setup, x=x, y=y, batch_size=None)
     guess = guess_of(few, stage.kind)
     if guess <= 0:
         return
