@@ -143,8 +143,8 @@ def of_mutants() -> Iterator[dict[str, Any]]:
             findings = ml.doctor(**mutation.change(case.build(seed, set())).arguments())
             found.append([(one.code, one.fault, one.severity, one.layer) for one in findings])
         counts = gap > 2 * spread and gap > 0.05
-        yield {"set": "M", "case": f"{base}, {name}", "faults": mutation.faults, "scores": scores, "counts": counts,
-               "found": found}  # fmt: skip
+        row = {"set": "M", "case": f"{base}, {name}", "faults": mutation.faults}
+        yield row | {"scores": scores, "counts": counts, "found": found}
 
 
 SETS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {

@@ -290,7 +290,7 @@ def _constant(scene: Scene, end: Ending, t: Targets | None) -> Finding:
         patch = _one_output(scene, t).patch or patch
     return found(
         "constant-output",
-        f"Whatever layer {end.layer!r} gives, the output is {value:g}; the gradient is exactly 0.",
+        f"Whatever layer {end.layer!r} gives, the output is {value:g}.",
         layer=end.layer, output=value, flat=end.flat, patch=patch,
     )  # fmt: skip
 

@@ -255,8 +255,9 @@ def _by_heart(stage: Stage) -> Iterator[Finding]:
     if most < LEARNT:
         yield found(
             "cannot-learn-a-batch",
-            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by the optimiser and by Adam at 0.01, the "
-            f"network explains {_percent(most)} of the loss of a constant.",
+            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by its optimiser and by Adam, "
+            f"the network "
+            f"explains {_percent(most)} of the loss of a constant.",
             rows=BY_HEART, explained=most,
             patch=Patch("# look at forward(): the inputs may not reach the output, or too little of them"),
         )  # fmt: skip

@@ -3,8 +3,9 @@
 phi_i = E over background rows b and a in (0, 1) of (x_i - b_i) df/dx_i at b + a (x - b)
 
 Source:  Erion et al. 2021, arXiv:1906.10670
-Differs: a category has no derivative. It changes from the background's level to the row's at a random place of
-         the path, and what the prediction does there is its share; numbers move on a straight line as usual
+Differs: a category has no derivative. It changes from the background's level to the row's at a random place
+         of the path, and what the prediction does there is its share; numbers move on a straight line as
+         usual
 """
 
 from collections.abc import Callable

@@ -73,7 +73,8 @@ def _note(table: EncodedTable) -> str:
     if table.code is None:
         what = "the probability" if task.has_probabilities else "the prediction"
         return (
-            f"By how much {what} changes when a column is shuffled (the table lacks the target, so not by how "
+            f"By how much {what} changes when a column is shuffled (the table lacks the target, so "
+            f"not by how "
             f"much worse it gets); {how}"
         )
     unit = {
