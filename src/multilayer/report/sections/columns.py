@@ -124,6 +124,11 @@ def _curve(rows: EncodedTable, name: str) -> Facts | None:
         return {"levels": [str(level)[:60] for level in effect.values[shown]], "outputs": outputs}
     own = numbers_of(column, rows.table[name])
     assert own is not None
+    low, high = np.nanquantile(own, [0.01, 0.99])
+    inside = np.flatnonzero((numbers[shown] >= low) & (numbers[shown] <= high))
+    if len(inside) >= 2:  # a single far value would take all the room
+        shown = shown[inside]
+        outputs = {words: {key: [of[key][i] for i in inside] for key in of} for words, of in outputs.items()}
     deciles = np.nanquantile(own, np.linspace(0.05, 0.95, 10))
     return {"x": floats(numbers[shown]), "deciles": floats(deciles), "kind": column.kind, "outputs": outputs}
 
@@ -190,7 +195,7 @@ def html(found: Facts) -> str:
             paragraph(
                 "How the mean prediction changes with this column alone, among rows that are near in it"
                 " (accumulated local effects); the band is the spread of the networks. Ticks mark tenths of"
-                " the rows. Where fewer than five rows are, nothing is drawn.",
+                " the rows. The ends, with 1 % of the rows each, are not drawn.",
                 "note",
             )
         )
