@@ -149,6 +149,7 @@ LAYERS = {
         "training.kernels.losses",
         "training.kernels.blas",
     ],
+    "training.loggers": [],
     "training.settings": [],
     "training.run_length": ["training.settings"],
     "training.kept": [],
