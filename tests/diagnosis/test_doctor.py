@@ -139,11 +139,11 @@ def test_codes_can_be_left_out() -> None:
 
 
 def test_wrong_arguments_are_refused_in_words() -> None:
-    with pytest.raises(ConfigError, match="doctor needs an nn.Module; got str"):
+    with pytest.raises(ConfigError, match=r"doctor needs an nn.Module; got str"):
         ml.doctor("net", X, Y, loss="mse")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="x and y must have as many rows; got 100, 200"):
         ml.doctor(net(), X, Y[:100], loss="cross_entropy")
-    with pytest.raises(ConfigError, match="optimizer must be a torch.optim.Optimizer"):
+    with pytest.raises(ConfigError, match=r"optimizer must be a torch.optim.Optimizer"):
         ml.doctor(net(), X, Y, loss="cross_entropy", optimizer="adam")
     finding = ml.doctor(nn.Linear(5, 3), X, Y, loss="cross_entropy")[0]
     with pytest.raises(ConfigError, match="cannot-run has no patch that could be applied"):
