@@ -56,7 +56,7 @@ class Held:
                 self.known,
                 method=method,
             )
-        of_rows = self.prediction[tested], self.spread[tested]
+        of_rows = self.prediction[tested], self.spread[tested, 0]
         known = None if self.known is None else self.known[0]
         if isinstance(self.task, Classification):
             sets = label_set(self.task, 0, of_rows[0], COVERAGE, made, known, None)

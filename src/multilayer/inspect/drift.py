@@ -131,7 +131,8 @@ def _moved(coder: Coder, then: ColumnStatistics, table: Table) -> Moved:
             psi, distance, p, what = _levels(then.shares, n_then, counts[1:], coder.code.levels)
         elif then.is_quantity and kind.numbers is not None:
             numbers = kind.numbers(column, values)
-            psi, distance, p, what = _quantity(then, n_then, np.sort(numbers[~np.isnan(numbers)]))
+            there = np.sort(numbers[~np.isnan(numbers)])
+            psi, distance, p, what = _quantity(then, n_then, there, is_date=kind.name == "date")
     if p_gaps < p:
         what = "; ".join(filter(None, (f"missing {gaps:.1%}, was {then.missing:.1%}", what)))
         distance, psi = max(distance, abs(gaps - then.missing)), max(psi, _psi([then.missing], [gaps]))
@@ -139,7 +140,7 @@ def _moved(coder: Coder, then: ColumnStatistics, table: Table) -> Moved:
     return Moved(psi, distance, min(1.0, min(p, p_gaps) * (2 if both else 1)), what)
 
 
-def _quantity(then: ColumnStatistics, n_then: float, now: Floats) -> Moved:
+def _quantity(then: ColumnStatistics, n_then: float, now: Floats, *, is_date: bool) -> Moved:
     """Cumulative shares at the values that are known of the fit: the distance is that or larger."""
     from scipy.stats import kstwobign
 
@@ -149,8 +150,9 @@ def _quantity(then: ColumnStatistics, n_then: float, now: Floats) -> Moved:
     ends = np.unique(np.searchsorted(then.shares, np.linspace(0, 1, BINS + 1)[1:-1]))
     psi = _psi(_bins(then.shares[ends]), _bins(below[ends]))
     outside = float(((now < then.values[0]) | (now > then.values[-1])).mean())
-    middles = float(then.values[np.searchsorted(then.shares, 0.5)]), float(np.median(now))
-    what = f"median {middles[1]:.4g}, was {middles[0]:.4g}"
+    middles = [float(np.median(now)), float(then.values[np.searchsorted(then.shares, 0.5)])]
+    is_now, was = (str(np.datetime64(int(day), "D")) if is_date else f"{day:.4g}" for day in middles)
+    what = f"median {is_now}, was {was}"
     return Moved(psi, distance, p, what + (f"; {outside:.1%} out of range" if outside > 0.001 else ""))
 
 

@@ -22,7 +22,7 @@ from multilayer.training.random_state import RandomState
 PENALTIES = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4)
 CHOICE_ROWS = 1_000  # rows that are left out to choose among penalties, at the least
 KNOTS = (1.0, 2.0, 3.0, 4.5, 6.0, 9.0, 12.0, 18.0, 25.0)  # sizes between which straight lines unbend
-WIDE = 0.25  # columns for each row from which on few of them may be better than all
+WIDE = 1.0  # columns for each row from which on few of them may be better than all
 SIZES = (3, 10, 30, 100)  # of those few
 MOST_OUTPUTS = 20_000  # for all rows; the other networks learn from more whatever a line says
 MOST_PRODUCTS = 20e9  # of numbers, for the principal components

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from multilayer.errors import MissingExtraError, MultilayerError
 from multilayer.model.format import nan_if_none
 from multilayer.model.table_model import EXTRA, TableModel
+from multilayer.model.verification import Verification
 from multilayer.nn.config import NetworkFields
 from multilayer.runtime.forward import Forward
 from multilayer.runtime.network_steps import NetworkSteps
@@ -60,6 +61,7 @@ class RuntimeModel(TableModel):
     weights:  of the networks in the average; None weighs all alike
     notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
     exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
+    verification: rows that stand in the file, and their predictions; None in files of before
     """
 
     target: str | tuple[str, ...]
@@ -71,6 +73,7 @@ class RuntimeModel(TableModel):
     weights: tuple[float, ...] | None = None
     notation: Notation = field(default_factory=Notation)
     exposure: str | None = None
+    verification: Verification | None = None
 
     _config_class = NetworkFields
 
