@@ -62,7 +62,14 @@ class Exported:
 
 
 def write(
-    model: Model, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+    model: Model,
+    to: str,
+    out: str | Path,
+    *,
+    rows: Any = None,
+    inputs: str = "columns",
+    int8: bool = False,
+    train_on: Any = None,
 ) -> Exported:
     """Write a model in one of the forms of `TARGETS`, for machines without this library.
 
@@ -77,6 +84,8 @@ def write(
             that a loss of accuracy is told.
         inputs: of "onnx": "columns", an input for each column, or "packed", one for each type.
         int8: of "onnx": weights are rounded to 8 bits. What that costs is said, and nothing is refused.
+        train_on: of "script": the table of the fit, so that the script trains the networks anew, too. It is
+            tried, which takes some time, and what comes of it is said.
 
     Raises:
         ConfigError: an unknown form, a setting that it does not take, or a model that it cannot hold.
@@ -84,7 +93,7 @@ def write(
         OutputError: what was made does not say what the library says; or the file cannot be written.
     """
     target = _target(to)
-    settings = _settings(target, inputs=inputs, int8=int8)
+    settings = _settings(target, inputs=inputs, int8=int8, train_on=train_on)
     path = check_writable(out)
     read = None if rows is None else model._read(rows, None)
     drawn = drawn_table(model.encoder, model.exposure, N_DRAWN, _SEED)
@@ -119,12 +128,12 @@ def _target(name: str) -> Target:
     return TARGETS[name]
 
 
-def _settings(target: Target, *, inputs: str, int8: bool) -> Settings:
+def _settings(target: Target, *, inputs: str, int8: bool, train_on: Any) -> Settings:
     if inputs not in ("columns", "packed"):
         raise ConfigError(f"inputs must be 'columns' or 'packed'; got {inputs!r}.")
-    settings: Any = Settings(inputs=inputs, int8=int8)  # type: ignore[arg-type]
+    settings: Any = Settings(inputs=inputs, int8=int8, train_on=train_on)  # type: ignore[arg-type]
     for each in fields(Settings):
-        if each.name not in target.takes and getattr(settings, each.name) != each.default:
+        if each.name not in target.takes and getattr(settings, each.name) is not each.default:
             takers = [name for name, other in TARGETS.items() if each.name in other.takes]
             raise ConfigError(
                 f"{each.name} is a setting of {', '.join(takers)}; got it for {target.name}. Leave it out."
