@@ -283,8 +283,8 @@ LAYERS = {
     "recipe.fit": [
         "progress",
         "recipe.baselines",
-        "recipe.findings",
         "recipe.calibration_rows",
+        "recipe.findings",
         "recipe.rows",
         "recipe.summary",
         "recipe.held_out",
@@ -317,7 +317,7 @@ LAYERS = {
     ],
     "export.typed": ["table"],
     "export.networks": ["model"],
-    "export.parity": ["export.typed", "model"],
+    "export.parity": ["export.networks", "export.typed", "model"],
     "export.target": ["export.parity"],
     "export.drawn": ["table"],
     "export.onnx.graph": [],

@@ -101,7 +101,7 @@ frame = pd.read_json("rows.json", orient="records", convert_dates=False)
 print(list(model.predict(frame)))
 print(model.predict(frame, params={{"predict_method": "predict_proba"}}).tolist())
 print(list(model.predict(frame, params={{"predict_method": "predict_columns"}})))
-training = ("torch", "numba", "multilayer.recipe", "multilayer.training")
+training = ("torch", "numba", "multilayer.recipe", "multilayer.training.loop")
 print([name for name in training if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)

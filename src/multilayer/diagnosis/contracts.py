@@ -21,6 +21,12 @@ FLAT = 0.05  # share of ordinary numbers without a gradient, from which on an en
 IN_UNIT = 1e-3  # how far beyond 0 and 1 numbers may be and pass for probabilities
 
 
+def swap(scene: Scene) -> Iterator[Finding]:
+    """Inputs in the place of targets."""
+    if scene.targets is not None:
+        yield from _swapped_or(scene, None)
+
+
 def labels(scene: Scene) -> Iterator[Finding]:
     """Labels that the loss does not know, and shapes that do not fit."""
     t, core = scene.targets, scene.core
@@ -284,7 +290,7 @@ def _constant(scene: Scene, end: Ending, t: Targets | None) -> Finding:
         patch = _one_output(scene, t).patch or patch
     return found(
         "constant-output",
-        f"Whatever layer {end.layer!r} gives, the output is {value:g}; the gradient is exactly 0.",
+        f"Whatever layer {end.layer!r} gives, the output is {value:g}.",
         layer=end.layer, output=value, flat=end.flat, patch=patch,
     )  # fmt: skip
 

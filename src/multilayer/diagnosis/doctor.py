@@ -25,6 +25,7 @@ Check = Callable[[Scene], Iterator[Finding]]
 # Of the first step, in this order: what stands earlier is the likelier cause of what stands later.
 CONTRACTS: tuple[Check, ...] = (
     refusals.values,
+    contracts.swap,
     contracts.reach,
     contracts.labels,
     parameters.held_by_optimizer,

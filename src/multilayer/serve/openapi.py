@@ -41,11 +41,8 @@ def document(served: Served, *, with_token: bool) -> Json:
         "/ready": {"get": _health("Whether it takes requests", "ready", may_be_busy=True)},
         "/metrics": {"get": _get("Counters for Prometheus", {METRICS: {"type": "string"}}, "metrics")},
         "/invocations": {"post": _invocations(served)},
-        "/ping": {
-            "get": _get("Health, for MLflow and SageMaker", {TEXT: {"type": "string"}}, "ping")
-            | {"security": []}
-        },
-        "/version": {"get": _get("MLflow's version", {TEXT: {"type": "string"}}, "version")},
+        "/ping": {"get": _of_mlflow("Health, for MLflow and SageMaker", "ping") | {"security": []}},
+        "/version": {"get": _of_mlflow("MLflow's version", "version")},
         **_v2(served),
     }
     components: Json = {
@@ -177,6 +174,12 @@ _OF_BODIES = (400, 401, 408, 413, 415, 422, 500, 503, 504)
 def _errors(statuses: tuple[int, ...], content_type: str, name: str) -> Json:
     content = {content_type: {"schema": _ref(name)}}
     return {str(status): {"description": _WORDS[status], "content": content} for status in statuses}
+
+
+def _of_mlflow(summary: str, operation: str) -> Json:
+    found = _get(summary, {TEXT: {"type": "string"}}, operation)
+    found["responses"] |= _errors((401, 503), JSON, "MlflowError")
+    return found
 
 
 def _get(summary: str, content: Mapping[str, Json], operation: str) -> Json:
