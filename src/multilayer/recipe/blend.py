@@ -1,19 +1,20 @@
 """What share a linear network gets in a model's predictions, by what all say of rows held out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.recipe.best_stretch import Judged, loss_of_all
-from multilayer.tasks.task import Task
+from multilayer.tasks.task import Kind, Task
 
 Floats = NDArray[np.float64]
 
 SHARES = np.linspace(0.0, 0.95, 20)
-CAUTION = 0.5  # standard errors by which a share must be better than none
-BELIEVED = 0.75  # of what the mean of all networks should take off a squared error, by `loss_of_all`
+CAUTION = 0.75  # standard errors by which a share must be better than none
+# Of what the mean of all networks should take off the loss of few, by `loss_of_all`
+BELIEVED: Mapping[Kind, float] = {"regression": 0.5, "multiclass": 0.5, "binary": 0.0, "multilabel": 0.0}
 DRAWS = 100
 SMALLEST = 0.01  # share; a linear network with less is left out
 
@@ -54,16 +55,16 @@ class HeldOut:
         return np.stack([share * self.linear + (1 - share) * others for share in SHARES])
 
 
-def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int) -> Share:
+def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int, *, is_too_low: bool = False) -> Share:
     """The mean of the shares that lose least on rows drawn at random from those held out.
 
     s = mean_b argmin_s  sum_i m_bi (loss_i(s) - loss_i(0)) + off(s) + caution se(s)
 
     m_b:  weights of the rows in draw b, Dirichlet
     se:   standard error of the mean of loss_i(s) - loss_i(0); evidence of few rows must be clear
-    off:  a row is held out by one network or two, and the mean of all errs less; for squared errors most of
-          that difference, with the linear network's share, is taken from `loss_of_all`. Classes have none:
-          the loss of late epochs is too low on the rows that chose them, by about as much
+    off:  a row is held out by one network or two, and the mean of all errs less: half of that difference,
+          with the linear network's share, as `loss_of_all` has it; for two classes none, as epochs that were
+          chosen by these rows lose too little on them, by about as much
 
     Source:  Rubin 1981, doi:10.1214/aos/1176345338 (Bayesian bootstrap); the constants: docs/log.md
 
@@ -76,12 +77,8 @@ def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int) -> Share:
     losses = np.concatenate(
         [task.row_losses(each.blended(np.mean(each.others, axis=0)), each.code) for each in groups], axis=1
     )
-    off = np.zeros(len(SHARES))
-    if not task.has_probabilities:
-        judged = [
-            Judged([each.blended(said) for said in each.others], each.code, each.weight) for each in groups
-        ]
-        off = BELIEVED * (loss_of_all(judged, task, n_networks) - losses @ mass)
+    judged = [Judged([each.blended(said) for said in each.others], each.code, each.weight) for each in groups]
+    off = BELIEVED[task.kind] * (loss_of_all(judged, task, n_networks) - losses @ mass)
     gain = losses - losses[0]
     error = np.sqrt(np.maximum((gain**2) @ mass - (gain @ mass) ** 2, 0) * (mass**2).sum())
     drawn = mass[:, None] * np.random.default_rng(0).exponential(size=(len(mass), DRAWS))
