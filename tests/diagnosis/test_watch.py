@@ -41,9 +41,9 @@ def cleared_early(network: nn.Module, optimizer: torch.optim.Optimizer, step: in
 
 
 def step_first(network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    optimizer.zero_grad()
     loss = LOSS(network(X), Y)
     optimizer.step()
-    optimizer.zero_grad()
     loss.backward()
 
 

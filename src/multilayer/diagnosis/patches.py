@@ -130,6 +130,9 @@ def together(*patches: Patch) -> Patch:
     return Patch(lines, mend)
 
 
+NOTHING = Patch("", lambda setup: setup)
+
+
 # The end of the network
 
 
@@ -196,7 +199,7 @@ def _replaced(setup: Setup, names: tuple[str, ...], end: nn.Module) -> Setup:
 
 def _appended(setup: Setup, end: nn.Module) -> Patch:
     if isinstance(end, nn.Identity):
-        return Patch("", lambda setup: setup)
+        return NOTHING
     lines = f"net = nn.Sequential(net, nn.{end})"
     if type(setup.net) is nn.Sequential:
         lines = f"net.append(nn.{end})"
