@@ -1,4 +1,4 @@
-"""Servers of one table beside each other, under wrk: requests, processor time a request, latencies, errors.
+"""Servers of one table beside each other, under wrk: requests, CPU time a request, latencies, errors.
 
 python -m benchmarks.serve TABLE TARGET [--seconds S] [--rounds R] [--rows 1 100] [--only NAME ...] [--out FILE]
 
@@ -82,7 +82,8 @@ def predict(rows: list[Row]):
             dtype = {{"tensor(double)": np.float64, "tensor(float)": np.float32}}.get(kind, np.int64)
             feed[name] = np.array([[np.nan if cell is None else cell] for cell in cells], dtype)
         feed[name] = feed[name].reshape(SHAPES[name])
-    return {{out.name: np.asarray(v).tolist() for out, v in zip(session.get_outputs(), session.run(None, feed))}}
+    found = session.run(None, feed)
+    return {{out.name: np.asarray(v).tolist() for out, v in zip(session.get_outputs(), found)}}
 
 SHAPES = {{each.name: (-1, 1) if len(each.shape) == 2 else (-1,) for each in session.get_inputs()}}
 """
