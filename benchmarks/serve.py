@@ -1,6 +1,6 @@
 """Servers of one table beside each other, under wrk: requests, CPU time a request, latencies, errors.
 
-python -m benchmarks.serve TABLE TARGET [--seconds S] [--rounds R] [--rows 1 100] [--only NAME ...] [--out FILE]
+python -m benchmarks.serve TABLE TARGET [--seconds S] [--rounds R] [--rows 1 100] [--only NAME] [--out FILE]
 
 multilayer        `multilayer serve`, one process
 fastapi-sklearn   FastAPI and pydantic before a scikit-learn pipeline: encoders and an MLPClassifier
