@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (a mutation a line reads as a table)
 """Mutants: seeded faults in healthy programs, to set thresholds on. None is a program of P, R or S."""
 
 from collections.abc import Callable
