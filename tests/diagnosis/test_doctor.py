@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,18 @@ def test_the_same_is_found_again() -> None:
     assert json.dumps(first) == json.dumps(second)
 
 
+def test_what_cannot_be_copied_is_examined_without_training() -> None:
+    network = nn.Sequential(*net(), nn.Softmax(1))
+    network.lock = threading.Lock()  # type: ignore[assignment]
+
+    finding = ml.doctor(network, X, Y, loss=nn.CrossEntropyLoss(), epochs=1)[0]
+
+    assert finding.code == "probabilities-into-logits"
+    with pytest.raises(ConfigError, match="must be such as can be copied"):
+        finding.apply()
+    assert finding.apply(in_place=True).net(X).shape == (200, 3)
+
+
 def test_codes_can_be_left_out() -> None:
     network = nn.Sequential(*net(), nn.Softmax(1))
 
@@ -141,7 +154,7 @@ def test_codes_can_be_left_out() -> None:
 
 def test_wrong_arguments_are_refused_in_words() -> None:
     with pytest.raises(ConfigError, match=r"doctor needs an nn\.Module; got str"):
-        ml.doctor("net", X, Y, loss="mse")  # type: ignore[arg-type]
+        ml.doctor("net", X, Y, loss="mse")
     with pytest.raises(DataError, match=r"as many rows; got 100, 200"):
         ml.doctor(net(), X, Y[:100], loss="cross_entropy")
     with pytest.raises(ConfigError, match=r"optimizer must be a torch\.optim\.Optimizer"):

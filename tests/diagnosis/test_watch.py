@@ -192,4 +192,4 @@ def test_parameters_that_the_optimiser_lacks_are_named_and_given_to_it() -> None
 
 def test_what_cannot_be_watched_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"watch needs the torch.optim.Optimizer of the loop; got str"):
-        ml.watch(net(), "adam")  # type: ignore[arg-type]
+        ml.watch(net(), "adam")
