@@ -14,5 +14,8 @@ print(
     "python -m benchmarks.predict        one row, and 100,000 rows, against PyTorch\n"
     "python -m benchmarks.bits           whether all results stay the same to the bit\n"
     "python -m benchmarks.published FOLDER   networks of the literature against their papers' figures\n"
+    "python -m benchmarks.export FOLDER   exported models beside the library: differences, sizes, times\n"
+    "python -m benchmarks.coverage FOLDER   how often intervals and sets hold the truth, on many tables\n"
+    "python -m benchmarks.explain FOLDER   errors of Shapley values, and time of explanations\n"
     "python -m benchmarks.scale          time and peak memory up to 10,000,000 rows"
 )

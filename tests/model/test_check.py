@@ -182,7 +182,10 @@ EDITS: dict[str, tuple[Callable[..., Any], str]] = {
         setting("linear", "d_out", to=2),
         "linear network: it has 2 outputs",
     ),
-    "a linear network without weights": (array("1.1.weight", lambda w: w[:, :1]), "layers need|size mismatch"),
+    "a linear network without weights": (
+        array("1.1.weight", lambda w: w[:, :1]),
+        "layers need|size mismatch",
+    ),
     "no linear network where there is one": (
         setting("linear", to=None),
         "are absent, or too many|its layers need",

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from multilayer import ConfigError, DataError, Model, SchemaError, fit
 from multilayer.model.file import unpack
 from multilayer.model.format import parts_of
+from multilayer.model.networks import network_of
+from multilayer.nn.networks import NetworkConfig
 from multilayer.recipe import summary, wanted
 from multilayer.recipe.data import Data
 from multilayer.recipe.split_rows import TARGET_FOLDS, Parts, target_folds
@@ -688,7 +690,7 @@ class TestMonotone:
             columns["price"] = np.where(columns["price"] > np.median(columns["price"]), "dear", "cheap")
         options: dict[str, Any] = {"members": 2, "hidden": 16, "epochs": 4, "lr": 0.05, "seed": seed}
         model = fit(columns, target="price", monotone=ways, **options)
-        model = Model(**parts_of(*_saved(model)))
+        model = Model(**parts_of(*_saved(model), NetworkConfig, network_of))
         for name, way in ways.items():
             prediction = self.along(model, name, seed)
             steps = np.diff(prediction, axis=1) * (1 if way in ("increasing", 1) else -1)
@@ -729,7 +731,7 @@ class TestMonotone:
             for network in model.networks:
                 for parameter in network.parameters():
                     parameter.normal_(std=0.3, generator=generator)
-        prediction = self.along(Model(**parts_of(*_saved(model))), "age", 0)
+        prediction = self.along(Model(**parts_of(*_saved(model), NetworkConfig, network_of)), "age", 0)
 
         assert np.diff(self.along(model, "age", 0), axis=1).min() < 0
         assert np.diff(prediction, axis=1).min() >= -1e-5 * model.task.scale

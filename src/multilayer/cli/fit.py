@@ -139,6 +139,14 @@ def fit(
         NetworkName,
         typer.Option(help="The default, or a published network, trained as its paper says."),
     ] = "default",
+    calibration_rows: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="N",
+            help="Set so many rows aside (or a share, such as 0.2) so that intervals and sets are exact.",
+        ),
+    ] = None,
     memory: MemoryOption = None,
     no_baselines: Annotated[
         bool,
@@ -146,6 +154,10 @@ def fit(
             "--no-baselines", metavar="", help="Do not fit a linear model and boosted trees for comparison."
         ),
     ] = False,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.html", help="Write a page on how good the model is, why, where it fails."),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", metavar="", help="Print warnings and errors only.")
     ] = False,
@@ -161,6 +173,8 @@ def fit(
             from multilayer.recipe.fit import fit as fit_recipe
 
         check_out(path, sources=(table,))
+        if report:
+            check_out(Path(report), sources=(table,))
         model = fit_recipe(
             source, query=query, target=target if len(target) > 1 else target[0], task=task,
             objective=objective, quantiles=numbers_of("--quantiles", quantiles),
@@ -168,20 +182,34 @@ def fit(
             drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=marks_of(missing or []),
             thousands=thousands, decimal=decimal, encoding=encoding, header=header,
             drop_missing_target=drop_missing_target,
-            groups=group, time=time,
+            groups=group, time=time, calibration=_rows_or_share(calibration_rows),
             monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
             callbacks=(after_epoch,), baselines=not no_baselines, verbose=False,
         )  # fmt: skip
         model.save(path)
+        if report:
+            model.report(report)
     if as_json:
         show_json({"model": str(path), **facts(model)})
     elif not quiet:
         show_training(model, verbose=verbose)
-        show(f"\nSaved in {path}. To predict: multilayer predict {shlex.quote(str(path))} TABLE")
+        name = shlex.quote(str(path))
+        show(f"\nSaved in {path}. To predict: multilayer predict {name} TABLE")
+        page = (
+            f"Report: {report}"
+            if report
+            else f"To see why, and where it fails: multilayer report {name} TABLE"
+        )
+        show(page)
     if model.summary.get("interrupted"):
         say(f"stopped by {what_ended()}:", f"the best model so far is saved in {path}.")
         raise typer.Exit(exit_status())
+
+
+def _rows_or_share(value: float | None) -> float | int | None:
+    """A number of rows is whole."""
+    return int(value) if value is not None and value >= 1 and value == int(value) else value
 
 
 def stem(table: str) -> str:

@@ -44,10 +44,6 @@ class _Reader(TableModel):
         """Kinds, ranges and levels of the columns."""
         return self._schema
 
-    @staticmethod
-    def _network_of(config: Any, arrays: Any) -> Any:
-        raise NotImplementedError("the file holds the networks")
-
     @property
     def _predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
         raise NotImplementedError("the file predicts")

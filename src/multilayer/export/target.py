@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from multilayer.export.parity import FLOAT32_ERROR, Run
 from multilayer.export.typed import Input
@@ -18,10 +18,12 @@ class Settings:
 
     inputs: "columns": an input for each column; "packed": a matrix for each type
     int8:   whether weights are rounded to 8 bits
+    train_on: the table of the fit, so that the form can train, too
     """
 
     inputs: InputsLike = "columns"
     int8: bool = False
+    train_on: Any = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Artefact:
 
     data:   content of the file
     inputs: what it takes
-    run:    asks it about rows
+    run:    asks it about rows; None where nothing here can, and it checks itself where it runs
     files:  content of more files that stand beside it, by ending
     most_encoder, most_output: the largest differences from the library that are right
     notes:  what is to be said of it, in words
@@ -38,7 +40,7 @@ class Artefact:
 
     data: bytes
     inputs: tuple[Input, ...]
-    run: Run
+    run: Run | None
     files: Mapping[str, bytes] = field(default_factory=dict)
     most_encoder: float = 0.0
     most_output: float = FLOAT32_ERROR

@@ -108,8 +108,8 @@ def _points(table: EncodedTable, name: str) -> _Points | None:
     there = np.flatnonzero(~np.isnan(numbers))
     if not len(there):
         return None
-    order = there[np.argsort(numbers[there], kind="stable")]
-    picked = order[np.linspace(0, len(order) - 1, min(BINS + 1, len(order))).round().astype(np.int64)]
+    rising = there[np.argsort(numbers[there], kind="stable")]
+    picked = rising[np.linspace(0, len(rising) - 1, min(BINS + 1, len(rising))).round().astype(np.int64)]
     ends, first = np.unique(numbers[picked], return_index=True)
     place = np.searchsorted(ends, numbers)
     place = np.where(np.isnan(numbers), -1, np.minimum(place, len(ends) - 1))
@@ -141,24 +141,20 @@ def _accumulated(table: EncodedTable, name: str, points: _Points) -> Effect:
     at = points.place
     n_points = len(points.cells)
     if is_category:  # the rows of either level, moved between the two
-        pairs = [
-            (rows, k) for k in range(1, n_points) for rows in [np.flatnonzero((at == k) | (at == k - 1))]
-        ]
+        moved = [np.flatnonzero((at == k) | (at == k - 1)) for k in range(1, n_points)]
     else:  # the first bin has both ends: what equals the smallest value lies in it
         at = np.where(at == 0, 1, at)
-        pairs = [(np.flatnonzero(at == k), k) for k in range(1, n_points)]
-    moved = [np.concatenate([rows for rows, _ in pairs])] * 2
-    step = np.concatenate([np.full(len(rows), k) for rows, k in pairs])
-    x = np.concatenate([table.x[rows] for rows in moved])
+        moved = [np.flatnonzero(at == k) for k in range(1, n_points)]
+    step = np.repeat(np.arange(1, n_points), [len(rows) for rows in moved])
+    x = np.concatenate([table.x[rows] for rows in (*moved, *moved)])
     n = len(step)
     x[:n, places], x[n:, places] = points.blocks[step], points.blocks[step - 1]
     by_member = member_predictions(model.networks, model.task.link, x)
     outputs = np.stack([explained(model, said) for said in by_member])
     difference = outputs[:, :n] - outputs[:, n:]
     n_of = np.bincount(step, minlength=n_points)
-    steps = np.zeros((len(outputs), n_points, outputs.shape[2]))
-    np.add.at(steps, (slice(None), step), difference)
-    steps /= np.maximum(n_of, 1)[:, None]
+    into = (step == np.arange(n_points)[:, None]) / np.maximum(n_of, 1)[:, None]
+    steps = np.einsum("pn,mnk->mpk", into, difference)
     curve = np.cumsum(steps, axis=1)
     share = np.bincount(points.place[points.place >= 0], minlength=n_points).astype(float)
     share /= share.sum()

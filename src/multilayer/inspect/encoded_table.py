@@ -145,6 +145,7 @@ class Outputs:
         return self.predictor(x)
 
     def __call__(self, x: Rows) -> Floats:
+        """What is explained, (n_rows, n_outputs)."""
         return explained(self.model, self.prediction(x))
 
 

@@ -3,8 +3,8 @@
 phi_i = E over background rows b and a in (0, 1) of (x_i - b_i) df/dx_i at b + a (x - b)
 
 Source:  Erion et al. 2021, arXiv:1906.10670
-Differs: a category has no derivative. It changes from the background's level to the row's at a random place of
-         the path, and what the prediction does there is its share; numbers move on a straight line as usual
+Differs: a category has no derivative. It changes from the background's level to the row's at a random place
+         of the path, and what the prediction does there is its share; numbers move on a straight line
 """
 
 from collections.abc import Callable
@@ -71,8 +71,8 @@ def expected_gradients(
     n_num = len(table.model.encoder.num_features)
     n_cat = table.x.shape[1] - n_num
     player = np.zeros(table.x.shape[1], np.int64)
-    for i, place in enumerate(table.places):
-        player[place] = i
+    for i, made in enumerate(table.places):
+        player[made] = i
     found = []
     for row in table.x:
         base = background[rng.choice(len(background), n_samples, p=weight)]

@@ -73,13 +73,13 @@ def _note(table: EncodedTable) -> str:
     if table.code is None:
         what = "the probability" if task.has_probabilities else "the prediction"
         return (
-            f"By how much {what} changes when a column is shuffled (the table lacks the target, so not by how "
+            f"By how much {what} changes when a column is shuffled (the table lacks the target: not by how "
             f"much worse it gets); {how}"
         )
     unit = {
         "log_loss": "log loss (nats)",
-        "rmse": "squared error, as a share of the target's variance",
-        "mae": "absolute error, in the target's typical spreads",
+        "rmse": "squared error (as a share of the target's variance)",
+        "mae": "absolute error (in typical spreads of the target)",
     }.get(task.metric, f"the loss behind {task.metric}")
     return f"By how much the {unit} grows when a column is shuffled; {how}"
 

@@ -86,7 +86,7 @@ def _per_size(there: dict[int, int], most: int) -> dict[int, int]:
     """How many pairs to draw of each size: alike many, and all of a size that has fewer."""
     most = max(most, len(there))
     drawn = dict.fromkeys(there, 0)
-    open_sizes = [s for s in there]
+    open_sizes = list(there)
     left = most
     while open_sizes and left >= len(open_sizes):
         share = left // len(open_sizes)

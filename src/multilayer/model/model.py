@@ -6,19 +6,22 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.errors import DataError, SchemaError, counted, nearest
+from multilayer.model.evidence import Evidence
 from multilayer.model.first_words import first_words, html_words, next_steps
 from multilayer.model.format import file_of, nan_if_none
+from multilayer.model.intervals import Conformal
 from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
 from multilayer.model.statistics import Statistics
-from multilayer.model.table_model import TableModel
+from multilayer.model.sure_model import SureModel
+from multilayer.model.verification import Verification, synthetic_rows
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.signals import held_back
@@ -38,7 +41,7 @@ FEW_SEEN = 0.1  # share of rows that were trained on, beyond what repeats itself
 
 
 @dataclass(frozen=True, eq=False)
-class Model(TableModel):
+class Model(SureModel):
     """A fitted model, which makes predictions from a raw table.
 
     target:   name of the column that it predicts, or the names of several
@@ -56,6 +59,8 @@ class Model(TableModel):
               predict
     exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
     statistics: what the model keeps of the rows that it was fitted on; None in files of before
+    conformal: errors on rows that it was not fitted on, from `conformalize`; None without
+    verification: rows of the file that it was read from, and their predictions; None if there are none
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -77,6 +82,10 @@ class Model(TableModel):
     exposure: str | None = None
     statistics: Statistics | None = None
     linear: NetworkConfig | None = None
+    conformal: Conformal | None = None
+    verification: Verification | None = None
+
+    evidence: ClassVar[Evidence | None] = None  # rows that the fit held out, on a model that `fit` just gave
 
     @property
     def configs(self) -> tuple[NetworkConfig, ...]:
@@ -152,6 +161,13 @@ class Model(TableModel):
         if weight is not None:
             x, code = x[weight > 0], code[weight > 0]
         return len(code), *self._sketch.among(marks(self.encoder, x, code))
+
+    def _share_seen(self, x: NDArray[np.float32], code: NDArray[np.generic]) -> float:
+        """The share of rows that were trained on; 0 where there are no more than repeat themselves."""
+        if self._sketch is None:
+            return 0.0
+        share = self._sketch.share(*self._count_seen(x, code, None)[1:])
+        return share if share > FEW_SEEN + self._sketch.repeats else 0.0
 
     def _told_seen(self, n_rows: int, asked: int, found: int) -> dict[str, float]:
         """The share of rows that were trained on; a warning where it is more than repeats itself."""
@@ -251,24 +267,75 @@ class Model(TableModel):
         """
         return stage_above("estimators").estimator_of(self)
 
-    def save(self, path: str | Path) -> None:
+    def report(self, path: str | Path, table: Any = None, *, refits: bool = True) -> dict[str, Any]:
+        """Write a page on how good the model is, why, and where it fails; one HTML file without a network.
+
+        Scores with their spread beside simple models, calibration, the columns that matter and their curves,
+        the rows and groups of rows that go worst, what more rows or columns would help, what was decided, and
+        the code that fits it again. Beside `report.html` stands `report.json` with the same figures.
+
+        Args:
+            path: of the page; an `.html` file.
+            table: rows to show the model on, with the target; best rows that it was not trained on. None, of
+                a model that `fit` just gave, are up to 10,000 of the rows that its fit held out.
+            refits: fit smaller models on shares of the rows and columns, to tell what would help; some three
+                to ten times as long as the rest.
+
+        Returns:
+            What stands in `report.json`.
+
+        Raises:
+            ConfigError: no table, and the model came of a file or of a streamed table.
+            OutputError: the file cannot be written.
+            SchemaError, DataError: as `evaluate`.
+
+        >>> import multilayer as ml
+        >>> table = {"size": list(range(80)), "price": [2.5 * size for size in range(80)]}
+        >>> model = ml.fit(table, target="price", epochs=2, members=2, validation=0.5)
+        >>> found = model.report("report.html", refits=False)
+        >>> sorted(found)[:4]
+        ['calibration', 'columns', 'data', 'errors']
+        """
+        return stage_above("report.page").write_report(self, path, table, refits=refits)
+
+    def save(self, path: str | Path, *, verify_on: Any = None) -> None:
         """Write the model to one file. If the program crashes meanwhile, a file that was there before is
         kept.
 
+        Args:
+            path: of the file.
+            verify_on: a table of which the first dozen rows stand in the file with their predictions, for
+                `verify` to check; None makes up rows from ranges and levels, so that none of yours is in it.
+
         Raises:
             OutputError: the folder is absent or not writable, or the disk is full.
+            SchemaError: as `predict`, of the rows to verify on.
         """
-        write_atomically(path, self.to_bytes())
+        write_atomically(path, self.to_bytes(verify_on=verify_on))
 
     def export(
-        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+        self,
+        to: str,
+        out: str | Path,
+        *,
+        rows: Any = None,
+        inputs: str = "columns",
+        int8: bool = False,
+        train_on: Any = None,
     ) -> Any:
         """Write the model for machines without this library: see `multilayer.export.write`."""
-        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
+        write = import_module("multilayer.export").write  # which stands above this file
+        return write(self, to, out, rows=rows, inputs=inputs, int8=int8, train_on=train_on)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, *, verify_on: Any = None) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
-        return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})
+        rows = synthetic_rows(self.encoder)
+        if verify_on is not None:
+            rows = self._read(verify_on, None)
+            self._inputs(rows)  # refuses what it cannot predict
+        verification = Verification.of(rows, self.encoder, self._inputs, self._first_predictor)
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return file_of(**parts | {"verification": verification})
 
     def __str__(self) -> str:
         return f"{first_words(self)}\n\n{next_steps()}"

@@ -70,7 +70,9 @@ def _dataclass(cls: Any, value: Any, name: str, arrays: Arrays) -> Any:
     hints = _hints(cls)
     of_json = {key: each for key, each in value.items() if key != "kind"}
     wanted = {key for key, hint in hints.items() if get_origin(hint) is not np.ndarray}
-    need(of_json.keys() == wanted, f"{name!r} has other fields: {sorted(of_json.keys() ^ wanted)[:3]}")
+    absent = {key for key in wanted - of_json.keys() if NoneType not in get_args(hints[key])}
+    strange = absent | (of_json.keys() - wanted)  # what may be None is absent in files of before
+    need(not strange, f"{name!r} has other fields: {sorted(strange)[:3]}")
     made = cls(
         **{key: from_record(hint, value.get(key), f"{name}.{key}", arrays) for key, hint in hints.items()}
     )

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.model.conformal import errors_of
+from multilayer.model.evidence import Evidence, evenly_spaced
 from multilayer.model.members import member_predictions, spread_by_target
 from multilayer.model.statistics import HeldOut, Statistics
 from multilayer.recipe.plan import Plan
@@ -55,3 +56,17 @@ def _parts(plan: Plan, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     n_parts = min(PARTS, len(rows) // FEWEST_IN_PART)
     place = np.random.default_rng(0).permutation(len(rows)) % max(1, n_parts)
     return np.arange(n_parts if n_parts > 1 else 0)[:, None] == place
+
+
+def evidence_of(plan: Plan, selected: Selected, task: Task) -> Evidence | None:
+    """Rows held out and their predictions, for a report; None of a streamed table."""
+    held = plan.held
+    if held is None:
+        return None
+    has_folds = plan.folds is not None
+    n = len(selected.rows) if has_folds else held.n_rows
+    some = evenly_spaced(n, len(held.features.names))
+    rows = held.take(selected.rows[some] if has_folds else some)
+    weight = None if rows.weight is None else rows.weight.astype(np.float64)
+    prediction = selected.prediction[some] if has_folds else None
+    return Evidence(rows.features, task.encode(rows.y), weight, prediction, n)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from multilayer.errors import ConfigError, nearest
 from multilayer.nn.networks import NetworkConfig
 from multilayer.recipe.config import Config, Whole
-from multilayer.recipe.data import require
+from multilayer.recipe.data import Data, require
 from multilayer.recipe.encoded_rows import EncodedRows
 from multilayer.recipe.networks import NETWORKS
 from multilayer.recipe.networks.network import Shape
@@ -74,6 +74,7 @@ class Plan:
     class_factors: what rows of each class weigh in the loss, from class weights
     next_rows:  gives the rows of the next epoch, where the table is streamed
     seen:       which rows were trained on
+    held:       rows to validate on, as they came; None where the table is streamed
     known:      what the model keeps of the training rows
     is_sure:    whether the rows say all that there is to learn: no network has learnt too much at the end
     """
@@ -92,6 +93,7 @@ class Plan:
     seen: Sketch
     facts: Facts
     known: TrainingFacts
+    held: Data | None = None
     next_rows: Callable[[], Sequence[Any]] | None = None
     is_sure: bool = False
 

@@ -106,6 +106,7 @@ class InMemory(Rows):
             known=training_facts(
                 parts.train.features, encoder, train.x, parts.train.weight, parts.train.n_rows
             ),
+            held=parts.train if parts.valid is None else parts.valid,
             is_sure=data.is_sure,
         )
 

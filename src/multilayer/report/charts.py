@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 560, 280
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 14, 44
+WIDTH, HEIGHT = 480, 270
+CARD = 340  # width of a small chart
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
 COLOURS = ("#2f7ed8", "#d9772b", "#3a9d5d", "#a05bc0", "#c2455b")
-LETTERS_A_PIXEL = 0.145  # of a text of 12 pixels, about
+LETTERS_A_PIXEL = 0.135  # of a text of 13 pixels, about
 
 Number = float | int
 Numbers = Sequence[Number]
@@ -83,7 +84,7 @@ class Frame:
     ) -> None:
         self.y_ticks = ticks(*y, most=5)
         self.y = (min(self.y_ticks[0], y[0]), max(self.y_ticks[-1], y[1]))
-        self.x_ticks = ticks(*x) if x_names is None else []
+        self.x_ticks = ticks(*x, most=6 if width > CARD else 5) if x_names is None else []
         self.x = (x if x[1] > x[0] else (x[0] - 0.5, x[0] + 0.5)) if x_names is None else x
         self.x_names = x_names
         self.width, self.height = width, height
@@ -111,16 +112,22 @@ class Frame:
             inside = [value for value in self.x_ticks if self.x[0] - 1e-12 <= value <= self.x[1] + 1e-12]
             named = [(value, short(value)) for value in inside]
         for value, name in named:
-            parts.append(text(self.at_x(value), bottom + 16, name, anchor="middle"))
+            x = self.at_x(value)
+            room = len(name) * 3.8
+            anchor = "end" if x + room > self.width else "start" if x - room < 0 else "middle"
+            parts.append(
+                text(min(x, self.width - 2) if anchor == "end" else x, bottom + 16, name, anchor=anchor)
+            )
         parts.append(text((LEFT + right) / 2, self.height - 8, x_label, anchor="middle", strong=True))
         middle = (TOP + bottom) / 2
         parts.append(
             f'<text x="14" y="{middle:.0f}" transform="rotate(-90 14 {middle:.0f})" text-anchor="middle" '
-            f'font-size="12" fill="currentColor" opacity="0.8">{escape(y_label)}</text>'
+            f'font-size="13" fill="currentColor" opacity="0.8">{escape(y_label)}</text>'
         )
         return "".join(parts)
 
 
+DASHES = ' stroke-dasharray="5 4"'
 GRID = 'stroke="currentColor" stroke-opacity="0.15"'
 
 
@@ -136,7 +143,7 @@ def text(
     """A piece of text in a chart."""
     opacity = "0.8" if strong else "0.75"
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="12" fill="{fill}" '
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="13" fill="{fill}" '
         f'opacity="{opacity}">{escape(words)}</text>'
     )
 
@@ -161,6 +168,7 @@ def line_chart(
     x_names: Sequence[tuple[Number, str]] | None = None,
     mark_x: tuple[Number, str] | None = None,
     rug: Numbers | None = None,
+    width: int = WIDTH,
     height: int = HEIGHT,
 ) -> str:
     """Lines with bands and dots; a legend below where there are several.
@@ -172,7 +180,7 @@ def line_chart(
     parts_y = [part for line in drawn for part in (line.y, line.low or (), line.high or ())]
     ys = [v for part in parts_y for v in part if math.isfinite(v)] or [0.0, 1.0]
     ends = x_range or (min(xs), max(xs))
-    frame = Frame(ends, y_range or (min(ys), max(ys)), height=height, x_names=x_names)
+    frame = Frame(ends, y_range or (min(ys), max(ys)), width, height, x_names=x_names)
     parts = [frame.axes(x_label, y_label)]
     parts += [_drawn(line, frame, colour(i)) for i, line in enumerate(drawn)]
     bottom = frame.height - BOTTOM
@@ -190,7 +198,7 @@ def line_chart(
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom - 6}" stroke="currentColor" '
             'opacity="0.5"/>'
         )
-    return svg(title, "".join(parts), height=height) + legend([line.name for line in drawn])
+    return svg(title, "".join(parts), width, height) + legend(drawn)
 
 
 def _drawn(line: Line, frame: Frame, ink: str) -> str:
@@ -203,25 +211,25 @@ def _drawn(line: Line, frame: Frame, ink: str) -> str:
     if line.low is not None and line.high is not None:
         upper = [f"{frame.at_x(x):.1f},{frame.at_y(y):.1f}" for x, y in zip(line.x, line.high, strict=True)]
         lower = [f"{frame.at_x(x):.1f},{frame.at_y(y):.1f}" for x, y in zip(line.x, line.low, strict=True)]
-        parts.append(
-            f'<polygon points="{" ".join([*upper, *reversed(lower)])}" fill="{ink}" opacity="0.18"/>'
-        )
-    dash = ' stroke-dasharray="5 4"' if line.dashed else ""
+        around = " ".join([*upper, *reversed(lower)])
+        parts.append(f'<polygon points="{around}" fill="{ink}" opacity="0.18"/>')
     places_text = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    dash = DASHES if line.dashed else ""
     parts.append(f'<polyline points="{places_text}" fill="none" stroke="{ink}" stroke-width="2"{dash}/>')
     if line.dots:
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{ink}"/>' for x, y in places]
     return "".join(parts)
 
 
-def legend(names: Sequence[str]) -> str:
-    """What colour is whose; nothing for one."""
-    if len(names) < 2:
+def legend(lines: Sequence[Line]) -> str:
+    """What colour is whose; nothing for one line."""
+    if len(lines) < 2:
         return ""
     keys = "".join(
-        '<span style="margin-right:1.2em"><svg width="18" height="10" aria-hidden="true">'
-        f'<rect width="18" height="4" y="3" fill="{colour(i)}"/></svg> {escape(name)}</span>'
-        for i, name in enumerate(names)
+        '<span style="margin-right:1.2em"><svg width="22" height="10" aria-hidden="true">'
+        f'<line x1="0" x2="22" y1="5" y2="5" stroke="{colour(i)}" stroke-width="3"'
+        f"{DASHES if line.dashed else ''}/></svg> {escape(line.name)}</span>"
+        for i, line in enumerate(lines)
     )
     return f'<div class="legend" style="font-size:0.85em">{keys}</div>'
 
@@ -234,6 +242,7 @@ def bars(
     spread: Numbers | None = None,
     shown: Sequence[str] | None = None,
     highlight: int | None = None,
+    width: int = WIDTH,
 ) -> str:
     """Horizontal bars from zero, one a row.
 
@@ -241,13 +250,13 @@ def bars(
     shown:     what stands behind each bar; the number without it
     highlight: the bar that is not faint; None for all
     """
-    row, label_width = 26, min(190, max((len(name) for name in names), default=1) * 7 + 12)
+    row, label_width = 26, min(width * 0.36, max((len(name) for name in names), default=1) * 8 + 16)
     height = row * len(names) + 8
     whiskers = spread or [0.0] * len(values)
     ends = [abs(v) + (w if math.isfinite(w) else 0) for v, w in zip(values, whiskers, strict=True)]
     low = min([0.0, *(v - w for v, w in zip(values, whiskers, strict=True))])
     span = max([*ends, 1e-300]) - low or 1.0
-    room = WIDTH - label_width - 92
+    room = width - label_width - 78
 
     def at(value: Number) -> float:
         return label_width + (value - low) / span * room
@@ -275,14 +284,14 @@ def bars(
         f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="2" y2="{height - 2}" '
         'stroke="currentColor" opacity="0.4"/>'
     )
-    return svg(title, "".join(parts), height=height)
+    return svg(title, "".join(parts), width, height)
 
 
 def cut(name: str, width: Number) -> str:
     """A name that fits into so many pixels.
 
     >>> cut("a_rather_long_name_of_a_column", 80)
-    'a_rather_…'
+    'a_rather…'
     """
     most = max(4, int(width * LETTERS_A_PIXEL) - 1)
     return name if len(name) <= most else name[: most - 1] + "…"

@@ -33,6 +33,8 @@ from multilayer import (
 )
 from multilayer.model.file import unpack
 from multilayer.model.format import parts_of
+from multilayer.model.networks import network_of
+from multilayer.nn.networks import NetworkConfig
 from multilayer.table.sources.notation import Notation
 
 N_ROWS = 20
@@ -434,7 +436,7 @@ def test_a_validation_table_is_read_in_the_same_notation() -> None:
 def test_a_model_file_that_knows_of_no_notation_loads(of_mapping: Model) -> None:
     meta, arrays = unpack(of_mapping.to_bytes(), "it", "")
     assert meta.pop("notation")["missing"] == []
-    loaded = Model(**parts_of(meta, arrays))
+    loaded = Model(**parts_of(meta, arrays, NetworkConfig, network_of))
     np.testing.assert_array_equal(loaded.predict(XY), of_mapping.predict(XY))
 
 

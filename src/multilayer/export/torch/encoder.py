@@ -105,7 +105,7 @@ def _pick(step: steps.Pick, x: Tensor, cells: Cells) -> Tensor:
     return _constant(step.values)[x.clamp(max=len(step.values) - 1)]
 
 
-# What each step is; codes of texts come from outside, and Vectors and Take are of text, which tensors cannot hold.
+# What each step is; codes of texts come from outside. Vectors and Take are of text, which no tensor holds.
 DONE: dict[type[Step], Callable[..., Tensor]] = {
     steps.IsMissing: lambda step, x, cells: cells.missing.double(),
     steps.Fill: lambda step, x, cells: torch.where(cells.missing, step.value, x),
@@ -113,7 +113,7 @@ DONE: dict[type[Step], Callable[..., Tensor]] = {
     steps.Tame: _tame,
     steps.Constant: lambda step, x, cells: torch.zeros_like(cells.missing, dtype=torch.float64) + step.value,
     steps.Subtract: lambda step, x, cells: x - step.value,
-    steps.Multiply: lambda step, x, cells: x * _constant(np.float64(step.value)),
+    steps.Multiply: lambda step, x, cells: x.double() * step.value,
     steps.Divide: lambda step, x, cells: x / step.value,
     steps.Clip: lambda step, x, cells: x.clamp(step.low, step.high),
     steps.SmoothClip: _smooth_clip,
@@ -175,7 +175,7 @@ class EncoderModule(nn.Module):
 
 
 def codes_of(encoder: Encoder) -> list[tuple[str, Code]]:
-    """Each column of text with each look-up that it needs: an ordered category has two, of its own order too."""
+    """Each column of text with each look-up that it needs; an ordered category has two."""
     found: dict[tuple[str, tuple[str, ...]], Code] = {}
     for coder in encoder.coders:
         own = [step for _, chain in coder.outputs for step in chain if isinstance(step, Code)]
@@ -190,7 +190,8 @@ def _places(inputs: tuple[Input, ...], role: str) -> dict[str, int]:
 
 def _run(chain: Chain, cells: Cells, done: dict[tuple[int, ...], Tensor]) -> Tensor:
     """What several chains begin with is done once."""
-    x, key = cells.x, ()
+    x = cells.x
+    key: tuple[int, ...] = ()
     for step in chain:
         key = (*key, id(step))
         if key not in done:

@@ -31,7 +31,7 @@ SINE_ERROR = 1e-6  # of the sine of PyTorch beside NumPy's, in float32
 class Program(nn.Module):
     """From typed columns to encoded rows and predictions.
 
-    Shape:   numbers: float64 (rows, columns), dates, written: int64, codes: int64; exposure: float64 (rows, 1)
+    Shape:   numbers: float64 (rows, columns); dates, written, codes: int64; exposure: float64 (rows, 1)
              -> encoded rows, float32 (rows, columns), and the prediction, float64 (rows, ...)
     """
 
@@ -94,7 +94,8 @@ def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
     texts = [column.name for column in model.schema.columns if kind_of(column).is_free_text]
     if texts:
         raise ConfigError(
-            f"a PyTorch program takes tensors, which hold no text; {listed(texts)} is free text. Export to onnx."
+            f"a PyTorch program takes tensors, which hold no text; {listed(texts)} is free "
+            "text. Export to onnx."
         )
     inputs = inputs_of(model.encoder, model.exposure)
     codes = codes_of(model.encoder)
@@ -128,7 +129,9 @@ def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
         run,
         files={".safetensors": bytes(to_safetensors(weights))},
         most_encoder=SINE_ERROR,
-        notes=("inputs: numbers, dates, dates as written, codes, exposure; outputs: encoded rows, prediction",),
+        notes=(
+            "inputs: numbers, dates, dates as written, codes, exposure; outputs: encoded rows, prediction",
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from multilayer.table.sources.database import connect, of_relation, reason_of, s
 from multilayer.table.sources.header import Header, find_header, start_of_line
 from multilayer.table.sources.intact import check_packed, unpacked
 from multilayer.table.sources.names import column_names
+from multilayer.table.sources.plain_rows import SMALL, plain_columns
 from multilayer.table.sources.plain_text import UTF8, Copy, encoding_of, has_mixed_line_ends
 from multilayer.table.sources.values import COMMON_MARKS, Columns
 
@@ -93,8 +94,25 @@ class Delimited:
 
     def read(self, unread: Collection[str] = (), as_text: Collection[str] = ()) -> Columns:
         """All rows. Types hold for the whole file; columns in `as_text` stay text."""
+        if (plain := self._plain(unread, as_text)) is not None:
+            return plain
         with connect() as connection, self.errors():
             return of_relation(self.relation(connection, as_text), unread, self.names)
+
+    def _plain(self, unread: Collection[str], as_text: Collection[str]) -> Columns | None:
+        """The columns of a small file of plain cells; None for any other, which is DuckDB's."""
+        is_packed = self.path.suffix.lower() in COMPRESSIONS
+        if self.copy is not None or self.more or is_packed or "." not in self.decimals:
+            return None
+        try:
+            if self.path.stat().st_size > SMALL:
+                return None
+            text = self.path.read_bytes().decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError):
+            return None
+        n_before = self.n_skipped + self.has_names
+        shared = {"marks": self.marks, "unread": unread, "as_text": as_text}
+        return plain_columns(text, self.names, self.delimiter, n_before=n_before, **shared)
 
     def relation(self, connection: Any, as_text: Collection[str] = ()) -> Any:
         """The file as a relation of DuckDB, with columns c0, c1, ... of numbers and text."""
