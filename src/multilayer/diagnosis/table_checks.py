@@ -26,6 +26,7 @@ ORDERED = 0.5  # correlation of the target with that of the row before
 FACTOR = 5.0  # between two units of one quantity, at least
 SOME = 0.01  # share of the rows that is worth a word
 MOST_PAIRS = 30  # columns that are compared in pairs
+FEW_OF_A_UNIT = 15  # rows in another unit, at the least: near 0 a few values may lie far apart by chance
 FEWEST = 40  # rows, for what counts shares
 
 
@@ -300,7 +301,7 @@ def two_units(values: Floats) -> tuple[float, float] | None:
         return None
     logs = np.sort(np.log(positive))
     gaps = np.diff(logs)
-    least = max(int(SOME * len(logs)), 5)
+    least = max(int(SOME * len(logs)), FEW_OF_A_UNIT)
     inner = gaps[least - 1 : len(gaps) - least + 1]
     if not len(inner):
         return None
