@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multilayer.distillation.distill import distill
     from multilayer.errors import (
         ConfigError,
         DataError,
@@ -58,6 +59,7 @@ __all__ = [
     "TableWarning",
     "TweedieLoss",
     "block",
+    "distill",
     "explain",
     "fit",
     "infer_schema",
@@ -90,6 +92,7 @@ _NAMES = {
     "TableWarning": "multilayer.errors",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
+    "distill": "multilayer.distillation.distill",
     "explain": "multilayer.inspect.explanation",
     "fit": "multilayer.recipe.fit",
     "infer_schema": "multilayer.table.schema",
