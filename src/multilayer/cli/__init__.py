@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "report",
     "inspect": "inspect",
     "export": "export",
+    "card": "card",
     "schema": "schema",
     "warmup": "warmup",
     "demo": "demo",
