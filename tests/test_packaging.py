@@ -7,6 +7,7 @@ environments that hold nothing else, also with the oldest releases that pyprojec
 """
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -17,10 +18,14 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy
 import pytest
+
+import multilayer as ml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+RUNTIME = ROOT / "packaging" / "runtime"
 PYTHONS = os.environ.get("PACKAGING", "").split()
 
 # What someone does who has just installed it; the folder that it must come from is the first argument.
@@ -39,6 +44,67 @@ with open("table.csv", "w") as file:
 assert ml.Model.load("model.mlp").evaluate("table.csv")["rmse"] > 0
 print(ml.__version__)
 """
+
+
+# What someone does who has installed multilayer-runtime, beside NumPy and nothing else.
+SERVE = """
+import json
+import sys
+
+import multilayer as ml
+from multilayer import runtime
+
+assert ml.__file__.startswith(sys.argv[1]), ml.__file__
+model = runtime.load("model.mlp")
+wanted = json.load(open("wanted.json"))
+row = {"x": 3.5, "zone": "b"}
+found = [model.predict(row)[0], model.predict([row, {"x": None, "zone": "new"}])[1]]
+assert all(abs(a - b) <= 1e-6 * abs(b) for a, b in zip(found, wanted)), (found, wanted)
+assert abs(model.predict("table.csv")[0] - wanted[2]) <= 1e-6 * abs(wanted[2])
+for asked, said in [
+    (lambda: ml.fit, "multilayer.fit needs multilayer; multilayer-runtime is installed"),
+    (lambda: ml.Model, "multilayer.Model needs multilayer"),
+    (lambda: model.predict("table.parquet"), "needs duckdb to be read, which is not installed"),
+]:
+    try:
+        asked()
+    except ml.MissingExtraError as error:
+        assert said in str(error), error
+    else:
+        raise AssertionError(said)
+allowed = {"numpy", "multilayer"} | set(sys.stdlib_module_names)
+found = {name.partition(".")[0] for name in sys.modules} - allowed
+assert not {name for name in found if not name.startswith("_")}, found
+"""
+
+
+@pytest.fixture(scope="module")
+def runtime_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of multilayer-runtime, built without a network."""
+    if importlib.util.find_spec("hatchling") is None:
+        pytest.skip("wheels are built by hatchling: pip install '.[test]'")
+    folder = tmp_path_factory.mktemp("runtime")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), cwd=RUNTIME)
+    return wheel_of(folder)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, tables, and what the model says of some rows."""
+    folder = tmp_path_factory.mktemp("served")
+    table = {
+        "x": [float(i) for i in range(60)],
+        "zone": ["a", "b", "c"] * 20,
+        "y": [2.0 * i for i in range(60)],
+    }
+    model = ml.fit(table, target="y", epochs=2, members=2)
+    model.save(folder / "model.mlp")
+    rows = {"x": [3.5, None, 0.0], "zone": ["b", "new", "a"]}
+    (folder / "wanted.json").write_text(json.dumps(model.predict(rows).tolist()))
+    (folder / "table.csv").write_text("x,zone,y\n" + "".join(f"{i},a,{i}\n" for i in range(60)))
+    (folder / "table.parquet").write_bytes(b"PAR1")
+    (folder / "serve.py").write_text(SERVE)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +153,7 @@ def test_sdist_holds_what_tests_and_site_are_made_of(built: Path) -> None:
     assert {f"src/{name}" for name in sources()} <= names
     for needed in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "constraints.txt", "LICENSE"):
         assert needed in names
-    for folder in ("docs", "tests", "scripts", "benchmarks"):
+    for folder in ("docs", "tests", "packaging", "scripts", "benchmarks"):
         files = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True)
         if files.returncode:
             pytest.skip("this is no clone: nothing says which files belong to the project")
@@ -117,6 +183,58 @@ def test_wheel_works_beside_the_packages_that_are_here(built: Path, tmp_path: Pa
     assert version.strip() == PROJECT["version"]
     shown = run(sys.executable, "-m", "multilayer", "--version", cwd=tmp_path, PYTHONPATH=where)
     assert PROJECT["version"] in shown
+
+
+def test_the_runtime_is_a_part_of_the_package(runtime_wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(runtime_wheel).namelist() if name.endswith(".py")}
+    assert names < sources()
+    assert {"multilayer/runtime/model.py", "multilayer/table/encode.py", "multilayer/nn/config.py"} <= names
+    others = (
+        "recipe",
+        "estimators",
+        "cli",
+        "inspect",
+        "textbook",
+        "training/kernels",
+        "nn/blocks",
+        "model/model",
+    )
+    assert not {name for name in names if name.startswith(tuple(f"multilayer/{other}" for other in others))}
+
+
+def test_the_runtime_works_beside_numpy_alone(runtime_wheel: Path, served: Path, tmp_path: Path) -> None:
+    """In a Python that knows of no installed package but NumPy."""
+    with zipfile.ZipFile(runtime_wheel) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    numpy_at = Path(numpy.__file__).parents[1]
+    for package in numpy_at.glob("numpy*"):
+        (tmp_path / "installed" / package.name).symlink_to(package)
+    where = str(tmp_path / "installed")
+    run(sys.executable, "-S", "serve.py", where, cwd=served, PYTHONPATH=where, PYTHONSAFEPATH="1")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHONS, reason='takes a package index: PACKAGING="python3.11" asks for it')
+@pytest.mark.parametrize("python", PYTHONS or ["python3"])
+def test_the_runtime_is_installed_in_less_than_90_mb(
+    runtime_wheel: Path, served: Path, tmp_path: Path, python: str
+) -> None:
+    run(python, "-m", "venv", "--without-pip", "env", cwd=tmp_path)
+    own = tmp_path / "env" / "bin" / "python"
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(own),
+        "install",
+        "--quiet",
+        str(runtime_wheel),
+        cwd=tmp_path,
+    )
+    run(str(own), "serve.py", str(tmp_path / "env"), cwd=served)
+    n_bytes = sum(path.stat().st_size for path in (tmp_path / "env" / "lib").rglob("*") if path.is_file())
+    assert n_bytes < 90e6
 
 
 def test_each_bound_of_a_dependency_says_from_which_release_on() -> None:

@@ -13,6 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multilayer.diagnosis.doctor import doctor
+    from multilayer.diagnosis.tables import doctor_table
+    from multilayer.diagnosis.watch import watch
     from multilayer.distillation.distill import distill
     from multilayer.errors import (
         ConfigError,
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
         TableWarning,
     )
     from multilayer.estimators import MLPClassifier, MLPRegressor
+    from multilayer.inspect.drift import drift
     from multilayer.inspect.explanation import explain
     from multilayer.inspect.trace import trace
     from multilayer.model.model import Model
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from multilayer.table.schema import Schema, infer_schema
     from multilayer.table.sources.read import read_table
     from multilayer.training.history import History
+    from multilayer.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
     from multilayer.training.loop import train, train_pack
     from multilayer.training.losses import GammaLoss, QuantileLoss, TweedieLoss
     from multilayer.training.optim import Muon
@@ -41,12 +46,14 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "CSVLogger",
     "ConfigError",
     "DataError",
     "GammaLoss",
     "History",
     "MLPClassifier",
     "MLPRegressor",
+    "MLflowLogger",
     "MissingExtraError",
     "Model",
     "ModelFileError",
@@ -57,9 +64,13 @@ __all__ = [
     "Schema",
     "SchemaError",
     "TableWarning",
+    "TensorBoardLogger",
     "TweedieLoss",
     "block",
     "distill",
+    "doctor",
+    "doctor_table",
+    "drift",
     "explain",
     "fit",
     "infer_schema",
@@ -69,17 +80,20 @@ __all__ = [
     "trace",
     "train",
     "train_pack",
+    "watch",
 ]
 
 # Where each public name lives. No module directly below multilayer may bear one of these names: importing it
 # would bind the module here and hide the name (this is why the folder is training/, not train/).
 _NAMES = {
+    "CSVLogger": "multilayer.training.loggers",
     "ConfigError": "multilayer.errors",
     "DataError": "multilayer.errors",
     "GammaLoss": "multilayer.training.losses",
     "History": "multilayer.training.history",
     "MLPClassifier": "multilayer.estimators",
     "MLPRegressor": "multilayer.estimators",
+    "MLflowLogger": "multilayer.training.loggers",
     "MissingExtraError": "multilayer.errors",
     "Model": "multilayer.model.model",
     "ModelFileError": "multilayer.errors",
@@ -90,9 +104,13 @@ _NAMES = {
     "Schema": "multilayer.table.schema",
     "SchemaError": "multilayer.errors",
     "TableWarning": "multilayer.errors",
+    "TensorBoardLogger": "multilayer.training.loggers",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
     "distill": "multilayer.distillation.distill",
+    "doctor": "multilayer.diagnosis.doctor",
+    "doctor_table": "multilayer.diagnosis.tables",
+    "drift": "multilayer.inspect.drift",
     "explain": "multilayer.inspect.explanation",
     "fit": "multilayer.recipe.fit",
     "infer_schema": "multilayer.table.schema",
@@ -102,28 +120,56 @@ _NAMES = {
     "trace": "multilayer.inspect.trace",
     "train": "multilayer.training.loop",
     "train_pack": "multilayer.training.loop",
+    "watch": "multilayer.diagnosis.watch",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for."""
     if name == "__version__":
-        from importlib.metadata import version  # takes longer to import than all of this file
-
-        value: Any = version("multilayer")
+        value: Any = _version()
     elif name == "nn":  # blocks, embeddings and networks, as `multilayer.nn.mlp` and so on
         value = import_module("multilayer.nn")
     elif name in _NAMES:
         from multilayer.signals import held_back
 
         with held_back():
-            value = getattr(import_module(_NAMES[name]), name)
+            value = getattr(_module(_NAMES[name], name), name)
     else:
         from multilayer.errors import nearest
 
         raise AttributeError(f"multilayer has no attribute {name!r}.{nearest(name, __all__)}")
     globals()[name] = value  # from now on found without this function
     return value
+
+
+def _version() -> str:
+    """Of the distribution that this is: multilayer, or the part of it that predicts alone."""
+    from importlib.metadata import (  # takes longer to import than all of this file
+        PackageNotFoundError,
+        version,
+    )
+
+    try:
+        return version("multilayer")
+    except PackageNotFoundError:
+        return version("multilayer-runtime")
+
+
+def _module(module: str, name: str) -> Any:
+    """The module of a public name; MissingExtraError if multilayer-runtime, which lacks it, is installed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("multilayer."):
+            raise
+        from multilayer.errors import MissingExtraError
+
+        raise MissingExtraError(
+            f"multilayer.{name} needs multilayer; multilayer-runtime is installed, which predicts with "
+            "multilayer.runtime and does nothing else. Replace it: pip uninstall multilayer-runtime, "
+            "then pip install multilayer"
+        ) from None
 
 
 def __dir__() -> list[str]:

@@ -44,9 +44,21 @@ def multilayer(*arguments: str, **more: Any) -> "subprocess.CompletedProcess[str
     return subprocess.run(command, text=True, stderr=subprocess.PIPE, **more)
 
 
+HEARING = """
+for each in (signal.SIGHUP, signal.SIGTERM):
+    signal.signal(each, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+
+
 def driven(code: str, *arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
-    """The command line in a process that was prepared by some code."""
-    script = f"import os, signal, sys\nsys.argv = {['multilayer', *arguments]}\n{textwrap.dedent(code)}"
+    """The command line in a process that was prepared by some code, and hears signals.
+
+    Tests that run under nohup, or in the background of a script, would hand down that signals are ignored.
+    """
+    script = (
+        f"import os, signal, sys\nsys.argv = {['multilayer', *arguments]}\n{HEARING}{textwrap.dedent(code)}"
+    )
     script += "\nfrom multilayer import cli\ncli.main()\n"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, **more)
 

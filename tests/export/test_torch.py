@@ -56,7 +56,7 @@ def test_every_architecture(network, tmp_path):
 
 
 def test_free_text_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="tensors, which hold no text; text is free text"):
+    with pytest.raises(ConfigError, match="tensors, which hold no text; 'text' is free text"):
         model_of("regression").export("torch", tmp_path / "m.pt2")
     assert list(tmp_path.iterdir()) == []
 

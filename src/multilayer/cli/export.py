@@ -30,17 +30,21 @@ def export(
         bool,
         typer.Option("--int8", metavar="", help="Of onnx: weights of 8 bits, and what that costs."),
     ] = False,
+    train_on: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Of script: the table of the fit, so that it trains, too."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a model for machines without this library, once it says the same there."""
-    check_files(model)
+    check_files(model, *([train_on] if train_on else []))
     path = Path(out)
-    check_out(path, sources=[model, *([rows] if rows else [])])
+    check_out(path, sources=[model, *(each for each in (rows, train_on) if each)])
     if rows is None:
-        done = _write(model, to, path, None, inputs, int8)
+        done = _write(model, to, path, None, inputs, int8, train_on)
     else:
         with table_source(rows, model) as source:
-            done = _write(model, to, path, source, inputs, int8)
+            done = _write(model, to, path, source, inputs, int8, train_on)
     if as_json:
         show_json({"model": model, "to": to, **done.to_json()})
     else:
@@ -48,8 +52,14 @@ def export(
 
 
 def _write(
-    model: str, to: str, path: Path, rows: str | None, inputs: str, int8: bool
+    model: str,
+    to: str,
+    path: Path,
+    rows: str | None,
+    inputs: str,
+    int8: bool,
+    train_on: str | None,
 ) -> "multilayer.export.exported.Exported":
     with held_back():
         from multilayer.export.exported import write
-    return write(load_model(model), to, path, rows=rows, inputs=inputs, int8=int8)
+    return write(load_model(model), to, path, rows=rows, inputs=inputs, int8=int8, train_on=train_on)

@@ -139,6 +139,14 @@ def fit(
         NetworkName,
         typer.Option(help="The default, or a published network, trained as its paper says."),
     ] = "default",
+    calibration_rows: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="N",
+            help="Set so many rows aside (or a share, such as 0.2) so that intervals and sets are exact.",
+        ),
+    ] = None,
     memory: MemoryOption = None,
     no_baselines: Annotated[
         bool,
@@ -174,7 +182,7 @@ def fit(
             drop=drops, kinds=kinds, schema=schema, infinite=infinite, missing=marks_of(missing or []),
             thousands=thousands, decimal=decimal, encoding=encoding, header=header,
             drop_missing_target=drop_missing_target,
-            groups=group, time=time,
+            groups=group, time=time, calibration=_rows_or_share(calibration_rows),
             monotone=directions_of(monotone or []), quality=quality, network=network, members=members,
             epochs=epochs, time_budget=time_budget, memory=memory, seed=seed,
             callbacks=(after_epoch,), baselines=not no_baselines, verbose=False,
@@ -197,6 +205,11 @@ def fit(
     if model.summary.get("interrupted"):
         say(f"stopped by {what_ended()}:", f"the best model so far is saved in {path}.")
         raise typer.Exit(exit_status())
+
+
+def _rows_or_share(value: float | None) -> float | int | None:
+    """A number of rows is whole."""
+    return int(value) if value is not None and value >= 1 and value == int(value) else value
 
 
 def stem(table: str) -> str:

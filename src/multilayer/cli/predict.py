@@ -27,6 +27,8 @@ from multilayer.signals import held_back
 if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time check finds them too
     import numpy
 
+    import multilayer.model.model
+
 SMALL = 1 << 20  # bytes of a file; some ten thousand rows, which NumPy predicts while PyTorch would load
 PLAIN_TEXT = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 
@@ -40,6 +42,17 @@ def predict(
     ] = None,
     extra: ExtraOption = "warn",
     memory: MemoryOption = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="C",
+            help="Also write an interval of each number, or the labels that are possible, which hold the "
+            "truth in this share of rows, such as 0.9.",
+        ),
+    ] = None,
+    flags: Annotated[
+        bool, typer.Option("--flags", metavar="", help="Also write what is unusual about each row.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the rows of TABLE: the probability of each class, then the prediction."""
@@ -51,7 +64,7 @@ def predict(
     with (
         table_source(table, model) as source,
         progress(f"predicting {table}"),
-        closing(_predicted(model, source, query, extra, memory, written)) as parts,
+        closing(_predicted(model, source, query, extra, memory, written, coverage, flags)) as parts,
     ):
         if path:
             _write_predictions(parts, path)
@@ -98,22 +111,31 @@ def _predicted(
     extra: str,
     memory: str | None,
     written: dict[str, Any],
+    coverage: float | None,
+    flags: bool,
 ) -> Generator[dict[str, "numpy.ndarray"], None, None]:
     """The columns that `predict` writes, of all rows or, of a table larger than memory, piece by piece.
 
     written: gets their names and the number of rows.
     """
-    for columns in _of_pieces(model, table, query, extra, memory):
+    for columns in _of_pieces(model, table, query, extra, memory, coverage, flags):
         written["n_rows"] += len(next(iter(columns.values())))
         written["columns"] = list(columns)
         yield columns
 
 
 def _of_pieces(
-    model: str, table: str, query: str | None, extra: str, memory: str | None
+    model: str,
+    table: str,
+    query: str | None,
+    extra: str,
+    memory: str | None,
+    coverage: float | None,
+    flags: bool,
 ) -> Iterator[dict[str, "numpy.ndarray"]]:
     """Predictions of a small file by NumPy alone, as loading PyTorch would take longer than they do."""
-    if query is None and memory is None and _is_small(Path(table)):
+    is_plain = coverage is None and not flags
+    if is_plain and query is None and memory is None and _is_small(Path(table)):
         with held_back():
             from multilayer.runtime.model import load
 
@@ -126,7 +148,45 @@ def _of_pieces(
     with in_order(loaded, table, memory, query) as pieces:
         parts, query = ([table], query) if pieces is None else (pieces, None)
         for piece in parts:
-            yield loaded.predict_columns(piece, query=query, extra=extra)
+            columns = loaded.predict_columns(piece, query=query, extra=extra)
+            if coverage is not None:
+                columns |= _sure(loaded, piece, coverage, query)
+            if flags:
+                found = loaded.flags(piece, query=query, extra="ignore")
+                columns["flags"] = numpy_texts([found.words(row) for row in range(len(found))])
+            yield columns
+
+
+def _sure(
+    model: "multilayer.model.model.Model", table: Any, coverage: float, query: str | None
+) -> dict[str, "numpy.ndarray"]:
+    """Bounds of each target, or the labels of each set, separated by spaces."""
+    many = len(model.targets) > 1
+    ends = [f"_{name}" if many else "" for name in model.targets]
+    if model.task.kind == "regression":
+        bounds = model.predict_interval(table, coverage, query=query, extra="ignore")[1]
+        bounds = bounds.reshape(len(bounds), -1, 2)
+        return {
+            f"{name}{end}": bounds[:, i, j]
+            for i, end in enumerate(ends)
+            for j, name in enumerate(("lower", "upper"))
+        }
+    sets = model.predict_set(table, coverage, query=query, extra="ignore")[1]
+    sets = sets.reshape(len(sets), len(ends), -1)
+    parts = model.task.parts_of_targets
+    return {
+        f"set{end}": numpy_texts(
+            [" ".join(str(label) for label, is_in in zip(parts[i].classes, row, strict=True) if is_in)
+             for row in sets[:, i]])
+        for i, end in enumerate(ends)
+    }  # fmt: skip
+
+
+def numpy_texts(texts: list[str]) -> "numpy.ndarray":
+    """Texts as a column of predictions."""
+    import numpy as np
+
+    return np.array(texts, object)
 
 
 def _is_small(path: Path) -> bool:

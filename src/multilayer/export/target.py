@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from multilayer.export.parity import FLOAT32_ERROR, Run
 from multilayer.export.typed import Input
@@ -18,10 +18,12 @@ class Settings:
 
     inputs: "columns": an input for each column; "packed": a matrix for each type
     int8:   whether weights are rounded to 8 bits
+    train_on: the table of the fit, so that the form can train, too
     """
 
     inputs: InputsLike = "columns"
     int8: bool = False
+    train_on: Any = None
 
 
 @dataclass(frozen=True)

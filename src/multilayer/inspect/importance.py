@@ -78,8 +78,8 @@ def _note(table: EncodedTable) -> str:
         )
     unit = {
         "log_loss": "log loss (nats)",
-        "rmse": "squared error, as a share of the target's variance",
-        "mae": "absolute error, in the target's typical spreads",
+        "rmse": "squared error (as a share of the target's variance)",
+        "mae": "absolute error (in typical spreads of the target)",
     }.get(task.metric, f"the loss behind {task.metric}")
     return f"By how much the {unit} grows when a column is shuffled; {how}"
 

@@ -16,19 +16,40 @@ from multilayer.model.check_task import check_task
 from multilayer.table.sources.notation import Notation
 from multilayer.training.history import History, upgraded
 
+# All that a model file of this format may say; `docs/format.md` says what each is.
+NEEDED = ("target", "dropped", "task", "encoder", "network", "n_networks", "histories", "summary")
+KEYS = frozenset(
+    (
+        *NEEDED,
+        *("format", "optional", "linear", "weights", "notation", "exposure"),
+        *("statistics", "conformal", "verification"),
+    )
+)
+OF_USERS = "x"  # a key that is left to whoever writes a file
+
+
+def unknown_keys(meta: dict[str, Any]) -> list[str]:
+    """Keys that this version does not know, all of which the file calls optional.
+
+    Raises:
+        ValueError: one of them is not called so: without it, predictions might be others.
+    """
+    optional = meta.get("optional", [])
+    need(fits(optional, list[str]), "'optional' must be names of keys")
+    unknown = sorted(set(meta) - KEYS)
+    needed = [name for name in unknown if name not in optional and name != OF_USERS]
+    need(
+        not needed,
+        f"{', '.join(map(repr, needed[:3]))} is not known to this version: update multilayer, "
+        "pip install -U multilayer",
+    )
+    return unknown
+
 
 def check_meta(meta: dict[str, Any]) -> None:
     """ValueError unless the JSON of a model file is a whole model's, and its parts fit each other."""
-    for name in (
-        "target",
-        "dropped",
-        "task",
-        "encoder",
-        "network",
-        "n_networks",
-        "histories",
-        "summary",
-    ):
+    unknown_keys(meta)
+    for name in NEEDED:
         need(name in meta, f"{name!r} is absent")
     target, n_networks = meta["target"], meta["n_networks"]
     several = isinstance(target, list)
@@ -109,6 +130,7 @@ def _check_summary(summary: Any) -> None:
         )
     for name in ("decisions", "details"):
         need(fits(summary.get(name, []), list[str]), f"{name!r} must be texts")
+    need(fits(summary.get("findings", []), list[dict[str, Any]]), "'findings' must be objects")
     need(fits(summary.get("target_units", {}), dict[str, str]), "'target_units' must be texts by name")
     need(fits(summary.get("asked", {}), dict[str, Any]), "'asked' must be settings by name")
     _check_comparison(summary.get("comparison") or {})

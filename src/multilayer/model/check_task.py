@@ -83,6 +83,9 @@ def _check_classes(values: Any) -> int:
         except (OverflowError, TypeError) as error:
             raise ValueError(f"labels are not of type {dtype}") from error
         need(as_they_came == labels, f"labels are not of type {dtype}")
+    scale, shift = values.get("scale", 1.0), values.get("shift", 0.0)
+    need(fits([scale, shift], list[float]), "'scale' and 'shift' must be numbers")
+    need(1e-3 < scale < 1e3 and abs(shift) < 1e3, "'scale' or 'shift' is too large or too small")
     kind = "binary" if len(labels) == 2 else "multiclass"
     need(values.get("kind") == kind, f"{len(labels)} classes are {kind}")
     threshold, by = values.get("threshold"), values.get("threshold_by")

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.file_values import need
-from multilayer.model.check import check_meta
+from multilayer.model.check import check_meta, unknown_keys
 from multilayer.model.check_encoder import check_encoder_arrays, check_statistics
+from multilayer.model.check_fields import about
 from multilayer.model.check_network import check_sizes
 from multilayer.model.file import FORMAT, digest
 from multilayer.model.intervals import Conformal
 from multilayer.model.record import from_record, to_record
 from multilayer.model.statistics import Statistics
+from multilayer.model.verification import Verification
 from multilayer.nn.config import NetworkFields
 from multilayer.output import finite
 from multilayer.table.encode import Encoder
@@ -43,6 +45,7 @@ def file_of(
     statistics: Statistics | None = None,
     conformal: Conformal | None = None,
     linear: NetworkFields | None = None,
+    verification: Verification | None = None,
 ) -> bytes:
     """The file of a model with these fields: safetensors with one JSON text in its metadata."""
     from safetensors.numpy import save as to_safetensors
@@ -55,9 +58,17 @@ def file_of(
     kept, of_rows = ({}, None) if statistics is None else statistics.state()
     arrays |= {f"statistics.{name}": array for name, array in kept.items()}
     scores = {} if conformal is None else {"conformal": to_record(conformal, "conformal", arrays)}
+    checked, of_rows_to_check = ({}, None) if verification is None else verification.state()
+    arrays |= {f"verification.{name}": array for name, array in checked.items()}
+    more = {
+        **({} if of_rows is None else {"statistics": of_rows}),
+        **scores,
+        **({} if of_rows_to_check is None else {"verification": of_rows_to_check}),
+    }
     text = json.dumps(
         {
             "format": FORMAT,
+            "optional": sorted(more),
             "target": target,
             "dropped": list(dropped),
             "task": task.to_json(),
@@ -70,8 +81,7 @@ def file_of(
             "exposure": exposure,
             "histories": [finite(history.to_dict()) for history in histories],
             "summary": finite(summary),
-            **({} if of_rows is None else {"statistics": of_rows}),
-            **scores,
+            **more,
         },
         allow_nan=False,
     )
@@ -109,11 +119,15 @@ def parts_of(
     check_sizes(configs, states)
     kept = _below("statistics.", arrays)
     scores = {name: array for name, array in arrays.items() if name.startswith("conformal.")}
-    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept) + len(scores)
+    checked = _below("verification.", arrays)
+    n_arrays = len(encoder_arrays) + sum(map(len, states)) + len(kept) + len(scores) + len(checked)
+    passed_over = tuple(f"{name}." for name in unknown_keys(meta))
+    n_arrays += sum(name.startswith(passed_over) for name in arrays) if passed_over else 0
     need(n_arrays == len(arrays), "it holds arrays that are not a model's")
+    task = task_from_json(meta["task"])
     return {
         "target": meta["target"] if isinstance(meta["target"], str) else tuple(meta["target"]),
-        "task": task_from_json(meta["task"]),
+        "task": task,
         "encoder": encoder,
         "config": config,
         "networks": [make_network(*each) for each in zip(configs, states, strict=True)],
@@ -126,12 +140,23 @@ def parts_of(
         "statistics": _statistics(meta.get("statistics"), kept, encoder),
         "conformal": _conformal(meta.get("conformal"), scores, meta["task"]),
         "linear": linear,
+        "verification": _verification(meta.get("verification"), checked, encoder, task),
     }
 
 
 def states_of(meta: dict[str, Any], arrays: Arrays) -> list[Arrays]:
     """The arrays of each network, of a model whose JSON is already checked."""
     return [_below(f"network.{i}.", arrays) for i in range(meta["n_networks"])]
+
+
+def _verification(plan: Any, arrays: Arrays, encoder: Encoder, task: Task) -> Verification | None:
+    """None in files of before."""
+    if plan is None:
+        need(not arrays, "it holds rows to verify by that its text does not speak of")
+        return None
+    shape = task.link(np.zeros((1, task.n_outputs), np.float32)).shape[1:]
+    with about("verification"):
+        return Verification.from_state(arrays, plan, encoder, shape)
 
 
 def _conformal(plan: Any, arrays: Arrays, task: dict[str, Any]) -> Conformal | None:

@@ -21,6 +21,7 @@ from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
 from multilayer.model.statistics import Statistics
 from multilayer.model.sure_model import SureModel
+from multilayer.model.verification import Verification, synthetic_rows
 from multilayer.nn.networks import NetworkConfig
 from multilayer.output import write_atomically
 from multilayer.signals import held_back
@@ -59,6 +60,7 @@ class Model(SureModel):
     exposure: column by which predictions are multiplied, as the target is learnt per unit of it; or None
     statistics: what the model keeps of the rows that it was fitted on; None in files of before
     conformal: errors on rows that it was not fitted on, from `conformalize`; None without
+    verification: rows of the file that it was read from, and their predictions; None if there are none
 
     >>> import multilayer as ml
     >>> table = {"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": ["a", "a", "b", "b"] * 10}
@@ -81,6 +83,7 @@ class Model(SureModel):
     statistics: Statistics | None = None
     linear: NetworkConfig | None = None
     conformal: Conformal | None = None
+    verification: Verification | None = None
 
     evidence: ClassVar[Evidence | None] = None  # rows that the fit held out, on a model that `fit` just gave
 
@@ -295,24 +298,44 @@ class Model(SureModel):
         """
         return stage_above("report.page").write_report(self, path, table, refits=refits)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, verify_on: Any = None) -> None:
         """Write the model to one file. If the program crashes meanwhile, a file that was there before is
         kept.
 
+        Args:
+            path: of the file.
+            verify_on: a table of which the first dozen rows stand in the file with their predictions, for
+                `verify` to check; None makes up rows from ranges and levels, so that none of yours is in it.
+
         Raises:
             OutputError: the folder is absent or not writable, or the disk is full.
+            SchemaError: as `predict`, of the rows to verify on.
         """
-        write_atomically(path, self.to_bytes())
+        write_atomically(path, self.to_bytes(verify_on=verify_on))
 
     def export(
-        self, to: str, out: str | Path, *, rows: Any = None, inputs: str = "columns", int8: bool = False
+        self,
+        to: str,
+        out: str | Path,
+        *,
+        rows: Any = None,
+        inputs: str = "columns",
+        int8: bool = False,
+        train_on: Any = None,
     ) -> Any:
         """Write the model for machines without this library: see `multilayer.export.write`."""
-        return import_module("multilayer.export").write(self, to, out, rows=rows, inputs=inputs, int8=int8)
+        write = import_module("multilayer.export").write  # which stands above this file
+        return write(self, to, out, rows=rows, inputs=inputs, int8=int8, train_on=train_on)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, *, verify_on: Any = None) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""
-        return file_of(**{each.name: getattr(self, each.name) for each in fields(self)})
+        rows = synthetic_rows(self.encoder)
+        if verify_on is not None:
+            rows = self._read(verify_on, None)
+            self._inputs(rows)  # refuses what it cannot predict
+        verification = Verification.of(rows, self.encoder, self._inputs, self._first_predictor)
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return file_of(**parts | {"verification": verification})
 
     def __str__(self) -> str:
         return f"{first_words(self)}\n\n{next_steps()}"

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from multilayer.errors import ConfigError, DataError, SchemaError, nearest
-from multilayer.model.conformal import Errors
+from multilayer.model.calibration import calibrated
+from multilayer.model.conformal import Errors, errors_of
 from multilayer.model.flags import Flags, flags_of
 from multilayer.model.intervals import (
     Conformal,
@@ -28,6 +29,12 @@ from multilayer.table.sources.read import Table
 from multilayer.tasks.classification import Classification
 
 MISSING = "(missing)"  # the group of rows without a value
+FEWEST_TO_CALIBRATE = 50  # rows
+
+
+def as_they_are(output: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Outputs of a network, without a link."""
+    return output.astype(np.float64)
 
 
 class SureModel(TableModel):
@@ -86,7 +93,7 @@ class SureModel(TableModel):
         return self.task.decide(prediction), self._flags_of(read, x)
 
     def predict_interval(
-        self, table: Any, coverage: float = 0.9, *, query: str | None = None, extra: str = "warn"
+        self, table: Any, coverage: Any = 0.9, *, query: str | None = None, extra: str = "warn"
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The prediction of each row, and an interval that holds the truth in so large a share of rows.
 
@@ -137,7 +144,7 @@ class SureModel(TableModel):
         return (decided.T * amount).T, (found.T * amount).T
 
     def predict_set(
-        self, table: Any, coverage: float = 0.9, *, query: str | None = None, extra: str = "warn"
+        self, table: Any, coverage: Any = 0.9, *, query: str | None = None, extra: str = "warn"
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The label of each row, and a set of labels that holds the true one in so large a share of rows.
 
@@ -239,7 +246,76 @@ class SureModel(TableModel):
             by=by,
             groups=self._values(read, by),
         )
-        return replace(self, conformal=made)  # type: ignore[type-var]
+        model: Any = replace(self, conformal=made)  # type: ignore[type-var]
+        if "evidence" in vars(self):  # of this process, for `Model.report`
+            vars(model)["evidence"] = vars(self)["evidence"]
+        return model
+
+    def calibrate(self, table: Any, *, query: str | None = None, extra: str = "warn") -> Any:
+        """The same model with probabilities corrected by rows that it was not trained on, if that helps.
+
+        Of two classes the networks' log-odds are scaled and shifted (Platt), of more scaled (a temperature),
+        so that the log loss of these rows is least; but only if that lowers the loss by more than a standard
+        error in cross-validation. The last of `summary["decisions"]` says what was done. After a correction
+        the model has to be conformalized again.
+
+        Source:  Platt 1999; Guo et al. 2017, arXiv:1706.04599
+
+        Args:
+            table: rows with the target, none of which the model was trained on.
+            query, extra: as `predict` has them.
+
+        Raises:
+            SchemaError: as `predict`; the target is absent; the model does not predict one target of classes.
+            DataError: too few rows; or the model was trained on some of them.
+        """
+        task = self.task
+        if not isinstance(task, Classification):
+            raise SchemaError(
+                f"calibrate is for one target of classes; this model predicts {self._in_words}. Of numbers, "
+                "conformalize corrects the intervals."
+            )
+        read = self._read(table, query, extra)
+        code, _ = self._codes_and_weights(read, None)
+        x = self._inputs(read)
+        if len(x) < FEWEST_TO_CALIBRATE:
+            raise DataError(f"calibration needs at least {FEWEST_TO_CALIBRATE} rows; got {len(x)}. Add some.")
+        if (share := self._share_seen(x, code)) > 0:
+            raise DataError(
+                f"calibration needs rows that the model was not trained on; of these {len(code):,} rows it "
+                f"was trained on some {share:.0%}. Pass others."
+            )
+        outputs = member_predictions(self.networks, as_they_are, x)
+        weights = np.ones(len(outputs)) if self.weights is None else np.asarray(self.weights, np.float64)
+        codes = code.astype(np.int64)
+        found, said = calibrated(task, outputs, weights / weights.sum(), codes)
+        summary = vars(self)["summary"]
+        changes: dict[str, Any] = {"summary": {**summary, "decisions": [*summary.get("decisions", ()), said]}}
+        if found is not task:
+            each = np.stack([found.link(one.astype(np.float32)) for one in outputs])
+            probs = np.tensordot(weights / weights.sum(), each, 1)
+            settled, _ = found.settle(codes, probs)
+            changes |= {"task": settled, "conformal": None}
+            changes["statistics"] = self._statistics_of(
+                found, codes, probs, spread_by_target(found, each, self.weights)
+            )
+        return replace(self, **changes)  # type: ignore[type-var]
+
+    def _statistics_of(
+        self,
+        task: Classification,
+        code: NDArray[np.int64],
+        probs: NDArray[np.float64],
+        spread: NDArray[np.float64],
+    ) -> Statistics | None:
+        """What is known of errors, from other rows than those of the fit."""
+        if self.statistics is None or self.statistics.held_out is None:
+            return self.statistics
+        errors = errors_of(task, code, probs, None, spread)
+        return replace(
+            self.statistics,
+            held_out=replace(self.statistics.held_out, n_rows=len(code), folds=False, errors=errors),
+        )
 
     def flags(self, table: Any, *, query: str | None = None, extra: str = "warn") -> Flags:
         """What is unusual about each row: see `Flags`.
@@ -252,7 +328,7 @@ class SureModel(TableModel):
         >>> model = ml.fit({"x": x, "y": x}, target="y", epochs=2, members=2)
         >>> found = model.flags({"x": [50.0, 1000.0, None]})
         >>> found.words(1), found.words(2)
-        ("'x': out of range", "'x': missing, which it never was")
+        ("'x': out of range; far from all training rows", "'x': missing, which it never was")
         """
         read = self._read(table, query, extra)
         return self._flags_of(read, self._inputs(read))

@@ -15,6 +15,7 @@ from multilayer.file_values import need
 from multilayer.model.check_network import may_overflow
 from multilayer.model.file import read_bytes, unpack
 from multilayer.model.format import Arrays, parts_of, states_of
+from multilayer.model.verification import Verification, Verified
 from multilayer.nn.config import NetworkFields
 from multilayer.table.encode import Batch, Encoder
 from multilayer.table.kinds import is_as_written, kind_of
@@ -47,6 +48,7 @@ class TableModel(ABC):
     dropped: tuple[str, ...]
     notation: Notation
     exposure: str | None
+    verification: Verification | None
 
     _config_class: ClassVar[type[NetworkFields]]
 
@@ -105,6 +107,26 @@ class TableModel(ABC):
                 "Save the model again."
             ) from error
         return model
+
+    def verify(self) -> Verified:
+        """Predict the rows that stand in the model's file, and compare with the predictions beside them.
+
+        Raises:
+            ModelFileError: predictions differ by more than rounding, or the model was not read from a file
+                that holds such rows.
+        """
+        if self.verification is None:
+            raise ModelFileError(
+                "a model is verified by rows that stand in the file that it was read from; there are none. "
+                "Save it with this version, and load that file."
+            )
+        found = self.verification.run(self.encoder, self._inputs, self._first_predictor)
+        if not found.is_same:
+            raise ModelFileError(
+                f"a model must predict on every machine what stands in its file; of {found.in_words}. Do not "
+                "use it here: update multilayer and NumPy, and report this if it stays."
+            )
+        return found
 
     def _warm_up(self) -> None:
         """Predict a row without values, and with a word where text is read.

@@ -136,6 +136,11 @@ RULES: Mapping[str, Rule] = {
         "Pass what ml.infer_schema gives.",
     ),
     "infinite": _one_of(get_args(Infinite)),
+    "calibration": (
+        lambda v: (bool(0 < v < 1) or _is_whole(v)) if _is_number(v) else not isinstance(v, bool),
+        "a share of the rows, a whole number of them, or a table",
+        "Pass for example 0.2.",
+    ),
     "query": (lambda v: isinstance(v, str), "SQL in a text", "Pass for example 'select * from homes'."),
     "thousands": (lambda v: isinstance(v, str), "a character", "Pass for example ','."),
     "decimal": (lambda v: isinstance(v, str), "a character", "Pass for example ','."),

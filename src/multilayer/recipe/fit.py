@@ -10,8 +10,10 @@ from multilayer.model.model import Model
 from multilayer.progress import progress
 from multilayer.recipe.arguments import no_type_check
 from multilayer.recipe.baselines import compare
+from multilayer.recipe.calibration_rows import set_aside
 from multilayer.recipe.choices import NetworkName, Quality
 from multilayer.recipe.config import Real, Whole
+from multilayer.recipe.findings import table_findings
 from multilayer.recipe.held_out import evidence_of, statistics
 from multilayer.recipe.linear import fit_linear
 from multilayer.recipe.plan import Plan, make_plan
@@ -50,6 +52,7 @@ def fit(
     header: bool = True,
     drop_missing_target: bool = False,
     validation: Any = None,
+    calibration: Any = None,
     groups: Hashable = None,
     time: Hashable = None,
     sample_weight: Any = None,
@@ -121,6 +124,9 @@ def fit(
             (table, y). None: each network validates on a different eighth and trains on all other rows, so
             that no row is lost to validation; but with `time`, with one network, or with too few rows or
             groups, all validate on one fifth.
+        calibration: rows that are set aside, so that `Model.predict_interval` and `Model.predict_set` are
+            exact: a share of the table's rows, a number of them (from 10 on), or a table with the target. See
+            `Model.conformalize`. None fits on all rows; intervals are approximate then.
         groups: column whose equal values must stay on one side of a split; it is not used as a feature. With
             at least eight groups, each network validates on an eighth made of whole groups.
         time: column to split by: the latest rows validate all networks. Otherwise a network could train on
@@ -183,6 +189,7 @@ def fit(
     ['mae', 'r2', 'rmse']
     """
     wanted = Wanted.make({name: value for name, value in locals().items() if name != "table"})
+    table, wanted, aside = set_aside(table, wanted)
     shown = progress("training", after_s=SHOWN_AFTER_S, quiet=wanted.verbose is False)
     with read_rows(table, wanted) as rows, shown as after_epoch:
         plan = make_plan(rows, wanted)
@@ -195,7 +202,11 @@ def fit(
             n_threads=wanted.n_threads,
             callbacks=[*wanted.callbacks, after_epoch],
         )
+        findings = table_findings(rows, plan)
     model = assemble(wanted, plan, trained, select(plan, trained, linear))
+    model.summary["findings"] = findings
+    if aside is not None:
+        model = model.conformalize(aside)
     if wanted.verbose:
         sys.stdout.write(f"{model}\n")
     return model

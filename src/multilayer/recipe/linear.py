@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from multilayer.nn.networks import NetworkConfig
 from multilayer.recipe.networks import NETWORKS
-from multilayer.recipe.penalised import Problems, Rotated, as_weights
+from multilayer.recipe.penalised import Problems, Rotated
 from multilayer.recipe.plan import Plan
 from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.table.kinds.number import CLIP
@@ -22,6 +22,8 @@ from multilayer.training.random_state import RandomState
 PENALTIES = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4)
 CHOICE_ROWS = 1_000  # rows that are left out to choose among penalties, at the least
 KNOTS = (1.0, 2.0, 3.0, 4.5, 6.0, 9.0, 12.0, 18.0, 25.0)  # sizes between which straight lines unbend
+WIDE = 1.0  # columns for each row from which on few of them may be better than all
+SIZES = (3, 10, 30, 100)  # of those few
 MOST_OUTPUTS = 20_000  # for all rows; the other networks learn from more whatever a line says
 MOST_PRODUCTS = 20e9  # of numbers, for the principal components
 
@@ -34,12 +36,14 @@ class Linear:
     network:    trained on all training rows, by the penalty that lost least on folds left out
     prediction: of validation rows (n_rows, ...), as `Task.link` gives it; in a fold, by one that left it out
     penalty:    of the squares of its weights
+    n_columns:  that it was learnt on; None for all
     """
 
     config: NetworkConfig
     network: nn.Module
     prediction: NDArray[np.float64]
     penalty: float
+    n_columns: int | None = None
 
 
 def linear_config(network: NetworkConfig, features: Sequence[Feature]) -> NetworkConfig:
@@ -106,34 +110,92 @@ class Columns:
         return cls(columns / scale, mean, scale)
 
 
-class Fits:
-    """Linear models on the rows of a plan, each without a fold, or without none.
+@dataclass(frozen=True)
+class Tried:
+    """Linear models of one kind, at the penalty that loses least.
 
-    Args:
-        folds: of each row.
+    loss:   of rows left out
+    output: (n_rows, n_outputs) for each row, of the model that left its fold out
+    w, b:   of all columns and outputs, and (n_outputs,), of the model that left none out
+    n_columns: that have weights; None: all
     """
 
-    def __init__(self, plan: Plan, rotated: Rotated, weight: Tensor, folds: NDArray[np.int64]) -> None:
-        task, recipe = plan.task, NETWORKS[plan.config.network]
-        self.task, self.code, self.rotated, self.weight, self.folds = (
-            task,
-            plan.train.code,
-            rotated,
-            weight.double().numpy(),
-            folds,
-        )
-        self.target = torch.from_numpy(np.ascontiguousarray(task.as_network_target(plan.train.code)))
-        self.loss = recipe.loss(task)
+    loss: float
+    output: NDArray[np.float32]
+    w: Tensor
+    b: Tensor
+    penalty: float
+    n_columns: int | None = None
 
-    def solve(self, left_out: Sequence[int], penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
+
+class Rows:
+    """Rows of a plan that linear models are learnt on, each without a fold, or without none.
+
+    Args:
+        x: the columns, standardised.
+        weight: of the rows.
+        folds: of each row, from 0 to 7.
+    """
+
+    def __init__(self, plan: Plan, x: Tensor, weight: Tensor, folds: NDArray[np.int64]) -> None:
+        self.task, self.code, self.x, self.folds = plan.task, plan.train.code, x, folds
+        self.weight = weight.double().numpy()
+        self.target = torch.from_numpy(np.ascontiguousarray(plan.task.as_network_target(self.code)))
+        self.loss = NETWORKS[plan.config.network].loss(plan.task)
+
+    def ridge(self) -> Tried:
+        """Models on all columns."""
+        rotated = Rotated.of(self.x)
+        n = min(N_FOLDS, max(2, -(-CHOICE_ROWS * N_FOLDS // len(self.folds))))
+        some = self._left_out(range(n), rotated, *self._solve(range(n), rotated, PENALTIES))
+        penalty = between(PENALTIES, [self._mean_loss(each, self.folds < n) for each in some])
+        w, b = self._solve(range(N_FOLDS + 1), rotated, [penalty])  # no row is of the last fold
+        output = self._left_out(range(N_FOLDS), rotated, w, b)[0]
+        return Tried(self._mean_loss(output), output, rotated.axes @ w[:, -1, 0], b[-1, 0], penalty)
+
+    def screened(self, size: int) -> Tried:
+        """Models on so many columns, those that go most with the target by themselves in the rows left in.
+
+        Source:  Fan & Lv 2008, doi:10.1111/j.1467-9868.2008.00674.x ("sure independence screening")
+        """
+        outputs = np.empty((len(PENALTIES), len(self.folds), self.task.n_outputs), np.float32)
+        for fold, places in enumerate(self._strongest(size)):
+            rotated = Rotated.of(self.x[:, places])
+            w, b = self._solve([fold], rotated, PENALTIES)
+            rows = self.folds == fold
+            outputs[:, rows] = self._left_out([fold], rotated, w, b)[:, rows]
+        losses = [self._mean_loss(each) for each in outputs]
+        best = int(np.argmin(losses))
+        whole = torch.zeros(self.x.shape[1], self.task.n_outputs)
+        whole[places] = rotated.axes @ w[:, 0, best]
+        return Tried(losses[best], outputs[best], whole, b[0, best], PENALTIES[best], size)
+
+    def _strongest(self, size: int) -> list[Tensor]:
+        """Places of the columns of the largest covariance with an output, without each fold and with all."""
+        target = self.target.float()
+        if target.ndim == 1:
+            target = nn.functional.one_hot(self.target, self.task.n_outputs).float()
+        weight = torch.from_numpy(self._weights(range(N_FOLDS + 1))).float()
+        centred = target[:, None] - torch.einsum("nf,no->fo", weight, target)
+        by_fold = (centred * weight[..., None]).flatten(1)
+        strength = (self.x.T @ by_fold).abs().view(self.x.shape[1], N_FOLDS + 1, -1).amax(2)
+        return list(strength.topk(min(size, len(strength)), dim=0).indices.T)
+
+    def _weights(self, left_out: Sequence[int]) -> NDArray[np.float64]:
+        """(n_rows, n_folds), each fold's summing to 1."""
+        weight = (self.folds[:, None] != np.array(left_out)) * self.weight[:, None]
+        return np.asarray(weight / weight.sum(axis=0))
+
+    def _solve(
+        self, left_out: Sequence[int], rotated: Rotated, penalties: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
         """Weights (n_directions, n_folds, n_penalties, n_outputs), and intercepts without the first axis."""
-        left_in = self.folds[:, None] != np.array(left_out)
         problems = Problems(
-            self.rotated,
+            rotated,
             self.target,
             self.loss,
             self.task.n_outputs,
-            as_weights(np.repeat(left_in * self.weight[:, None], len(penalties), axis=1)),
+            torch.from_numpy(np.repeat(self._weights(left_out), len(penalties), axis=1)).float(),
             torch.tensor(penalties).repeat(len(left_out)),
             curvature=0.2 if self.task.has_probabilities else 1.0,
         )
@@ -141,37 +203,27 @@ class Fits:
         shape = (len(left_out), len(penalties), self.task.n_outputs)
         return w.view(len(w), *shape), b.view(shape)
 
-    def outputs(
-        self, left_out: Sequence[int], w: Tensor, b: Tensor
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows left out, and the outputs (n_penalties, n_rows, n_outputs) of the models that did so."""
-        rows = [np.flatnonzero(self.folds == fold) for fold in left_out]
-        out = [
-            torch.einsum("nd,dpo->pno", self.rotated.z[of_fold], w[:, i]) + b[i][:, None]
-            for i, of_fold in enumerate(rows)
-        ]
-        return np.concatenate(rows), torch.cat(out, 1).numpy()
+    def _left_out(
+        self, left_out: Sequence[int], rotated: Rotated, w: Tensor, b: Tensor
+    ) -> NDArray[np.float32]:
+        """Outputs (n_penalties, n_rows, n_outputs) for rows of these folds, of the models without them."""
+        out = torch.zeros(w.shape[2], len(self.folds), w.shape[3])
+        for i, fold in enumerate(left_out):
+            rows = torch.from_numpy(np.flatnonzero(self.folds == fold))
+            out[:, rows] = torch.einsum("nd,dpo->pno", rotated.z[rows], w[:, i]) + b[i][:, None]
+        return out.numpy()
 
-    def best_penalty(self) -> float:
-        """The one that loses least on rows left out, between those that were tried."""
-        n = min(N_FOLDS, max(2, -(-CHOICE_ROWS * N_FOLDS // len(self.folds))))
-        rows, out = self.outputs(range(n), *self.solve(range(n), PENALTIES))
-        code = self.code[rows]
-        losses = [
-            float(
-                np.average(
-                    self.task.row_losses(self.task.essence(each, code), code), weights=self.weight[rows]
-                )
-            )
-            for each in out
-        ]
-        return between(PENALTIES, losses)
+    def _mean_loss(self, output: NDArray[np.float32], among: NDArray[np.bool_] | None = None) -> float:
+        rows = slice(None) if among is None else among
+        essence = self.task.essence(output[rows], self.code[rows])
+        losses = self.task.row_losses(essence, self.code[rows])
+        return float(np.average(losses, weights=self.weight[rows]))
 
 
 def between(penalties: Sequence[float], losses: Sequence[float]) -> float:
     """The penalty at the lowest point of the parabola through the least of these losses and its neighbours.
 
-    >>> between((100.0, 10.0, 1.0), (2.0, 1.0, 2.0)), between((100.0, 10.0, 1.0), (1.0, 2.0, 3.0))
+    >>> round(between((100.0, 10.0, 1.0), (2.0, 1.0, 2.0)), 9), between((100.0, 10.0), (1.0, 2.0))
     (10.0, 100.0)
     """
     best = int(np.argmin(losses))
@@ -205,21 +257,17 @@ def fit_linear(plan: Plan, seed: int) -> Linear | None:
     with torch_threads(1), torch.inference_mode(False), torch.enable_grad():
         net = _blank(config)
         columns = Columns.of(torch.from_numpy(rows.x), config, net, weight / weight.sum())
-        fits = Fits(plan, Rotated.of(columns.x), weight, folds)
-        penalty = fits.best_penalty()
-        left_out = (
-            [*range(N_FOLDS), N_FOLDS] if plan.folds is not None else [N_FOLDS]
-        )  # no row is of the last
-        w, b = fits.solve(left_out, [penalty])
-        _set_weights(net, config, columns, fits.rotated.axes @ w[:, -1, 0], b[-1, 0])
+        to_learn = Rows(plan, columns.x, weight, folds)
+        tried = [to_learn.ridge()]
+        if columns.x.shape[1] > WIDE * len(rows):
+            tried += [to_learn.screened(size) for size in SIZES]
+        best = min(tried, key=lambda each: each.loss)
+        _set_weights(net, config, columns, best.w, best.b)
+        output = best.output
         if plan.folds is None:
             with torch.no_grad():
-                out = net(torch.from_numpy(plan.validation.x)).numpy()
-        else:
-            places, found = fits.outputs(left_out[:-1], w, b)
-            out = np.empty_like(found[0])
-            out[places] = found[0]
-    return Linear(config, net, task.link(out), penalty)
+                output = net(torch.from_numpy(plan.validation.x)).numpy()
+    return Linear(config, net, task.link(output), best.penalty, best.n_columns)
 
 
 def _is_too_large(config: NetworkConfig, n_rows: int) -> bool:

@@ -4,10 +4,8 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from multilayer.training.losses import LOSSES, LossLike
@@ -161,8 +159,3 @@ def _direction(slope: Tensor, moves: list[tuple[Tensor, Tensor]]) -> Tensor:
     for (moved, turned), (inverse, factor) in zip(moves, reversed(factors), strict=True):
         way = way + (factor - inverse * dot(turned, way))[:, None] * moved
     return -way
-
-
-def as_weights(weight: NDArray[np.float64]) -> Tensor:
-    """float32 (n_rows, n_problems), each problem's summing to 1."""
-    return torch.from_numpy((weight / weight.sum(0)).astype(np.float32))

@@ -120,8 +120,10 @@ def _linear_sentences(selected: Selected) -> list[str]:
     alone = f"the loss on held-out rows is {share.alone:.4g} for it and {share.others:.4g} for the others"
     if not share.value:
         return [f"linear network: none, as it would not help: {alone}"]
+    few = selected.linear.n_columns if selected.linear else None
+    by = "" if few is None else f", by the {few} encoded columns that tell most"
     return [
-        f"linear network: it has a share of {share.value:.0%} in each prediction: {alone}, and "
+        f"linear network: it has a share of {share.value:.0%} in each prediction{by}: {alone}, and "
         f"{share.together:.4g} together"
     ]
 

@@ -62,7 +62,7 @@ def train_networks(
     """
     config, task, recipe = plan.config, plan.task, NETWORKS[plan.config.network]
     rows, held, fold = plan.train, plan.validation, plan.folds
-    seeds = _seeds(seed, config.members)
+    seeds = network_seeds(seed, config.members)
     nets = [
         build(plan.network, one, lambda net: recipe.start(net, torch.from_numpy(rows.x))) for one in seeds
     ]
@@ -126,7 +126,7 @@ def _enough_epochs(config: Config, is_stream: bool) -> int:
     return max(1, enough if is_stream else min(enough, ENOUGH_EPOCHS))
 
 
-def _seeds(seed: int, n: int) -> list[int]:
+def network_seeds(seed: int, n: int) -> list[int]:
     """One for each network; the first is the user's."""
     return [seed, *map(int, np.random.SeedSequence(seed).generate_state(n - 1))]
 

@@ -38,6 +38,7 @@ class Wanted:
     groups: str | None
     time: str | None
     validation: Any
+    calibration: Any
     sample_weight: Any
     exposure: Any
     class_weight: Any
@@ -124,8 +125,8 @@ class Wanted:
 
 
 _AS_GIVEN = (
-    "target", "y", "task", "validation", "sample_weight", "exposure", "class_weight", "quality", "network",
-    "query", "memory",
+    "target", "y", "task", "validation", "calibration", "sample_weight", "exposure", "class_weight",
+    "quality", "network", "query", "memory",
 )  # fmt: skip
 
 

@@ -72,6 +72,8 @@ def _score_in_words(model: Model) -> str:
         return (
             f"It explains {max(0.0, score['r2']):.0%} of what varies in {listed(model.targets, 3)}{missed}."
         )
+    if "coverage" in score:
+        return f"{score['coverage']:.0%} of the rows lie between its outermost quantiles."
     if "accuracy" in score:
         constant = model.summary.get("baseline", {}).get("accuracy")
         beside = (

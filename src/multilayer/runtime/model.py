@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import MultilayerError
+from multilayer.errors import MissingExtraError, MultilayerError
 from multilayer.model.format import nan_if_none
 from multilayer.model.table_model import EXTRA, TableModel
+from multilayer.model.verification import Verification
 from multilayer.nn.config import NetworkFields
 from multilayer.runtime.forward import Forward
 from multilayer.runtime.network_steps import NetworkSteps
@@ -60,6 +61,7 @@ class RuntimeModel(TableModel):
     weights:  of the networks in the average; None weighs all alike
     notation: marks of missing values and separators that were declared at fit; they hold at prediction, too
     exposure: column that predictions are multiplied with, as they are learnt per unit of it; None without one
+    verification: rows that stand in the file, and their predictions; None in files of before
     """
 
     target: str | tuple[str, ...]
@@ -71,6 +73,7 @@ class RuntimeModel(TableModel):
     weights: tuple[float, ...] | None = None
     notation: Notation = field(default_factory=Notation)
     exposure: str | None = None
+    verification: Verification | None = None
 
     _config_class = NetworkFields
 
@@ -87,7 +90,14 @@ class RuntimeModel(TableModel):
         """As of `Model`; a dict of plain values is a row."""
         if isinstance(table, Mapping) and table and not any(_are_several(value) for value in table.values()):
             table = {name: [value] for name, value in table.items()}
-        return super()._raw(table, query, extra)
+        try:
+            return super()._raw(table, query, extra)
+        except ModuleNotFoundError as error:  # of a package that reads such tables
+            package = (error.name or "").partition(".")[0]
+            raise MissingExtraError(
+                f"this table needs {package} to be read, which is not installed: pip install {package}. "
+                "Without it, pass a dict of values, a list of dicts, or a dict of columns."
+            ) from error
 
     def _predicted(self, table: Any, query: str | None, extra: str, *, amounts: bool) -> NDArray[np.float64]:
         """As of `Model`; a row of plain values without making a table of it, where it can be."""

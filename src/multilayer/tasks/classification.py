@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.errors import ConfigError, DataError, nearest
-from multilayer.tasks.link_steps import BothClasses, First, LinkChain, Sigmoid, Softmax
+from multilayer.tasks.link_steps import BothClasses, First, LinkChain, Scale, Shift, Sigmoid, Softmax
 from multilayer.tasks.metrics import accuracy, balanced_accuracy, f1, log_loss, precision, recall, roc_auc
 from multilayer.tasks.task import Array, Floats, Label, Task, Weight, check_target
 
@@ -29,6 +29,7 @@ class Classification(Task):
     threshold: of two classes, the probability of labels[1] from which on it is predicted; None: the more
         probable one
     threshold_by: the metric of `THRESHOLD_METRICS` that chooses the threshold; None where it was given
+    scale, shift: what outputs are multiplied with, and what is added to those of two classes, to calibrate
 
     >>> task = Classification.from_target(np.array(["no", "yes", "no"], dtype=object))
     >>> task.kind, task.classes, task.encode(np.array(["yes", "no"], dtype=object))
@@ -39,6 +40,8 @@ class Classification(Task):
     dtype: str
     threshold: float | None = None
     threshold_by: str | None = None
+    scale: float = 1.0
+    shift: float = 0.0
 
     @classmethod
     def from_target(cls, y: Array, kind: str | None = None) -> "Classification":
@@ -97,7 +100,11 @@ class Classification(Task):
     @cached_property
     def link_steps(self) -> LinkChain:
         """Probabilities (n_rows, n_classes)."""
-        return (First(), Sigmoid(), BothClasses()) if self.kind == "binary" else (Softmax(),)
+        scaled = () if self.scale == 1.0 else (Scale(self.scale),)
+        shifted = () if self.shift == 0.0 else (Shift(self.shift),)
+        if self.kind == "binary":
+            return (First(), *scaled, *shifted, Sigmoid(), BothClasses())
+        return (*scaled, Softmax())
 
     def essence(self, output: NDArray[np.float32], code: Array) -> Floats:
         """Probability of each row's label (n_rows,)."""
@@ -239,6 +246,7 @@ class Classification(Task):
             "dtype": self.dtype,
             "threshold": self.threshold,
             "threshold_by": self.threshold_by,
+            **({} if self.scale == 1.0 and self.shift == 0.0 else {"scale": self.scale, "shift": self.shift}),
         }
 
     @classmethod
@@ -247,7 +255,8 @@ class Classification(Task):
         labels = tuple(values["classes"])
         text = any(isinstance(label, str) for label in labels)
         dtype = values.get("dtype") or ("object" if text else np.array(labels).dtype.name)
-        return cls(labels, dtype, values.get("threshold"), values.get("threshold_by"))
+        calibration = values.get("scale", 1.0), values.get("shift", 0.0)
+        return cls(labels, dtype, values.get("threshold"), values.get("threshold_by"), *calibration)
 
 
 # Metrics of a threshold, from the weight of true and false positives, true and false negatives

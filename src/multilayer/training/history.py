@@ -47,6 +47,7 @@ class History:
     best_epoch:   epoch (from 1) whose weights were kept; the last one without validation
     stop:         why training ended; None while it has not
     stopped:      the same in words
+    findings:     what the doctor's contracts of the first step say, each as `Finding.to_json` gives it
 
     >>> History(train_loss=[0.5, 0.4], step_loss=[0.5, 0.4], best_epoch=2)
     History: 2 epochs, 2 steps, train loss 0.5 -> 0.4, kept epoch 2
@@ -64,6 +65,7 @@ class History:
     best_epoch: int = 0
     stop: Stop | None = None
     stopped: str = ""
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:

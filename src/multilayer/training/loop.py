@@ -19,6 +19,7 @@ from multilayer.machine import n_cores
 from multilayer.nn.blocks import one_each
 from multilayer.training.autograd import AutogradEngine
 from multilayer.training.datasets import Passes, as_arrays, is_dataset
+from multilayer.training.first_look import first_look
 from multilayer.training.history import History
 from multilayer.training.kernels.engine import KernelEngine, read_run
 from multilayer.training.kernels.loop import is_compiled
@@ -263,6 +264,7 @@ def train_pack(
     clock = Clock(math.inf if time_budget is None else time_budget)
     each = zip(nets, optimizers, schedules, seeds, subsets, held_out_of, strict=True)
     members = [_make_member(training, given, data, len(nets), *own) for own in each]
+    members[0].history.findings = first_look(nets[0], data, members[0].length.n_steps)
     if any(isinstance(member.engine, AutogradEngine) for member in members) or is_drawing():
         n_threads = 1  # PyTorch's random state and threads belong to the whole process
     n_threads = n_threads or (n_cores() if len(nets) > 1 else 1)

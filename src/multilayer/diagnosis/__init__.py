@@ -1,0 +1,1 @@
+"""The training doctor: what is wrong with a network, loss, optimiser or table, and how to mend it."""

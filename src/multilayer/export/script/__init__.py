@@ -1,0 +1,1 @@
+"""Models as plain scripts of PyTorch and NumPy."""
