@@ -399,7 +399,7 @@ LAYERS = {
     "report.refits": ["recipe", "report.subject"],
     "report.words": ["report.subject"],
     "report.sections": ["inspect", "report.charts", "report.refits", "report.words"],
-    "report.page": ["report.sections"],
+    "report.page": ["export", "report.sections"],
     "report.leaderboard": ["notebook", "report.subject"],
     "distillation.teachers": ["recipe"],
     "distillation.near_rows": ["table"],
