@@ -1,6 +1,6 @@
-"""Servers of one table beside each other, under wrk: requests, processor time a request, latencies, errors.
+"""Servers of one table beside each other, under wrk: requests, processor time, latencies, errors.
 
-python -m benchmarks.serve TABLE TARGET [--seconds S] [--rounds R] [--rows 1 100] [--only NAME ...] [--out FILE]
+python -m benchmarks.serve TABLE TARGET [--seconds S] [--rounds R] [--rows N ...] [--only NAME ...] [--out F]
 
 multilayer        `multilayer serve`, one process
 fastapi-sklearn   FastAPI and pydantic before a scikit-learn pipeline: encoders and an MLPClassifier
@@ -82,7 +82,8 @@ def predict(rows: list[Row]):
             dtype = {{"tensor(double)": np.float64, "tensor(float)": np.float32}}.get(kind, np.int64)
             feed[name] = np.array([[np.nan if cell is None else cell] for cell in cells], dtype)
         feed[name] = feed[name].reshape(SHAPES[name])
-    return {{out.name: np.asarray(v).tolist() for out, v in zip(session.get_outputs(), session.run(None, feed))}}
+    found = zip(session.get_outputs(), session.run(None, feed))
+    return {{out.name: np.asarray(values).tolist() for out, values in found}}
 
 SHAPES = {{each.name: (-1, 1) if len(each.shape) == 2 else (-1,) for each in session.get_inputs()}}
 """
@@ -106,8 +107,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepared = Prepared(table, asked.target, folder)
-        servers = {each: CONTESTANTS[each](prepared, PORT + i) for i, each in enumerate(asked.only)}
+        servers: dict[str, Server] = {}
         try:
+            for i, each in enumerate(asked.only):
+                servers[each] = CONTESTANTS[each](prepared, PORT + i)
             for server in servers.values():
                 server.wait(prepared.body(server.renames, 1))
             for n_rows in asked.rows:
@@ -170,14 +173,16 @@ class Server:
         return found
 
     def wait(self, body: str) -> None:
-        """Until it answers a row."""
+        """Until it answers a row; another server must not be at its port."""
         for _ in range(600):
             try:
                 status, text = self.ask(body)
             except OSError:
+                if self.process.poll() is not None:
+                    break
                 time.sleep(0.2)
                 continue
-            if status != 200:
+            if status != 200 or self.process.poll() is not None:
                 raise SystemExit(f"{self.route} answers {status}: {text.decode()[:500]}")
             return
         raise SystemExit(f"it does not answer: {Path(self.log.name).read_text()[-2000:]}")

@@ -126,7 +126,7 @@ def healthy() -> Iterator[dict[str, Any]]:
 
 
 def of_mutants() -> Iterator[dict[str, Any]]:
-    """M: the mutants that thresholds were set on; those count that are worse than their healthy twin."""
+    """M: mutants, to set thresholds on; those count that are worse than their healthy twin."""
     for base, name, mutation in mutants():
         case = CASES["H"][base]
         scores: dict[str, list[float]] = {"faulty": [], "fixed": []}

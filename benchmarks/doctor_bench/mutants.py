@@ -1,5 +1,4 @@
-# ruff: noqa: E501  (a mutation a line reads as a table)
-"""Mutants: seeded faults in healthy programs, on which thresholds were set. None is a program of P, R or S."""
+"""Mutants: seeded faults in healthy programs, to set thresholds on. None is a program of P, R or S."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

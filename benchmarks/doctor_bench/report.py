@@ -80,7 +80,7 @@ def main() -> None:
         "P": "P: programs of the published study",
         "R": "R: training loops",
         "S": "S: tables",
-        "M": "M: mutants, on which thresholds were set",
+        "M": "M: mutants of healthy programs",
     }
     lines = [
         "# doctor-bench",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import multilayer as ml
+import multilayer.diagnosis.codes
 from multilayer.diagnosis.codes import CODES
 from multilayer.errors import ConfigError, DataError
 
@@ -37,8 +39,8 @@ def test_every_code_has_its_page_and_every_page_its_code() -> None:
 
 
 def test_every_code_is_made_somewhere() -> None:
-    sources = "".join(path.read_text() for path in Path(ml.doctor.__code__.co_filename).parent.glob("*.py"))
-    made = sources.replace((Path(ml.doctor.__code__.co_filename).parent / "codes.py").read_text(), "")
+    folder = Path(multilayer.diagnosis.codes.__file__).parent
+    made = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "codes.py")
     assert [code for code in CODES if not re.search(rf'"{code}"', made)] == []
 
 
@@ -130,20 +132,32 @@ def test_the_same_is_found_again() -> None:
     assert json.dumps(first) == json.dumps(second)
 
 
+def test_what_cannot_be_copied_is_examined_without_training() -> None:
+    network = nn.Sequential(*net(), nn.Softmax(1))
+    network.lock = threading.Lock()  # type: ignore[assignment]
+
+    finding = ml.doctor(network, X, Y, loss=nn.CrossEntropyLoss(), epochs=1)[0]
+
+    assert finding.code == "probabilities-into-logits"
+    with pytest.raises(ConfigError, match="must be such as can be copied"):
+        finding.apply()
+    assert finding.apply(in_place=True).net(X).shape == (200, 3)
+
+
 def test_codes_can_be_left_out() -> None:
     network = nn.Sequential(*net(), nn.Softmax(1))
 
     assert codes(network, ignore="probabilities-into-logits") == []
-    with pytest.raises(ConfigError, match="ignore must hold codes of findings; got 'softmax'"):
+    with pytest.raises(ConfigError, match="codes of findings; got 'softmax'"):
         codes(network, ignore=("softmax",))
 
 
 def test_wrong_arguments_are_refused_in_words() -> None:
-    with pytest.raises(ConfigError, match=r"doctor needs an nn.Module; got str"):
-        ml.doctor("net", X, Y, loss="mse")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="x and y must have as many rows; got 100, 200"):
+    with pytest.raises(ConfigError, match=r"doctor needs an nn\.Module; got str"):
+        ml.doctor("net", X, Y, loss="mse")
+    with pytest.raises(DataError, match=r"as many rows; got 100, 200"):
         ml.doctor(net(), X, Y[:100], loss="cross_entropy")
-    with pytest.raises(ConfigError, match=r"optimizer must be a torch.optim.Optimizer"):
+    with pytest.raises(ConfigError, match=r"optimizer must be a torch\.optim\.Optimizer"):
         ml.doctor(net(), X, Y, loss="cross_entropy", optimizer="adam")
     finding = ml.doctor(nn.Linear(5, 3), X, Y, loss="cross_entropy")[0]
     with pytest.raises(ConfigError, match="cannot-run has no patch that could be applied"):

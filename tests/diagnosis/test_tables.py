@@ -69,9 +69,8 @@ def test_labels_that_were_flipped_are_named() -> None:
     right = size + year > 1
     label = np.where(rng.random(1200) < 0.2, ~right, right)
 
-    assert ml.doctor_table({"size": size, "year": year, "let": label}, target="let").codes == [
-        "flipped-labels"
-    ]
+    table = {"size": size, "year": year, "let": label}
+    assert ml.doctor_table(table, target="let").codes == ["flipped-labels"]
 
 
 def test_rows_to_validate_on_are_compared() -> None:

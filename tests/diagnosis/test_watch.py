@@ -41,9 +41,9 @@ def cleared_early(network: nn.Module, optimizer: torch.optim.Optimizer, step: in
 
 
 def step_first(network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    optimizer.zero_grad()
     loss = LOSS(network(X), Y)
     optimizer.step()
-    optimizer.zero_grad()
     loss.backward()
 
 
@@ -192,4 +192,4 @@ def test_parameters_that_the_optimiser_lacks_are_named_and_given_to_it() -> None
 
 def test_what_cannot_be_watched_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"watch needs the torch.optim.Optimizer of the loop; got str"):
-        ml.watch(net(), "adam")  # type: ignore[arg-type]
+        ml.watch(net(), "adam")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from multilayer.errors import ConfigError, MissingExtraError, ModelFileError
+from multilayer.runtime.model import RuntimeModel
 from multilayer.serve import Application, Limits
 from multilayer.serve.app import INLINE_BYTES
 from multilayer.serve.auth import check_open, token_of
@@ -304,6 +305,20 @@ def test_a_model_that_will_not_do_leaves_the_old_in_its_place(watched, rents_mlp
 
     assert app.watched.reload() is False
     assert app.watched.failure
+    assert predict(app, ROW).json == before
+
+
+def test_a_model_that_predicts_otherwise_than_where_it_was_saved_is_not_served(watched, monkeypatch):
+    app, path = watched
+    before = predict(app, ROW).json
+    path.touch()
+    monkeypatch.setattr(
+        RuntimeModel, "_first_predictor", property(lambda model: lambda x: model._predictor(x) / 2)
+    )
+
+    assert app.watched.reload() is False
+
+    assert "what stands in its file" in app.watched.failure
     assert predict(app, ROW).json == before
 
 

@@ -198,9 +198,9 @@ def test_memory_is_flat_over_many_values_that_were_never_seen(flats_mlp):
             for i in numbers:
                 assert ask(connection, "POST", "/predict", {**ROW, "zone": f"new {i}", "size": i})[0] == 200
 
-        ask_for(range(12_000))  # what is remembered of a column ends at 10,000
+        ask_for(range(10_500))  # what is remembered of a column ends at 10,000
         before = memory().rss
-        ask_for(range(12_000, 18_000))
+        ask_for(range(10_500, 13_000))
         assert memory().rss - before < 4e6
         connection.close()
 

@@ -17,7 +17,7 @@ from multilayer.table.sources.read import Table
 
 Floats = NDArray[np.float64]
 
-# Set on mutants of healthy tables; see benchmarks/doctor_bench.
+# Chosen beforehand; benchmarks/doctor_bench tries them on healthy tables and on planted faults.
 COPIED = 0.998  # of the target's variance, or of its labels, that a column alone may tell
 RARE = 0.05  # share of a class
 REPEATED = 0.05  # share of rows that are there more often than by chance
@@ -26,6 +26,7 @@ ORDERED = 0.5  # correlation of the target with that of the row before
 FACTOR = 5.0  # between two units of one quantity, at least
 SOME = 0.01  # share of the rows that is worth a word
 MOST_PAIRS = 30  # columns that are compared in pairs
+FEW_OF_A_UNIT = 15  # rows in another unit, at the least: near 0 a few values may lie far apart by chance
 FEWEST = 40  # rows, for what counts shares
 
 
@@ -300,7 +301,7 @@ def two_units(values: Floats) -> tuple[float, float] | None:
         return None
     logs = np.sort(np.log(positive))
     gaps = np.diff(logs)
-    least = max(int(SOME * len(logs)), 5)
+    least = max(int(SOME * len(logs)), FEW_OF_A_UNIT)
     inner = gaps[least - 1 : len(gaps) - least + 1]
     if not len(inner):
         return None
@@ -318,7 +319,7 @@ def two_units(values: Floats) -> tuple[float, float] | None:
 def swapped(scene: TableScene) -> Iterator[Finding]:
     """Pairs of columns whose values stand in each other's place in some rows."""
     names = [name for name in scene.numbers if _is_spread(scene.numbers[name])][:MOST_PAIRS]
-    quantiles = {name: np.nanquantile(scene.numbers[name], [0.15, 0.25, 0.75, 0.85]) for name in names}
+    quantiles = {name: np.nanquantile(scene.numbers[name], [0.2, 0.25, 0.75, 0.8]) for name in names}
     for a, b in itertools.combinations(names, 2):
         of_a, of_b = quantiles[a], quantiles[b]
         if not (of_a[3] < of_b[0] or of_b[3] < of_a[0]):

@@ -37,8 +37,8 @@ TWICE = 2  # what might be meant is a fault when it happens so often in a row
 
 
 def watch(
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    net: Any,
+    optimizer: Any,
     loss: Any = None,
     *,
     mend: bool = False,

@@ -223,7 +223,7 @@ class Rows:
 def between(penalties: Sequence[float], losses: Sequence[float]) -> float:
     """The penalty at the lowest point of the parabola through the least of these losses and its neighbours.
 
-    >>> between((100.0, 10.0, 1.0), (2.0, 1.0, 2.0)), between((100.0, 10.0, 1.0), (1.0, 2.0, 3.0))
+    >>> round(between((100.0, 10.0, 1.0), (2.0, 1.0, 2.0)), 9), between((100.0, 10.0), (1.0, 2.0))
     (10.0, 100.0)
     """
     best = int(np.argmin(losses))

@@ -22,6 +22,7 @@ from multilayer.table.steps import LARGEST, LARGEST_SCALED, SMALLEST
 from multilayer.table.target_encoding import Statistic
 
 MOST_REMEMBERED = 10_000  # cells of a column
+LONGEST_REMEMBERED = 200  # letters: what anybody sends must not fill the memory
 PLAIN = frozenset((str, int, float, bool, type(None)))
 
 Floats = NDArray[np.float64]
@@ -113,7 +114,8 @@ class _Remembered:
         found = self._found.get((kind, value))
         if found is None:
             found = self._encode(float(value) if kind is float else value)
-            if found is not None and len(self._found) < MOST_REMEMBERED:
+            is_short = kind is not str or len(value) <= LONGEST_REMEMBERED
+            if found is not None and is_short and len(self._found) < MOST_REMEMBERED:
                 self._found[kind, value] = found
         return found
 

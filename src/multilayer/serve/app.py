@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from multilayer.errors import MultilayerError
+from multilayer.errors import DataError, MultilayerError
 from multilayer.serve.auth import bears
 from multilayer.serve.errors import JSON, Problem
 from multilayer.serve.limits import Limits
@@ -119,14 +119,15 @@ class Application:
         route = next(iter(routes.values()), NO_ROUTE)
         headers = dict(scope["headers"])
         try:
-            found = routes.get("GET" if method == "HEAD" else method)
-            if found is None:
+            asked = routes.get("GET" if method == "HEAD" else method)
+            if asked is None:
                 raise _no_route(routes, scope)
-            route = found
+            route = asked
             self._check_token(route, headers)
             request = Request(headers, scope["query_string"], b"", parts)
             if route.has_body:
-                answer = await self._with_body(served, route, request, receive)
+                found = await self._with_body(served, route, request, receive)
+                answer = self._refusal(served, route, found) if isinstance(found, Problem) else found
             else:
                 answer = self._of_get(served, route, request)
         except _Gone:
@@ -164,7 +165,10 @@ class Application:
             headers=((b"www-authenticate", b"Bearer"), *close),
         )
 
-    async def _with_body(self, served: Served, route: Route, request: Request, receive: Receive) -> Answer:
+    async def _with_body(
+        self, served: Served, route: Route, request: Request, receive: Receive
+    ) -> Answer | Problem:
+        """The answer, or why there is none. What a thread raised would stay until garbage is collected."""
         if self.metrics.in_progress >= self.limits.concurrency:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -200,13 +204,8 @@ class Application:
                 f"A body must come as it is; Content-Encoding is {encoding.decode('latin-1')!r}. Unpack it.",
                 headers=CLOSE,
             )
-        too_large = Problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"A body may have {most:,} bytes; this one has more. Send several requests.",
-            headers=CLOSE,
-        )
         if length.isdigit() and int(length) > most:
-            raise too_large
+            raise _too_large(most)
         parts, size = [], 0
         try:
             async with asyncio.timeout(self.limits.time_s):
@@ -217,7 +216,7 @@ class Application:
                     part = message.get("body", b"")
                     size += len(part)
                     if size > most:
-                        raise too_large
+                        raise _too_large(most)
                     parts.append(part)
                     if not message.get("more_body", False):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -296,14 +295,24 @@ class Application:
             log.error("the model stays as it is: %s", self.watched.failure)
 
 
-def _handled(handler: Callable[[Served, Request], Answer], served: Served, request: Request) -> Answer:
-    """What a handler answers; what a user can put right is no fault of the server."""
-    from multilayer.errors import DataError
-
+def _handled(
+    handler: Callable[[Served, Request], Answer], served: Served, request: Request
+) -> Answer | Problem:
+    """What a handler answers, or what a user can put right, without the rows that its traceback holds."""
     try:
         return handler(served, request)
+    except Problem as problem:
+        return Problem(problem.status, problem.detail, problem.errors, problem.headers)
     except DataError as error:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"A body may have {most:,} bytes; this one has more. Send several requests.",
+        headers=CLOSE,
+    )
 
 
 def _no_route(routes: Mapping[str, Route], scope: Scope) -> Problem:

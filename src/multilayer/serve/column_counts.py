@@ -15,6 +15,7 @@ from multilayer.table.sources.read import Table, read_source
 MISSING, UNSEEN, OUT_OF_RANGE = range(3)
 WHAT = ("missing", "unseen_level", "out_of_range")
 _MOST_REMEMBERED = 10_000  # cells of a column
+_LONGEST_REMEMBERED = 200  # letters
 
 
 class ColumnCounts:
@@ -64,7 +65,8 @@ class ColumnCounts:
             kinds = known.get(key)
             if kinds is None:
                 kinds = tuple(self._of_cells(column, read_source({name: [value]}, Notation())))
-                if len(known) < _MOST_REMEMBERED:
+                is_short = not isinstance(value, str) or len(value) <= _LONGEST_REMEMBERED
+                if is_short and len(known) < _MOST_REMEMBERED:
                     known[key] = kinds
             for kind in kinds:
                 found[place + kind] = 1

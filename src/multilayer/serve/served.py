@@ -19,6 +19,8 @@ from multilayer.serve.rows import RowPredictor
 class Served:
     """A model, and what reads and predicts its rows. It never changes, so that threads may share it.
 
+    Before it is used, the rows that stand in its file must be predicted as where it was saved.
+
     path:    of its file
     name:    of the model, as protocols call it: that of the file
     version: the beginning of the file's SHA-256
@@ -31,6 +33,8 @@ class Served:
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.version = self.sha256[:12]
         self.model = RuntimeModel.from_bytes(data)
+        if self.model.verification is not None:  # files of before have no rows to be verified by
+            self.model.verify()
         self.schema = RowSchema(self.model, refuse_extra=refuse_extra)
         self.reader = BodyReader(self.schema, limits)
         self.rows = RowPredictor(self.model, refuse_extra=refuse_extra)
