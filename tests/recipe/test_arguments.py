@@ -35,8 +35,6 @@ WRONG: dict[str, list[Any]] = {
     "batch_size": ["auto", 0.5, 0, float("nan"), True],
     "patience": ["2", 1.5, 0, float("inf"), True],
     "n_threads": ["2", 1.5, 0, -1, float("nan"), True],
-    "baselines": [None, "yes", 1, []],
-    "verbose": ["no", 1, 0, []],
     "hidden": ["64", 0, 1.5, [64, 0], [64, "a"], [[64]], {64}, True],
     "lr": ["fast", 0, -1, float("nan"), float("inf"), True, [0.1]],
     "weight_decay": ["a", -1, float("nan"), float("inf"), True],
