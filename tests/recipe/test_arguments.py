@@ -35,6 +35,7 @@ WRONG: dict[str, list[Any]] = {
     "batch_size": ["auto", 0.5, 0, float("nan"), True],
     "patience": ["2", 1.5, 0, float("inf"), True],
     "n_threads": ["2", 1.5, 0, -1, float("nan"), True],
+    "calibration": [0, 1.5, -1, True],
     "baselines": [None, "yes", 1, []],
     "verbose": ["no", 1, 0, []],
     "hidden": ["64", 0, 1.5, [64, 0], [64, "a"], [[64]], {64}, True],
