@@ -4,6 +4,8 @@ print(
     "python -m benchmarks.quality FOLDER scores, times and memory against everyone, on many tables\n"
     "python -m benchmarks.quality_report FILE   what it measured, as a page and plots\n"
     "python -m benchmarks.more_tables FOLDER   writes some forty more tables for it\n"
+    "python -m benchmarks.small_tables FOLDER  writes small tables, and draws of larger ones, for it\n"
+    "python -m benchmarks.learning_curves FILE  error against rows, as a picture\n"
     "python -m benchmarks.spine FOLDER   the command line against HistGradientBoosting, on many tables\n"
     "python -m benchmarks.step           a training step against PyTorch, others, its matrix products\n"
     "python -m benchmarks.call           a whole call of train, of 400 small steps, against PyTorch\n"

@@ -128,6 +128,7 @@ def trees(train: pd.DataFrame, target: str) -> Any:
     from sklearn.preprocessing import OrdinalEncoder
 
     x, y = train.drop(columns=target), train[target]
+    x = x.loc[:, x.nunique() > 1]  # which it refuses
     is_number = pd.api.types.is_numeric_dtype(y) and y.nunique() > 20
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     others = make_column_selector(dtype_exclude=np.number)

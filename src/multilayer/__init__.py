@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from multilayer.diagnosis.doctor import doctor
     from multilayer.diagnosis.tables import doctor_table
     from multilayer.diagnosis.watch import watch
+    from multilayer.distillation.distill import distill
     from multilayer.errors import (
         ConfigError,
         DataError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from multilayer.table.schema import Schema, infer_schema
     from multilayer.table.sources.read import read_table
     from multilayer.training.history import History
+    from multilayer.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
     from multilayer.training.loop import train, train_pack
     from multilayer.training.losses import GammaLoss, QuantileLoss, TweedieLoss
     from multilayer.training.optim import Muon
@@ -44,12 +46,14 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "CSVLogger",
     "ConfigError",
     "DataError",
     "GammaLoss",
     "History",
     "MLPClassifier",
     "MLPRegressor",
+    "MLflowLogger",
     "MissingExtraError",
     "Model",
     "ModelFileError",
@@ -60,8 +64,10 @@ __all__ = [
     "Schema",
     "SchemaError",
     "TableWarning",
+    "TensorBoardLogger",
     "TweedieLoss",
     "block",
+    "distill",
     "doctor",
     "doctor_table",
     "drift",
@@ -80,12 +86,14 @@ __all__ = [
 # Where each public name lives. No module directly below multilayer may bear one of these names: importing it
 # would bind the module here and hide the name (this is why the folder is training/, not train/).
 _NAMES = {
+    "CSVLogger": "multilayer.training.loggers",
     "ConfigError": "multilayer.errors",
     "DataError": "multilayer.errors",
     "GammaLoss": "multilayer.training.losses",
     "History": "multilayer.training.history",
     "MLPClassifier": "multilayer.estimators",
     "MLPRegressor": "multilayer.estimators",
+    "MLflowLogger": "multilayer.training.loggers",
     "MissingExtraError": "multilayer.errors",
     "Model": "multilayer.model.model",
     "ModelFileError": "multilayer.errors",
@@ -96,8 +104,10 @@ _NAMES = {
     "Schema": "multilayer.table.schema",
     "SchemaError": "multilayer.errors",
     "TableWarning": "multilayer.errors",
+    "TensorBoardLogger": "multilayer.training.loggers",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
+    "distill": "multilayer.distillation.distill",
     "doctor": "multilayer.diagnosis.doctor",
     "doctor_table": "multilayer.diagnosis.tables",
     "drift": "multilayer.inspect.drift",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time 
 
 def export(
     model: ModelArgument,
-    to: Annotated[str, typer.Option(metavar="FORM", help="onnx, torch or script.")],
+    to: Annotated[str, typer.Option(metavar="FORM", help="onnx, torch, c, html or sql.")],
     out: Annotated[str, typer.Option(metavar="FILE", help="The file to write.")],
     rows: Annotated[
         str | None,

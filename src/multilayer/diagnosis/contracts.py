@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from multilayer.diagnosis.ending import Ending
 from multilayer.diagnosis.finding import Finding, Patch, found
 from multilayer.diagnosis.loss_core import ON_CLASSES, ON_NUMBERS, ON_TWO
-from multilayer.diagnosis.patches import end_with, together, with_loss, with_outputs, with_target
+from multilayer.diagnosis.patches import NOTHING, end_with, together, with_loss, with_outputs, with_target
 from multilayer.diagnosis.scene import Scene, Targets
 
 LOST = (
@@ -19,6 +19,12 @@ LOST = (
 )
 FLAT = 0.05  # share of ordinary numbers without a gradient, from which on an ending is rectified
 IN_UNIT = 1e-3  # how far beyond 0 and 1 numbers may be and pass for probabilities
+
+
+def swap(scene: Scene) -> Iterator[Finding]:
+    """Inputs in the place of targets."""
+    if scene.targets is not None:
+        yield from _swapped_or(scene, None)
 
 
 def labels(scene: Scene) -> Iterator[Finding]:
@@ -284,7 +290,7 @@ def _constant(scene: Scene, end: Ending, t: Targets | None) -> Finding:
         patch = _one_output(scene, t).patch or patch
     return found(
         "constant-output",
-        f"Whatever layer {end.layer!r} gives, the output is {value:g}; the gradient is exactly 0.",
+        f"Whatever layer {end.layer!r} gives, the output is {value:g}.",
         layer=end.layer, output=value, flat=end.flat, patch=patch,
     )  # fmt: skip
 
@@ -396,7 +402,7 @@ def _of_classes(scene: Scene, end: Ending, t: Targets) -> Iterator[Finding]:
     if k < 2:
         return
     own = scene.own or end
-    patch = end_with(scene.setup, own) if own.sums or not own.is_identity else Patch("")
+    patch = end_with(scene.setup, own) if own.sums or not own.is_identity else NOTHING
     if not own.is_identity or end is not own:
         patch = together(patch, *_plain_loss(scene, nn.CrossEntropyLoss()))
     floor = math.log(1 + (k - 1) * math.exp(-end.width)) if math.isfinite(end.width) else 0.0

@@ -1,6 +1,5 @@
 """`doctor`: what is wrong with a network, its loss, data and optimiser before it is trained."""
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -25,6 +24,7 @@ Check = Callable[[Scene], Iterator[Finding]]
 # Of the first step, in this order: what stands earlier is the likelier cause of what stands later.
 CONTRACTS: tuple[Check, ...] = (
     refusals.values,
+    contracts.swap,
     contracts.reach,
     contracts.labels,
     parameters.held_by_optimizer,
@@ -38,11 +38,12 @@ AFTER_A_STEP: tuple[Callable[[Scene, FirstStep], Iterator[Finding]], ...] = (
     layers.dead_units,
     layers.fading_gradients,
 )
+WITHOUT_COPIES = (*CONTRACTS, layers.relu_before_norm)  # what changes nothing
 OF_LAYERS: tuple[Check, ...] = (layers.relu_before_norm, layers.straight_lines)
 
 
 def doctor(
-    net: nn.Module,
+    net: Any,
     x: Any,
     y: Any = None,
     *,
@@ -105,7 +106,7 @@ def doctor(
 
 
 def make_setup(
-    net: nn.Module, x: Any, y: Any, loss: LossLike, optimizer: Any, epochs: int | None, batch_size: int | None
+    net: Any, x: Any, y: Any, loss: LossLike, optimizer: Any, epochs: int | None, batch_size: int | None
 ) -> Setup:
     """What was given to `doctor`, checked.
 
@@ -159,10 +160,12 @@ def _optimizer(optimizer: Any, net: nn.Module) -> torch.optim.Optimizer:
 
 def examine(setup: Setup, *, rehearses: bool) -> list[Finding]:
     """All findings about a setup, in the order in which they were made."""
-    setup = _safe(setup)
+    copied = _copy_of(setup)
     device = parts_of(setup.x)[0].device
     with RandomState(0, device, of_all=not is_torchs(setup.net)).in_place(), torch.inference_mode(False):
-        return _examined(setup, rehearses=rehearses)
+        if copied is None:
+            return [one for check in WITHOUT_COPIES for one in check(Scene.of(setup))]
+        return _examined(copied, rehearses=rehearses)
 
 
 def _examined(setup: Setup, *, rehearses: bool) -> list[Finding]:
@@ -209,12 +212,12 @@ def _with_epochs(setup: Setup) -> Setup:
     return replace(setup, epochs=max(10, min(1000, 2000 // a_pass)))
 
 
-def _safe(setup: Setup) -> Setup:
-    """A copy, so that nothing of the user's is touched; itself where none can be made."""
+def _copy_of(setup: Setup) -> Setup | None:
+    """A copy, so that nothing of the user's is touched; None where a part cannot be copied."""
     try:
         return setup.copied()
-    except (RuntimeError, TypeError, AttributeError, copy.Error):
-        return setup
+    except ConfigError:
+        return None
 
 
 def first_step(setup: Setup) -> list[Finding]:

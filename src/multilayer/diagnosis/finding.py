@@ -147,7 +147,7 @@ class Findings(Sequence[Finding]):
         for finding in self._findings:
             if finding.code == key:
                 return finding
-        raise KeyError(f"nothing of code {key!r} was found.{nearest(key, CODES)}")
+        raise KeyError(f"nothing of code {key!r} was found.{nearest(key, self.codes)}")
 
     @property
     def codes(self) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from multilayer.diagnosis.ending import Call
 from multilayer.diagnosis.finding import Finding, Patch, found
 
-# Set on mutants of the healthy programs; see benchmarks/doctor_bench.
+# Chosen beforehand; benchmarks/doctor_bench tries them on healthy programs and on mutants of these.
 DEAD = 0.7  # share of a layer's units without any signal
 SATURATED = 0.9  # share of a bounded activation's numbers within 1 % of its bounds
 FADED = 1e-4  # the first matrix's gradient over the last one's, each relative to its weights

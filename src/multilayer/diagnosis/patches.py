@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from multilayer.diagnosis.ending import Ending, calls_of, find_ending
 from multilayer.diagnosis.finding import Patch
 from multilayer.diagnosis.setup import Setup, hold
+from multilayer.errors import ConfigError
 from multilayer.training.autograd import evaluating
 from multilayer.training.user_arrays import each, taken
 
@@ -130,6 +131,9 @@ def together(*patches: Patch) -> Patch:
     return Patch(lines, mend)
 
 
+NOTHING = Patch("", lambda setup: setup)
+
+
 # The end of the network
 
 
@@ -173,7 +177,10 @@ def _replaceable(setup: Setup, ending: Ending) -> list[str] | None:
     ]
     if not keep_shape or any(names.count(name) > 1 for name in keep_shape):
         return None
-    tried = _replaced(setup.copied(), tuple(keep_shape), nn.Identity())
+    try:
+        tried = _replaced(setup.copied(), tuple(keep_shape), nn.Identity())
+    except ConfigError:
+        return None
     found = find_ending(tried.net, few)
     return keep_shape if found is not None and found.is_identity else None
 
@@ -196,7 +203,7 @@ def _replaced(setup: Setup, names: tuple[str, ...], end: nn.Module) -> Setup:
 
 def _appended(setup: Setup, end: nn.Module) -> Patch:
     if isinstance(end, nn.Identity):
-        return Patch("", lambda setup: setup)
+        return NOTHING
     lines = f"net = nn.Sequential(net, nn.{end})"
     if type(setup.net) is nn.Sequential:
         lines = f"net.append(nn.{end})"

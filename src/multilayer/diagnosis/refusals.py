@@ -89,7 +89,7 @@ def network_refuses(scene: Scene) -> Iterator[Finding]:
     """The network cannot take the rows."""
     if scene.refusal is not None:
         layer = failing_layer(scene)
-        at = "The network" if layer is None else f"Layer {layer!r}"
+        at = f"Layer {layer!r}" if layer else "The network"
         yield _in_words(scene.refusal, OF_NETWORK, f"{at} refuses the rows.", layer)
 
 

@@ -32,7 +32,7 @@ MOST_STEPS, MOST_OF_IT = 400, 4_000  # of a change; of the run as it is
 MOST_WORK = 2e11  # multiplications of all rehearsals together; about ten seconds of a core
 GOOD = 0.95  # of the loss of a constant: a run that explains so much needs no doctor
 # A change is worth a finding if it explains this much more of the loss, and the run as it is less than this
-# share of what it explains. Set on mutants of the healthy programs; see benchmarks/doctor_bench.
+# share of what it explains. Chosen beforehand; benchmarks/doctor_bench tries them.
 GAIN, SHARE = 0.10, 0.75
 FURTHER, FURTHER_SHARE = 0.05, 0.95  # the same for a change after another one
 OF_PAIRS = 0.20  # gain of two changes together, which are only tried where the run as it is learns nothing
@@ -52,7 +52,7 @@ class Change:
     code: str
     message: str
     patch: Patch
-    evidence: dict[str, float]
+    evidence: dict[str, float | int]
     layer: str | None = None
     steps: int | None = None  # that it takes, where these are the change
 
@@ -243,9 +243,8 @@ def _by_heart(stage: Stage) -> Iterator[Finding]:
     n_weights = sum(p.numel() for p in setup.net.parameters() if p.requires_grad)
     if n_weights < 20 * BY_HEART:
         return
-    few = replace(
-        setup, x=taken(setup.x, slice(0, BY_HEART)), y=taken(setup.y, slice(0, BY_HEART)), batch_size=None
-    )
+    x, y = taken(setup.x, slice(0, BY_HEART)), taken(setup.y, slice(0, BY_HEART))
+    few = replace(setup, x=x, y=y, batch_size=None)
     guess = guess_of(few, stage.kind)
     if guess <= 0:
         return
@@ -256,8 +255,9 @@ def _by_heart(stage: Stage) -> Iterator[Finding]:
     if most < LEARNT:
         yield found(
             "cannot-learn-a-batch",
-            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by the optimiser and by Adam at 0.01, "
-            f"the network explains {_percent(most)} of the loss of a constant.",
+            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by its optimiser and by Adam, "
+            f"the network "
+            f"explains {_percent(most)} of the loss of a constant.",
             rows=BY_HEART, explained=most,
             patch=Patch("# look at forward(): the inputs may not reach the output, or too little of them"),
         )  # fmt: skip

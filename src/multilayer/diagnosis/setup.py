@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from multilayer.errors import ConfigError
 from multilayer.training.user_arrays import Inputs, Target, n_rows_of, parts_of, taken
 
 
@@ -58,8 +59,18 @@ class Setup:
         return own | given
 
     def copied(self) -> "Setup":
-        """The same with a network, loss and optimiser of its own, which hold the same numbers."""
-        net, loss, optimizer = copy.deepcopy((self.net, self.loss, self.optimizer))
+        """The same with a network, loss and optimiser of its own, which hold the same numbers.
+
+        Raises:
+            ConfigError: a part of them cannot be copied, such as a lock.
+        """
+        try:
+            net, loss, optimizer = copy.deepcopy((self.net, self.loss, self.optimizer))
+        except (RuntimeError, TypeError, AttributeError, copy.Error) as error:
+            raise ConfigError(
+                f"network, loss and optimiser must be such as can be copied; {error}. Use "
+                "apply(in_place=True), or keep what cannot be copied outside of them."
+            ) from error
         return replace(self, net=net, loss=loss, optimizer=optimizer)
 
     def sample(self, n: int) -> tuple[Inputs, Target]:

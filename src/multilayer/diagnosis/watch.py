@@ -30,12 +30,15 @@ logger = logging.getLogger("multilayer")
 SPIED_STEPS = 2  # in which the calls of PyTorch's functions are looked at
 SAMPLED = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # steps at which layers are measured, and then each 500th
 EVERY = 500
+# All of the first steps are looked at with care, and then some in a row of each so many; of the others only
+# whether numbers are finite, and the network's mode: some hundredths of a small network's step.
+LOOKS_AT_ALL, LOOKS, LOOKS_EACH = 64, 3, 48
 TWICE = 2  # what might be meant is a fault when it happens so often in a row
 
 
 def watch(
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    net: Any,
+    optimizer: Any,
     loss: Any = None,
     *,
     mend: bool = False,
@@ -90,6 +93,8 @@ class _Events:
     forwards, backwards: passes in which gradients are taken
     last:      "forward" or "backward", whichever came later
     training:  whether the network was in train() at the first backward pass
+    in_step:   whether the optimiser is stepping
+    glances:   whether this step is only glanced at; looked: steps in a row that were looked at with care
     """
 
     steps: int = 0
@@ -100,6 +105,8 @@ class _Events:
     all_forwards: int = 0
     training: bool | None = None
     in_step: bool = False
+    glances: bool = False
+    looked: int = 0
     in_a_row: dict[str, int] = field(default_factory=dict)
 
     def again(self, what: str, *, wrong: bool) -> bool:
@@ -184,6 +191,10 @@ class Watch:
 
     def _after_forward(self, net: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         events = self._events
+        if events.glances and type(out) is Tensor:
+            if out.requires_grad:
+                out.register_hook(self._glance)
+            return
         first = next((part for part in _tensors(out)), None)
         if first is None or not torch.is_grad_enabled():
             return
@@ -198,7 +209,16 @@ class Watch:
         if self._sampled:
             self._look_at_layers()
 
+    def _glance(self, gradient: Tensor) -> None:
+        """Of most steps, later on: is it finite, and is the network in its mode?"""
+        if not math.isfinite(float(gradient.sum())) and not bool(torch.isfinite(gradient).all()):
+            self._trace_not_finite()
+        if self.net.training != self._events.training:
+            self._look_at_modes()
+
     def _after_loss(self, loss: nn.Module, args: tuple[Any, ...], value: Any) -> None:
+        if self._events.glances:
+            return
         if not isinstance(value, Tensor) or value.numel() != 1 or not torch.is_grad_enabled():
             return
         if not value.requires_grad and self.net.training:
@@ -224,6 +244,8 @@ class Watch:
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         events = self._events
+        if events.glances:
+            return
         events.in_step = True
         self._look_at_order()
         if events.steps < SPIED_STEPS:
@@ -235,8 +257,16 @@ class Watch:
 
     def _behind_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         events = self._events
-        events.in_step = False
         events.steps += 1
+        if events.glances:
+            if (
+                events.steps % LOOKS_EACH == 0
+                or events.steps + 1 in SAMPLED
+                or (events.steps + 1) % EVERY == 0
+            ):
+                self._look_again()
+            return
+        events.in_step = False
         if self._sampled:
             self._look_at_updates()
         events.forwards = events.backwards = 0
@@ -245,6 +275,17 @@ class Watch:
         step = events.steps
         if step == SPIED_STEPS:
             self._stop_spying()
+        self._sample(step + 1 in SAMPLED or (step + 1) % EVERY == 0)
+        events.looked += 1
+        events.glances = step >= LOOKS_AT_ALL and events.looked >= LOOKS and not self._sampled
+
+    def _look_again(self) -> None:
+        """Look at the next steps with care."""
+        events = self._events
+        events.glances, events.looked = False, 0
+        events.forwards = events.backwards = 0
+        events.last, self._after_step = "", []
+        step = events.steps
         self._sample(step + 1 in SAMPLED or (step + 1) % EVERY == 0)
 
     def _sentinels(self) -> Iterator[nn.Parameter]:

@@ -13,11 +13,8 @@ from multilayer.runtime.networks import network_steps
 
 def steps_of_networks(model: Model) -> list[NetworkSteps]:
     """One for each network; they need not be built alike."""
-    configs = getattr(model, "configs", None) or [model.config] * len(model.networks)
-    return [
-        network_steps(config.to_json(), arrays_of(net))
-        for config, net in zip(configs, model.networks, strict=True)
-    ]
+    pairs = zip(model.configs, model.networks, strict=True)
+    return [network_steps(config.to_json(), arrays_of(net)) for config, net in pairs]
 
 
 def arrays_of(net: nn.Module) -> dict[str, NDArray[Any]]:

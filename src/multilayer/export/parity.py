@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multilayer.export.networks import steps_of_networks
 from multilayer.export.typed import Input, Values, typed
 from multilayer.model.model import Model
 from multilayer.model.table_model import network_inputs
@@ -24,10 +25,12 @@ class Said:
 
     encoded:    the numbers and codes that networks take, (n_rows, n_columns); None where it does not tell
     prediction: probabilities, numbers or quantiles, as `Model` has them, (n_rows, ...)
+    again:      of the library, the same by NumPy, which rounds in another order; None of an artefact
     """
 
     encoded: Floats | None
     prediction: Floats
+    again: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,14 @@ class Parity:
     n_rows:  that both were asked about
     encoder: of an encoded number or code; None where the artefact does not tell
     output:  of a probability; of a number, as a share of it plus what one unit of a network's output is
+    rounding: the same between two ways of the library: kernels or PyTorch, and NumPy
     unknown: rows of which the artefact says NaN, as it does not know their text's letters
     """
 
     n_rows: int
     encoder: float | None
     output: float
+    rounding: float = 0.0
     unknown: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -71,17 +76,21 @@ def parity(model: Model, inputs: tuple[Input, ...], table: Table, run: Run) -> P
         piece = table.take(np.arange(start, min(start + ROWS_AT_ONCE, table.n_rows)))
         ours.append(said_by_model(model, piece))
         theirs.append(run(typed(inputs, model.schema, piece)))
-    return compared(_together(ours), _together(theirs), _unit(model))
+    is_probability = model.task.has_probabilities
+    return compared(_together(ours), _together(theirs), _unit(model), is_probability=is_probability)
 
 
 def said_by_model(model: Model, table: Table) -> Said:
     """What the library says of rows that were read and checked."""
     x = network_inputs(model.encoder.transform(table))
     prediction = model.from_inputs(x)
+    exposure = None
     if model.exposure is not None:
-        exposure = np.asarray(table[model.exposure], np.float64)
-        prediction = prediction * exposure.reshape(-1, *[1] * (prediction.ndim - 1))
-    return Said(x, prediction)
+        exposure = np.asarray(table[model.exposure], np.float64).reshape(-1, *[1] * (prediction.ndim - 1))
+        prediction = prediction * exposure
+    linked = [model.task.link(steps.run(x)) for steps in steps_of_networks(model)]
+    again = np.average(linked, axis=0, weights=model.weights)
+    return Said(x, prediction, again if exposure is None else again * exposure)
 
 
 def cost_in_words(model: Model, inputs: tuple[Input, ...], table: Table, run: Run) -> str:
@@ -107,7 +116,7 @@ def _unit(model: Model) -> Floats:
     return np.abs(high - low)
 
 
-def compared(ours: Said, theirs: Said, unit: Floats) -> Parity:
+def compared(ours: Said, theirs: Said, unit: Floats, *, is_probability: bool) -> Parity:
     """The largest differences; a row that is NaN in all that the artefact says is not known to it.
 
     unit: of predictions (1, ...)
@@ -121,11 +130,16 @@ def compared(ours: Said, theirs: Said, unit: Floats) -> Parity:
     if theirs.encoded is not None and ours.encoded is not None:
         encoder = _largest(ours.encoded[known], theirs.encoded[known])
     a, b = ours.prediction[known], theirs.prediction[known]
-    size = np.abs(a) + unit
+    size = np.abs(a) + unit if not is_probability else np.ones_like(a)
+    output = _largest_share(a, b, size)
+    rounding = 0.0 if ours.again is None else _largest_share(a, ours.again[known], size)
+    return Parity(int(known.sum()), encoder, output, rounding, int(unknown.sum()))
+
+
+def _largest_share(a: Floats, b: Floats, size: Floats) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = np.where(a == b, 0.0, np.abs(a - b) / size)
-    output = float(np.nan_to_num(shares, nan=np.inf).max(initial=0.0))
-    return Parity(int(known.sum()), encoder, output, int(unknown.sum()))
+    return float(np.nan_to_num(shares, nan=np.inf).max(initial=0.0))
 
 
 def _largest(a: Floats, b: Floats) -> float:
@@ -140,4 +154,6 @@ def _together(parts: list[Said]) -> Said:
     encoded = None
     if all(part.encoded is not None for part in parts):
         encoded = np.concatenate([part.encoded for part in parts if part.encoded is not None])
-    return Said(encoded, np.concatenate([part.prediction for part in parts]))
+    again = [part.again for part in parts if part.again is not None]
+    prediction = np.concatenate([part.prediction for part in parts])
+    return Said(encoded, prediction, np.concatenate(again) if again else None)

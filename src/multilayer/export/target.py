@@ -32,7 +32,7 @@ class Artefact:
 
     data:   content of the file
     inputs: what it takes
-    run:    asks it about rows
+    run:    asks it about rows; None where nothing here can, and it checks itself where it runs
     files:  content of more files that stand beside it, by ending
     most_encoder, most_output: the largest differences from the library that are right
     notes:  what is to be said of it, in words
@@ -40,7 +40,7 @@ class Artefact:
 
     data: bytes
     inputs: tuple[Input, ...]
-    run: Run
+    run: Run | None
     files: Mapping[str, bytes] = field(default_factory=dict)
     most_encoder: float = 0.0
     most_output: float = FLOAT32_ERROR

@@ -328,7 +328,7 @@ class SureModel(TableModel):
         >>> model = ml.fit({"x": x, "y": x}, target="y", epochs=2, members=2)
         >>> found = model.flags({"x": [50.0, 1000.0, None]})
         >>> found.words(1), found.words(2)
-        ("'x': out of range", "'x': missing, which it never was")
+        ("'x': out of range; far from all training rows", "'x': missing, which it never was")
         """
         read = self._read(table, query, extra)
         return self._flags_of(read, self._inputs(read))

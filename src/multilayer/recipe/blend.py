@@ -1,19 +1,20 @@
 """What share a linear network gets in a model's predictions, by what all say of rows held out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multilayer.recipe.best_stretch import Judged, loss_of_all
-from multilayer.tasks.task import Task
+from multilayer.tasks.task import Kind, Task
 
 Floats = NDArray[np.float64]
 
 SHARES = np.linspace(0.0, 0.95, 20)
 CAUTION = 0.75  # standard errors by which a share must be better than none
-BELIEVED = 0.5  # of what the mean of all networks should take off the loss of few, by `loss_of_all`
+# Of what the mean of all networks should take off the loss of few, by `loss_of_all`
+BELIEVED: Mapping[Kind, float] = {"regression": 0.5, "multiclass": 0.5, "binary": 0.0, "multilabel": 0.0}
 DRAWS = 100
 SMALLEST = 0.01  # share; a linear network with less is left out
 
@@ -62,27 +63,22 @@ def best_share(task: Task, groups: Sequence[HeldOut], n_networks: int, *, is_too
     m_b:  weights of the rows in draw b, Dirichlet
     se:   standard error of the mean of loss_i(s) - loss_i(0); evidence of few rows must be clear
     off:  a row is held out by one network or two, and the mean of all errs less: half of that difference,
-          with the linear network's share, as `loss_of_all` has it
+          with the linear network's share, as `loss_of_all` has it; for two classes none, as epochs that were
+          chosen by these rows lose too little on them, by about as much
 
     Source:  Rubin 1981, doi:10.1214/aos/1176345338 (Bayesian bootstrap); the constants: docs/log.md
 
     Args:
         groups: of rows that the same networks hold out.
         n_networks: the others, in all.
-        is_too_low: whether the others lose less on these rows than on new ones, as where columns tell them of
-            the target: about what the mean of all takes off, so that there is no `off`.
     """
     mass = np.concatenate([each.weight for each in groups])
     mass = mass / mass.sum()
     losses = np.concatenate(
         [task.row_losses(each.blended(np.mean(each.others, axis=0)), each.code) for each in groups], axis=1
     )
-    off = np.zeros(len(SHARES))
-    if not is_too_low:
-        judged = [
-            Judged([each.blended(said) for said in each.others], each.code, each.weight) for each in groups
-        ]
-        off = BELIEVED * (loss_of_all(judged, task, n_networks) - losses @ mass)
+    judged = [Judged([each.blended(said) for said in each.others], each.code, each.weight) for each in groups]
+    off = BELIEVED[task.kind] * (loss_of_all(judged, task, n_networks) - losses @ mass)
     gain = losses - losses[0]
     error = np.sqrt(np.maximum((gain**2) @ mass - (gain @ mass) ** 2, 0) * (mass**2).sum())
     drawn = mass[:, None] * np.random.default_rng(0).exponential(size=(len(mass), DRAWS))

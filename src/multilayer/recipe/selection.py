@@ -77,9 +77,7 @@ def select(plan: Plan, trained: Trained, linear: Linear | None = None) -> Select
 
 def _blended(selected: Selected, linear: Linear, choice: Choice, plan: Plan, n_networks: int) -> Selected:
     """With the linear network, and its share in the weights, if it has any."""
-    by_target = any(feature.channel == "target" for feature in plan.encoder.num_features)
-    held_out = _held_out(linear, choice, plan)
-    share = best_share(plan.task, held_out, n_networks, is_too_low=by_target)
+    share = best_share(plan.task, _held_out(linear, choice, plan), n_networks)
     if not share.value:
         return replace(selected, share=share)
     said = linear.prediction[selected.rows]

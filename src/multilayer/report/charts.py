@@ -112,7 +112,12 @@ class Frame:
             inside = [value for value in self.x_ticks if self.x[0] - 1e-12 <= value <= self.x[1] + 1e-12]
             named = [(value, short(value)) for value in inside]
         for value, name in named:
-            parts.append(text(self.at_x(value), bottom + 16, name, anchor="middle"))
+            x = self.at_x(value)
+            room = len(name) * 3.8
+            anchor = "end" if x + room > self.width else "start" if x - room < 0 else "middle"
+            parts.append(
+                text(min(x, self.width - 2) if anchor == "end" else x, bottom + 16, name, anchor=anchor)
+            )
         parts.append(text((LEFT + right) / 2, self.height - 8, x_label, anchor="middle", strong=True))
         middle = (TOP + bottom) / 2
         parts.append(

@@ -38,6 +38,14 @@ class Refits:
     n_of: Mapping[str, int]
 
 
+def refitted(subject: Subject) -> Refits | None:
+    """Of this subject, fitted when first asked for."""
+    if "refits_made" not in vars(subject):
+        vars(subject)["refits_made"] = refit(subject)
+    made: Refits | None = vars(subject)["refits_made"]
+    return made
+
+
 def refit(subject: Subject) -> Refits | None:
     """Fit anew, quickly, on three quarters of the rows; None of too few, or where it was not asked for."""
     subject = subject.some(MOST_ROWS)

@@ -45,13 +45,6 @@ class Subject:
     refits: bool
 
     @cached_property
-    def refitted(self) -> Any:
-        """Smaller models on shares of the rows (`Refits`), fitted when first asked for; None without them."""
-        from multilayer.report.refits import refit  # which stands on this file
-
-        return refit(self)
-
-    @cached_property
     def losses(self) -> Floats:
         """Of each row."""
         task = self.model.task

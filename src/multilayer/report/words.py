@@ -16,14 +16,16 @@ MOST_OUTPUTS = 3  # classes that curves are drawn for
 def number(value: Any) -> str:
     """Four digits, with separators of thousands; "–" where there is none.
 
-    >>> number(12345.678), number(0.12345), number(None)
-    ('12,346', '0.1235', '–')
+    >>> number(12345.678), number(0.12345), number(-0.000243), number(None)
+    ('12,346', '0.1235', '-0.0002', '–')
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, str | bool):
         return str(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.4g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 0.001 else f"{value:.1g}"
 
 
 def percent(share: float | None) -> str:

@@ -86,6 +86,15 @@ def rmse(y: Array, prediction: Array, weight: Array | None = None) -> float:
     return float(np.sqrt(np.average(error**2, weights=weight)))
 
 
+def log_rmse(y: Array, prediction: Array, weight: Array | None = None) -> float:
+    """Root of the mean squared error of the logarithm; all are positive.
+
+    >>> log_rmse(np.array([1.0]), np.array([np.e])).__round__(4)
+    1.0
+    """
+    return rmse(np.log(y), np.log(prediction), weight)
+
+
 def mae(y: Array, prediction: Array, weight: Array | None = None) -> float:
     """Mean absolute error, in the units of y.
 
@@ -239,7 +248,7 @@ def lower_is_better(metric: str) -> bool:
     return metric.endswith("_deviance") or metric in LOWER_IS_BETTER
 
 
-LOWER_IS_BETTER = {"interval_width", "log_loss", "mae", "pinball_loss", "rmse"}
+LOWER_IS_BETTER = {"interval_width", "log_loss", "log_rmse", "mae", "pinball_loss", "rmse"}
 METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
@@ -248,6 +257,7 @@ METRICS: dict[str, Metric] = {
     "gamma_deviance": gamma_deviance,
     "interval_width": interval_width,
     "log_loss": log_loss,
+    "log_rmse": log_rmse,
     "mae": mae,
     "pinball_loss": pinball_loss,
     "poisson_deviance": poisson_deviance,

@@ -239,6 +239,30 @@ class Periodic(nn.Module):
         return torch.einsum("bfn,fnd->bfd", waves, self.weight).flatten(1)
 
 
+class Piecewise(nn.Module):
+    """A line, and a curve that bends at the edges between bins, of each number."""
+
+    def __init__(self, n: int, d: int, n_bins: int) -> None:
+        super().__init__()
+        self.register_buffer("edges", torch.linspace(-1.0, 1.0, n_bins + 1).repeat(n, 1))
+        bound = 1 / math.sqrt(d)
+        self.slope = nn.Parameter(torch.empty(n, d).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n, d).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.zeros(n, n_bins, d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The embedded rows."""
+        edges = self.get_buffer("edges")
+        width = edges.diff()
+        exists, place = width > 0, torch.arange(width.shape[1])
+        low = torch.where(place == 0, -math.inf, 0.0)
+        high = torch.where(place == exists.sum(1, keepdim=True) - 1, math.inf, 1.0)
+        inside = (x[..., None] - edges[:, :-1]) / torch.where(exists, width, 1.0)
+        shares = torch.minimum(torch.maximum(inside, low), high) * exists
+        curves = torch.einsum("bft,ftd->bfd", shares, self.weight)
+        return (x[..., None] * self.slope + self.bias + curves).flatten(1)
+
+
 class Categories(nn.Module):
     """A column for each code where there are few, a learnt vector where there are many."""
 
@@ -258,7 +282,7 @@ class Categories(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Numbers as they are, the waves of some of them, and categories."""
+    """Numbers as they are, waves and curves of some of them, and categories."""
 
     def __init__(self, config: Mapping[str, Any], d_category: int, most_one_hot: int) -> None:
         super().__init__()
@@ -268,8 +292,11 @@ class Embedding(nn.Module):
         self.register_buffer("periodic_columns", torch.tensor(list(waves), dtype=torch.int64))
         self.register_buffer("kept_columns", torch.tensor(list(kept), dtype=torch.int64), persistent=False)
         self.periodic = Periodic(len(waves), d, config["n_frequencies"]) if len(waves) else None
+        self.curved, d_curve = config["piecewise"], config["d_piecewise"]
+        self.piecewise = Piecewise(len(self.curved), d_curve, config["n_bins"]) if len(self.curved) else None
         self.category = Categories(cardinalities, d_category, most_one_hot) if len(cardinalities) else None
-        self.d_out = len(kept) + len(waves) * d + (self.category.d_out if self.category else 0)
+        self.d_out = len(kept) + len(waves) * d + len(self.curved) * d_curve
+        self.d_out += self.category.d_out if self.category else 0
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedded rows."""
@@ -277,6 +304,8 @@ class Embedding(nn.Module):
         parts = [num[:, self.get_buffer("kept_columns")]]
         if self.periodic is not None:
             parts.append(self.periodic(num[:, self.get_buffer("periodic_columns")]))
+        if self.piecewise is not None:
+            parts.append(self.piecewise(num[:, self.curved]))
         if self.category is not None:
             parts.append(self.category(x[:, self.n_num :].long()))
         return torch.cat(parts, dim=1)

@@ -132,15 +132,11 @@ def _loss(model: Model) -> tuple[str, list[float]]:
 def network_json(config: NetworkConfig) -> dict[str, Any]:
     """The settings that a script's networks have; ConfigError for others."""
     values = config.to_json()
-    if (
-        values["architecture"] not in ("mlp", "linear")
-        or values["piecewise"]
-        or values["rising"]
-        or values["falling"]
-    ):
+    if values["architecture"] not in ("mlp", "linear") or values["rising"] or values["falling"]:
         raise _not_covered(f"the architecture {values['architecture']!r}, or monotone columns")
     names = ("n_num", "cardinalities", "periodic", "hidden", "d_out", "activation", "norm", "dropout", "keep",
-             "n_frequencies", "d_periodic", "architecture")  # fmt: skip
+             "n_frequencies", "d_periodic", "piecewise", "n_bins",
+             "d_piecewise", "architecture")  # fmt: skip
     return {name: list(v) if isinstance(v := values[name], tuple) else v for name in names}
 
 

@@ -1,105 +1,151 @@
-"""Columns that matter: how much the score falls without them, and what the prediction does as they move."""
+"""Columns that matter: how much the score falls without them, and what the prediction does along them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
+from multilayer.inspect.effects import effect_of
+from multilayer.inspect.encoded_table import EncodedTable, columns_made, explained, output_names
+from multilayer.inspect.importance import CORRELATED, correlated_groups, importance, rank_correlations
 from multilayer.model.model import Model
+from multilayer.model.table_model import network_inputs
 from multilayer.report import charts
-from multilayer.report.refits import predicted_as
-from multilayer.report.subject import Subject, levels_of, numbers_of
-from multilayer.report.words import floats, fold, outputs_of, paragraph
+from multilayer.report.refits import refitted
+from multilayer.report.subject import Subject, numbers_of
+from multilayer.report.words import floats, fold, paragraph, table
+from multilayer.tasks.classification import same_labels
 
 Facts = dict[str, Any]
-ROWS = 1_000  # for importance
+ROWS = 2_000  # for importance
 REPEATS = 3
-MOST_COLUMNS = 200  # that are permuted
+MOST_COLUMNS = 200  # that are shuffled
+MOST_CORRELATED = 300  # columns whose correlations are looked at
 SHOWN = 12
 CURVES = 6
-CURVE_ROWS = 300
-POINTS = 17
 MOST_LEVELS = 12
+MOST_OUTPUTS = 3
 
 
 def facts(subject: Subject, before: Mapping[str, Facts]) -> Facts:
-    """Permutation importance with its spread, and partial dependence of the first six columns.
+    """Permutation importance, of correlated columns together too, and accumulated local effects of the first.
 
-    Source:  Breiman 2001 (permutation), Friedman 2001 (partial dependence)
+    Importance is a share of the mean loss. It is of a smaller model and rows that this did not see, where one
+    was fitted.
+
+    Source:  Breiman 2001 (permutation), Apley, Zhu 2020, arXiv:1612.08468 (effects)
     """
-    refits = subject.refitted
+    refits = refitted(subject)
     model, judge = (subject.model, subject) if refits is None else (refits.full, refits.held)
-    importance = _importance(model, judge.some(ROWS))
-    ranked = sorted(importance, key=lambda name: -importance[name]["mean"])
-    tells = [name for name in ranked if importance[name]["mean"] > 0][:CURVES]
-    rows = subject.some(CURVE_ROWS)
+    rows = encoded(model, judge.some(ROWS))
+    task, code = model.task, rows.code
+    assert code is not None
+    losses = task.row_losses(task.essence_of(model.from_inputs(rows.x), code), code)
+    total = abs(float(np.average(losses, weights=rows.weight))) or 1.0
+    names = rows.names[:MOST_COLUMNS]
+    single = importance(rows, [(name,) for name in names], repeats=REPEATS, seed=0)
+    ranked = {
+        str(name): {"mean": float(mean) / total, "spread": float(spread) / total}
+        for name, mean, spread in zip(single["column"], single["mean"], single["spread"], strict=True)
+    }
+    ranked |= {
+        column.name: {"mean": 0.0, "spread": 0.0}
+        for column in subject.columns
+        if column.name not in rows.names
+    }
+    own = encoded(subject.model, subject)
+    tells = [name for name in ranked if ranked[name]["mean"] > 0 and name in own.names][:CURVES]
+    curves = {name: curve for name in tells if (curve := _curve(own, name)) is not None}
     return {
         "judged_by": "model" if refits is None else "refit",
         "in_sample": refits is None and (subject.is_seen or subject.source == "held out"),
-        "rows": len(judge.some(ROWS).code),
+        "rows": len(rows),
         "metric": subject.model.task.metric,
-        "importance": {name: importance[name] for name in ranked},
-        "not_looked_at": max(0, len(subject.columns) - MOST_COLUMNS),
-        "curves": {name: _curve(rows, name) for name in tells},
+        "importance": ranked,
+        "groups": _groups(rows, total),
+        "not_looked_at": max(0, len(rows.names) - MOST_COLUMNS),
+        "curves": curves,
     }
 
 
-def _importance(model: Model, judge: Subject) -> dict[str, Facts]:
-    """Rise of the mean loss when a column's cells are dealt to other rows, as a share of the loss."""
-    random = np.random.default_rng(0)
-    base = replace(judge, prediction=predicted_as(model, judge, [c.name for c in judge.columns])).losses
-    w, found = judge.weights, {}
-    for column in judge.columns[:MOST_COLUMNS]:
-        values = judge.rows[column.name]
-        rises = []
-        for _ in range(REPEATS):
-            order = random.permutation(len(values))
-            rows = judge.with_column(column.name, values[order])
-            dealt = replace(judge, rows=rows)
-            prediction = predicted_as(model, dealt, [c.name for c in judge.columns])
-            rises.append(float(np.average(replace(judge, prediction=prediction).losses - base, weights=w)))
-        found[column.name] = {"mean": float(np.mean(rises)), "spread": float(np.std(rises, ddof=1))}
-    total = abs(float(np.average(base, weights=w))) or 1.0
-    return {name: {key: value / total for key, value in of.items()} for name, of in found.items()}
+def encoded(model: Model, subject: Subject) -> EncodedTable:
+    """The rows of a subject as a model takes them, without rows of classes that it does not know."""
+    rows, code, weight = subject.rows, subject.code, subject.weight
+    classes, known = subject.model.task.classes, model.task.classes
+    if classes and known != classes:
+        place = same_labels(list(classes), list(known))
+        codes = np.array([-1 if place[label] is None else place[label] for label in classes])[code]
+        kept = np.flatnonzero(codes >= 0)
+        rows, code = rows.take(kept), codes[kept]
+        weight = None if weight is None else weight[kept]
+    x = network_inputs(model.encoder.transform(rows))
+    names, places = columns_made(model.encoder)
+    return EncodedTable(model, rows, x, names, places, code, weight)
 
 
-def _curve(subject: Subject, name: str) -> Facts:
-    """Mean prediction with one value in all rows, at values that occur."""
-    column = subject.model.schema[name]
-    values = subject.rows[name]
-    numbers = numbers_of(column, values)
+def _groups(rows: EncodedTable, total: float) -> list[Facts]:
+    """Columns that correlate, and what shuffling them together does."""
+    if len(rows.names) > MOST_CORRELATED:
+        return []
+    groups = [
+        group
+        for group in correlated_groups(rows.names, rank_correlations(rows), CORRELATED)
+        if len(group) > 1
+    ]
+    if not groups:
+        return []
+    found = importance(rows, groups, repeats=REPEATS, seed=0)
+    return [
+        {"columns": list(group), "mean": float(mean) / total, "spread": float(spread) / total}
+        for group, mean, spread in zip(found["column"], found["mean"], found["spread"], strict=True)
+    ]
+
+
+def _curve(rows: EncodedTable, name: str) -> Facts | None:
+    """The effect of a column around the mean prediction; None of a text."""
+    effect = effect_of(rows, name, "ale", 0)
+    if effect is None:
+        return None
+    model = rows.model
+    mean = np.average(explained(model, model.from_inputs(rows.x)), axis=0, weights=rows.weight)
+    column = model.schema[name]
+    numbers = numbers_of(column, effect.values) if rows.codes(name) is None else None
+    shown = np.flatnonzero(~effect.sparse)
+    if numbers is None and len(shown) > MOST_LEVELS:
+        shown = np.sort(np.argsort(-effect.share, kind="stable")[:MOST_LEVELS])
+    if len(shown) < 2:
+        return None
+    outputs = {
+        words: {"mean": floats(effect.effect[shown, i] + mean[i]), "spread": floats(effect.spread[shown, i])}
+        for i, words in _shown_outputs(model)
+    }
     if numbers is None:
-        levels = levels_of(values)
-        distinct, counts = np.unique(levels.astype(str), return_counts=True)
-        most = distinct[np.argsort(-counts, kind="stable")][:MOST_LEVELS]
-        places = [int(np.flatnonzero(levels == level)[0]) for level in most]
-        at: Facts = {
-            "levels": [str(level)[:60] for level in most],
-            "counts": np.sort(counts)[::-1][:MOST_LEVELS].tolist(),
-        }
-    else:
-        there = np.flatnonzero(~np.isnan(numbers))
-        order = there[np.argsort(numbers[there], kind="stable")]
-        wanted = np.unique(np.round(np.linspace(0.01, 0.99, POINTS) * (len(order) - 1)).astype(int))
-        places = order[wanted].tolist()
-        xs = numbers[places]
-        first = np.unique(xs, return_index=True)[1]
-        places = [places[i] for i in first]
-        shown = numbers[there]
-        at = {
-            "x": floats(xs[first]),
-            "deciles": floats(np.quantile(shown, np.linspace(0.05, 0.95, 10))),
-            "kind": column.kind,
-        }
-    outputs: dict[str, list[float]] = {}
-    for place in places:
-        same = np.repeat(values[place : place + 1], len(values))
-        prediction = subject.predicted(subject.with_column(name, same))
-        for key, of_rows in outputs_of(subject.model, prediction).items():
-            outputs.setdefault(key, []).append(float(np.average(of_rows, weights=subject.weights)))
-    return at | {"outputs": outputs}
+        return {"levels": [str(level)[:60] for level in effect.values[shown]], "outputs": outputs}
+    own = numbers_of(column, rows.table[name])
+    assert own is not None
+    low, high = np.nanquantile(own, [0.01, 0.99])
+    inside = np.flatnonzero((numbers[shown] >= low) & (numbers[shown] <= high))
+    if len(inside) >= 2:  # a single far value would take all the room
+        shown = shown[inside]
+        outputs = {words: {key: [of[key][i] for i in inside] for key in of} for words, of in outputs.items()}
+    deciles = np.nanquantile(own, np.linspace(0.05, 0.95, 10))
+    return {"x": floats(numbers[shown]), "deciles": floats(deciles), "kind": column.kind, "outputs": outputs}
+
+
+def _shown_outputs(model: Model) -> list[tuple[int, str]]:
+    """Which outputs are drawn, and what they are: frequent classes, the middle quantile."""
+    names, task = output_names(model), model.task
+    if task.kind == "multiclass":
+        most = np.argsort(-np.asarray(model._constant), kind="stable")[:MOST_OUTPUTS]
+        return [(int(i), f"probability of {names[i]}") for i in most]
+    levels = task.quantile_levels
+    if levels is not None:
+        middle = int(np.abs(np.array(levels) - 0.5).argmin())
+        places = [i * len(levels) + middle for i in range(len(model.targets))][:MOST_OUTPUTS]
+        return [(i, names[i]) for i in places]
+    prefix = "probability of " if task.has_probabilities else ""
+    return [(i, f"{prefix}{name}") for i, name in enumerate(names[:MOST_OUTPUTS])]
 
 
 def html(found: Facts) -> str:
@@ -124,6 +170,14 @@ def html(found: Facts) -> str:
     if found["in_sample"]:
         note += " The model was trained on these rows, so that columns without use may seem to have some."
     parts = [bars, paragraph(note, "note")]
+    if found["groups"]:
+        rows = [
+            [", ".join(of["columns"]), f"{100 * of['mean']:.1f} % ± {100 * of['spread']:.1f}"]
+            for of in found["groups"][:SHOWN]
+        ]
+        parts.append(
+            table("Columns that correlate, shuffled together", ["columns", "rise of the loss"], rows)
+        )
     if len(importance) > SHOWN:
         rest = ", ".join(
             f"{name} {100 * importance[name]['mean']:.1f} %" for name in list(importance)[SHOWN:]
@@ -139,8 +193,9 @@ def html(found: Facts) -> str:
         parts.append("</div>")
         parts.append(
             paragraph(
-                "Mean prediction of 300 rows, were this column the same in all of them (partial dependence)."
-                " Ticks mark tenths of the rows: beyond them there are few.",
+                "How the mean prediction changes with this column alone, among rows that are near in it"
+                " (accumulated local effects); the band is the spread of the networks. Ticks mark tenths of"
+                " the rows. The ends, with 1 % of the rows each, are not drawn.",
                 "note",
             )
         )
@@ -153,8 +208,18 @@ def _drawn(name: str, curve: Facts) -> str:
     title = f"{label} as {name} moves"
     if "levels" in curve:
         first = next(iter(outputs.values()))
-        return charts.bars(title, curve["levels"], first, width=charts.CARD)
-    lines = [charts.Line(key, curve["x"], values) for key, values in outputs.items()]
+        shown = [charts.short(value) for value in first["mean"]]
+        return charts.bars(title, curve["levels"], first["mean"], shown=shown, width=charts.CARD)
+    lines = [
+        charts.Line(
+            key,
+            curve["x"],
+            of["mean"],
+            low=[m - s for m, s in zip(of["mean"], of["spread"], strict=True)],
+            high=[m + s for m, s in zip(of["mean"], of["spread"], strict=True)],
+        )
+        for key, of in outputs.items()
+    ]
     names = _names_of_dates(curve) if curve["kind"] in ("date",) else None
     return charts.line_chart(
         title,

@@ -13,6 +13,7 @@ from multilayer.tasks.classification import Classification
 
 Facts = dict[str, Any]
 MOST_CLASSES = 12
+MOST_WITH_SHARES = 6  # classes of a matrix that has shares, too
 MOST_POINTS = 600
 BINS = 30
 
@@ -126,9 +127,11 @@ def _matrix(found: Facts) -> str:
     rows = []
     for label, counts in zip(labels, matrix, strict=True):
         total = sum(counts) or 1.0
+        few = len(labels) <= MOST_WITH_SHARES
         cells = [
-            f'<span class="heat" style="--heat:{100 * count / total:.0f}%">{number(count)}'
-            f"<small> {100 * count / total:.0f} %</small></span>"
+            f'<span class="heat" style="--heat:{100 * count / total:.0f}%">{number(count) if count else "·"}'
+            + (f"<small> {100 * count / total:.0f} %</small>" if few else "")
+            + "</span>"
             for count in counts
         ]
         rows.append([escape(label), *cells])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from multilayer.report import charts
+from multilayer.report.refits import refitted
 from multilayer.report.subject import Subject
 from multilayer.report.words import items, number, paragraph, table
 
@@ -16,7 +17,7 @@ SMALL = 0.005  # of what is gained over a constant: less is not worth a word
 
 def facts(subject: Subject, before: Mapping[str, Facts]) -> Facts:
     """The score by number of rows, and what half the rows, half the columns, half the time lose."""
-    refits = subject.refitted
+    refits = refitted(subject)
     if refits is None:
         return {"why_not": _why_not(subject)}
     metric = subject.model.task.metric

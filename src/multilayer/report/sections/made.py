@@ -35,7 +35,7 @@ def _memory_mb() -> float | None:
     except ImportError:  # Windows
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(most / (1e6 if sys.platform == "darwin" else 1e3))
+    return most / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def code_of(subject: Subject) -> str:

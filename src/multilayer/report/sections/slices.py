@@ -140,12 +140,20 @@ def _normal_quantile(share: float) -> float:
     return NormalDist().inv_cdf(share)
 
 
+def _cells(subject: Subject, name: str) -> list[str]:
+    """Cells of a column in words, numbers to five digits."""
+    column, values = subject.model.schema[name], subject.rows[name]
+    if column.kind == "number" and values.dtype.kind == "f":
+        return ["(missing)" if value != value else f"{value:.5g}" for value in values.tolist()]
+    return [str(level)[:60] for level in levels_of(values)]
+
+
 def _worst_rows(subject: Subject, ranked: list[str]) -> list[Facts]:
     order = np.argsort(-subject.losses, kind="stable")[:WORST]
     outputs = outputs_of(subject.model, subject.prediction)
     task, code = subject.model.task, subject.code
     names = ranked[:SHOWN_COLUMNS]
-    levels = {name: levels_of(subject.rows[name]) for name in names}
+    shown = {name: _cells(subject, name) for name in names}
     rows = []
     for i in order.tolist():
         actual = task.classes[int(code[i])] if task.classes else np.atleast_1d(code[i]).tolist()
@@ -163,7 +171,7 @@ def _worst_rows(subject: Subject, ranked: list[str]) -> list[Facts]:
                 ),
                 "predicted": None if decided is None else str(decided),
                 "outputs": said,
-                "columns": {name: str(levels[name][i])[:60] for name in names},
+                "columns": {name: shown[name][i] for name in names},
             }
         )
     return rows

@@ -1,0 +1,1 @@
+"""Models as one page that predicts in a browser, offline."""
