@@ -330,7 +330,7 @@ class TestValidation:
         assert "as given" in model.summary["decisions"][1]
         scores = model.evaluate(held)
         assert scores.pop("trained_on") == 0
-        assert model.score == pytest.approx({k: v for k, v in scores.items() if k in model.score})
+        assert model.score == pytest.approx({k: v for k, v in scores.items() if k in model.score}, rel=1e-5)
 
     def test_given_as_table_and_values(self) -> None:
         first, last = rows_of(table("price"), slice(40)), rows_of(table("price"), slice(40, None))
