@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from types import GenericAlias
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,15 @@ _PART = re.compile(r".*\[\d+\]|.*\..*", re.DOTALL)  # of a list or a dict that b
 def install(needed_by: str = "serving a model") -> Any:
     """The module msgspec."""
     return extra("msgspec", needed_by=needed_by, install="'multilayer[serve]'")
+
+
+def _as_json(example: str) -> float | str:
+    """The example of a column of numbers as a number, if it is written as one."""
+    try:
+        number = float(example)
+    except ValueError:
+        return example
+    return number if isfinite(number) else example
 
 
 def list_of(kind: Any) -> Any:
@@ -168,9 +178,9 @@ class RowSchema:
             said.append(f"written as {found.date_format}")
         if found.unit:
             said.append(f"written with {found.unit!r}")
-        examples = list(found.levels[:MOST_EXAMPLES])
+        examples: list[Any] = list(found.levels[:MOST_EXAMPLES])
         if not examples and found.example is not None:
-            examples = [found.example] if found.kind != "number" or found.unit else []
+            examples = [_as_json(found.example) if found.kind == "number" else found.example]
         if len(found.levels) > MOST_EXAMPLES:
             said.append(f"{len(found.levels)} levels are told apart, others count as unseen")
         return {"description": "; ".join(said)} | ({"examples": examples} if examples else {})
