@@ -154,13 +154,13 @@ WHILE_WRITING = """
     os.fsync = interrupted
 """
 WHILE_PREDICTING = """
-    import multilayer.model.model
+    import multilayer.model.table_model
     def predict(*arguments, **settings):
         assert any(name.endswith(".tmp") for name in os.listdir())
         os.kill(os.getpid(), signal.{name})
         while True:
             pass
-    multilayer.model.model.Model.predict_columns = predict
+    multilayer.model.table_model.TableModel.predict_columns = predict
 """
 FIT = ("fit", "t.csv", "--target", "y", "--out", "new.mlp")
 SIGNALS = {"SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP", "SIGINT": "Ctrl-C"}
@@ -218,7 +218,7 @@ IN_AN_IMPORT = """
 """
 COMMANDS = [
     FIT,
-    ("predict", "m.mlp", "t.csv"),
+    ("predict", "m.mlp", "t.csv", "--memory", "1GiB"),  # a small file is predicted without PyTorch
     ("evaluate", "m.mlp", "t.csv"),
     ("inspect", "m.mlp"),
     ("warmup",),
@@ -322,9 +322,10 @@ def test_ctrl_c_while_duckdb_reads_is_an_interruption(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(delimited.Delimited, "relation", interrupted)
 
+    Path("large.csv").write_text("x,y\n" + "1,2\n" * 300_000)  # a small file is read without DuckDB
     with pytest.raises(KeyboardInterrupt):
-        read_table("t.csv")
-    with pytest.raises(KeyboardInterrupt), store("t.csv", memory_mb=200):
+        read_table("large.csv")
+    with pytest.raises(KeyboardInterrupt), store("large.csv", memory_mb=200):
         pass
 
 
