@@ -103,7 +103,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
                --kind size=S<M<L --schema s.json --infinite clip
                --monotone size=increasing --monotone a=b=decreasing --network tabm
                --class-weight 1=5 --exposure e --threshold 0.3 --memory 2GiB --drop-missing-target
-               --encoding latin-1 --no-header"""
+               --encoding latin-1 --no-header --calibration-rows 0.2"""
     result = run(*shlex.split(words))
 
     assert isinstance(result.exception, Stop)
@@ -139,6 +139,7 @@ def test_every_setting_reaches_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
         "drop_missing_target": True,
         "encoding": "latin-1",
         "header": False,
+        "calibration": 0.2,
     }
 
 
