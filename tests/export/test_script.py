@@ -13,6 +13,7 @@ import pytest
 import multilayer as ml
 from multilayer.errors import ConfigError
 from multilayer.export.script import program
+from multilayer.nn.blocks import ACTIVATIONS
 from multilayer.table.steps import Step, Take, Vectors
 from multilayer.tasks.link_steps import LinkStep
 from tests.export.every_kind import model_of
@@ -87,6 +88,10 @@ def test_a_script_predicts_and_trains_what_the_library_did(kind, tmp_path):
             for name, value in net.state_dict().items():
                 own = weights[f"network.{i}.{name}"].reshape(value.shape)
                 assert np.allclose(own, value.numpy(), rtol=1e-2, atol=1e-3), (i, name)
+
+
+def test_a_script_has_every_activation():
+    assert program.ACTIVATIONS.keys() == ACTIVATIONS.keys()
 
 
 def test_a_script_imports_torch_and_numpy_alone(tmp_path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import multilayer as ml
 from multilayer.table.cells import Cells
 from multilayer.table.encode import Encoder
+from multilayer.table.kinds import KINDS
 from multilayer.table.schema import infer_schema
 from multilayer.table.sources.read import Table, read_table
 from multilayer.table.steps import (
@@ -182,6 +183,12 @@ def columns_of_every_kind(seed, n_rows=N):
 def schema_of(columns):
     kinds = {"boolean": "boolean", "ordered": ["S", "M", "L"], "duration": "duration", "text": "text"}
     return infer_schema(Table(columns), kinds=kinds).replace("day", zone="America/New_York")
+
+
+def test_there_is_a_column_of_every_kind():
+    """Else no test would take the one that is absent through the runtime and the exports."""
+    _, columns = columns_of_every_kind(0)
+    assert {column.kind for column in schema_of(columns).columns} == {*KINDS}
 
 
 def targets(seed=3):

@@ -20,7 +20,7 @@ from multilayer.recipe.split_rows import N_FOLDS
 from multilayer.recipe.trained import Trained
 from multilayer.recipe.wanted import Wanted
 from multilayer.recipe.weight_decay import first_decay, follows_noise
-from multilayer.table.column import KindName
+from multilayer.table.kinds import KINDS
 from multilayer.table.schema import Schema
 from multilayer.table.sources.names import listed
 from multilayer.tasks.task import Task
@@ -28,16 +28,6 @@ from multilayer.training.history import History, Stop
 
 LATE = 0.1  # of a time budget; a fit that takes longer says by how much
 MOST_NAMED = 12  # columns in a sentence
-PLURALS: Mapping[KindName, str] = {
-    "number": "numbers",
-    "boolean": "booleans",
-    "category": "categories",
-    "ordered": "ordered categories",
-    "date": "dates",
-    "time": "times",
-    "duration": "durations",
-    "text": "texts",
-}
 
 
 def summarise(wanted: Wanted, plan: Plan, trained: Trained, selected: Selected, task: Task) -> dict[str, Any]:
@@ -193,7 +183,7 @@ def _split_sentence(facts: Facts, n_networks: int) -> str:
 def _columns_sentence(plan: Plan) -> str:
     schema, encoder = plan.encoder.schema, plan.encoder
     kinds = Counter(column.kind for column in schema.columns)
-    counts = ", ".join(f"{n} {PLURALS[kind] if n > 1 else kind}" for kind, n in kinds.items())
+    counts = ", ".join(f"{n} {KINDS[kind].plural if n > 1 else kind}" for kind, n in kinds.items())
     left_out = [f"{name} ({why})" for name, why in list(schema.ignored.items())[:MOST_NAMED]]
     if len(schema.ignored) > MOST_NAMED:
         left_out.append(f"{len(schema.ignored) - MOST_NAMED} more (constant or missing)")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from multilayer.errors import extra
 from multilayer.model.table_model import TableModel
 from multilayer.table.column import Column
+from multilayer.table.kinds import kind_of
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 ISO = "ISO 8601"
@@ -81,7 +82,7 @@ def _date(column: Column, plain: bool) -> CellRule:
     return CellRule(Annotated[str, meta] | None, {"anyOf": [*forms, {"type": "null"}]})
 
 
-def _seconds(column: Column, plain: bool) -> CellRule:
+def _number_or_text(column: Column, plain: bool) -> CellRule:
     return CellRule(str | float | None, {"type": ["string", "number", "null"]})
 
 
@@ -89,16 +90,26 @@ def _text(column: Column, plain: bool) -> CellRule:
     return CellRule(str | None, {"type": ["string", "null"]})
 
 
+# What JSON has a form of its own for; other kinds with numbers are numbers, or as texts write them.
 RULES: Mapping[str, Callable[[Column, bool], CellRule]] = {
     "number": _number,
     "boolean": _boolean,
-    "category": _category,
-    "ordered": _category,
     "date": _date,
-    "time": _seconds,
-    "duration": _seconds,
-    "text": _text,
 }
+
+
+def cell_rule(column: Column, plain: bool) -> CellRule:
+    """What a cell of a column may hold. plain: whether numbers are written as everywhere.
+
+    >>> cell_rule(Column("waited", "duration"), True).schema
+    {'type': ['string', 'number', 'null']}
+    """
+    kind = kind_of(column)
+    if kind.has_levels:
+        return _category(column, plain)
+    if kind.is_free_text:
+        return _text(column, plain)
+    return RULES.get(kind.name, _number_or_text)(column, plain)
 
 
 class RowSchema:
@@ -116,7 +127,7 @@ class RowSchema:
         self.is_flat = not any(_PART.fullmatch(name) for name in self.names)
         self.targets = model.targets
         plain = model.notation.thousands is None and model.notation.decimal == "."
-        self.rules = {column.name: RULES[column.kind](column, plain) for column in self.columns}
+        self.rules = {column.name: cell_rule(column, plain) for column in self.columns}
         if exposure:
             self.rules[exposure[0]] = CellRule(float, {"type": "number", "exclusiveMinimum": 0})
         beside = (*model.targets, *model.dropped, *model.schema.ignored)

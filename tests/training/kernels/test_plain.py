@@ -8,6 +8,7 @@ import inspect
 import itertools
 import logging
 import re
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from multilayer.training.kernels.plain import (
     foreign_to_tensor,
 )
 from multilayer.training.kernels.readers import READERS
+from multilayer.training.kernels.update_rules import RULES as UPDATE_RULES
 from multilayer.training.optim import LeanAdamW, LeanSGD, Muon
 
 OPTIMIZERS = [
@@ -368,3 +370,13 @@ def test_functions_that_a_known_module_calls_are_watched(kind: type[nn.Module]) 
     watched = {name for holder, name, _ in plain._FUNCTIONS if holder is nn.functional}
     if kind.__module__.startswith("torch."):
         assert set(re.findall(r"\bF\.(\w+)", inspect.getsource(kind.forward))) <= watched
+
+
+@pytest.mark.parametrize("kind", [kind for kind in UPDATE_RULES if kind.__module__.startswith("torch.")])
+def test_the_function_of_a_known_optimiser_is_watched(kind: type[torch.optim.Optimizer]) -> None:
+    step = inspect.unwrap(kind.step)
+    holder = inspect.getmodule(step)
+    assert isinstance(holder, ModuleType)
+    name = holder.__name__.rpartition(".")[2].lstrip("_")
+    assert name in step.__code__.co_names
+    assert (holder, name) in [watched[:2] for watched in plain._FUNCTIONS]

@@ -127,6 +127,7 @@ def _fit(column: Column, values: NDArray[Any], learning: Learning) -> Flag:
 
 BOOLEAN = Kind(
     name="boolean",
+    plural="booleans",
     wanted=WANTED,
     settings=frozenset(),
     dtypes="b",

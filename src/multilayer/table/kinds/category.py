@@ -108,6 +108,7 @@ def _fit(column: Column, values: NDArray[Any], learning: Learning) -> Category:
 
 CATEGORY = Kind(
     name="category",
+    plural="categories",
     wanted="text",
     settings=frozenset(),
     dtypes="",

@@ -267,6 +267,7 @@ def _n_numbers(plan: Mapping[str, Any], n_levels: int) -> int:
 
 DATE = Kind(
     name="date",
+    plural="dates",
     wanted=WANTED,
     settings=frozenset({"date_format", "zone"}),
     dtypes="M",

@@ -71,6 +71,7 @@ def _show(column: Column) -> str:
 
 DURATION = Kind(
     name="duration",
+    plural="durations",
     wanted=WANTED,
     settings=frozenset({"infinite"}),
     dtypes="",

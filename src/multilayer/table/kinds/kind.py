@@ -132,6 +132,7 @@ class Kind:
 
     Attributes:
         name: what users call it.
+        plural: several columns of it, in words: "numbers".
         wanted: what each cell must hold, for errors: "a number".
         settings: fields of `Column` that users may set by `Schema.replace`, beside the kind.
         dtypes: NumPy's letters of the arrays that are of the kind, unless a note or the user says otherwise.
@@ -166,6 +167,7 @@ class Kind:
     """
 
     name: KindName
+    plural: str
     wanted: str
     settings: frozenset[str]
     dtypes: str

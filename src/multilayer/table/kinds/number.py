@@ -371,6 +371,7 @@ def _show(column: Column) -> str:
 
 NUMBER = Kind(
     name="number",
+    plural="numbers",
     wanted=WANTED,
     settings=frozenset({"infinite"}),
     dtypes="iufc",

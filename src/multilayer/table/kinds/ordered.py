@@ -149,6 +149,7 @@ def _fit(column: Column, values: NDArray[Any], learning: Learning) -> Ordered:
 
 ORDERED = Kind(
     name="ordered",
+    plural="ordered categories",
     wanted="text",
     settings=frozenset(),
     dtypes="",

@@ -137,6 +137,7 @@ def _check_arrays(plan: Mapping[str, Any], arrays: Arrays) -> None:
 
 TEXT = Kind(
     name="text",
+    plural="texts",
     wanted="text",
     settings=frozenset(),
     dtypes="",

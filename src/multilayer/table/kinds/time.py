@@ -114,6 +114,7 @@ def _n_numbers(plan: Mapping[str, Any], n_levels: int) -> int:
 
 TIME = Kind(
     name="time",
+    plural="times",
     wanted=WANTED,
     settings=frozenset(),
     dtypes="",

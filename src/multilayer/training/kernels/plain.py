@@ -20,21 +20,32 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import adam, lr_scheduler, optimizer, sgd
+from torch.nn.modules import activation, batchnorm, dropout, linear, loss, normalization, sparse
+from torch.optim import _muon, adam, lr_scheduler, optimizer, sgd
 from torch.utils import _contextlib
 
-_LAYERS = "linear batch_norm layer_norm dropout embedding"
-_ACTIVATIONS = "relu elu gelu leaky_relu mish prelu selu silu softplus"
-_LOSSES = "mse_loss l1_loss huber_loss smooth_l1_loss cross_entropy nll_loss poisson_nll_loss"
-# What the forward passes of known layers and losses call, as it was when this file was imported
+# Where PyTorch has layers, activations and losses such as the kernels know
+_FILES = (activation, batchnorm, dropout, linear, loss, normalization, sparse)
+
+
+def _functions_called() -> Iterator[str]:
+    """Names of the functions of `torch.nn.functional` that the forward passes of these files call."""
+    found = [kind for file in _FILES for kind in vars(file).values() if isinstance(kind, type)]
+    passes = [kind.forward.__code__ for kind in found if issubclass(kind, nn.Module)]
+    called = {name for code in passes for name in code.co_names}
+    return (name for name in sorted(called) if callable(vars(nn.functional).get(name)))
+
+
+# What forward passes and optimisers call, as it was when this file was imported
 _FUNCTIONS = [
     (holder, name, vars(holder)[name])
     for holder, names in (
-        (nn.functional, f"{_LAYERS} {_ACTIVATIONS} {_LOSSES} binary_cross_entropy_with_logits"),
+        (nn.functional, " ".join(_functions_called())),
         (torch, "relu sigmoid tanh cos cat"),
         (nn.Module, "__call__ _call_impl _wrapped_call_impl __getattr__"),
         (sgd, "sgd"),
         (adam, "adam"),
+        (_muon, "muon"),
     )
     for name in names.split()
 ]
