@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ DAYS_A_CYCLE = 146_097  # of 400 years, in which the calendar repeats itself, an
 CYCLES_BEFORE = 731  # that make the first day of datetime64[us] positive
 QUARTER = 900_000_000  # microseconds: zones change their clocks at whole quarters of an hour
 QUARTERS_A_CYCLE = DAYS_A_CYCLE * 96
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST, LAST = -62_135_510_400, 253_402_214_400  # seconds that Python knows the offsets of
 
 Ints = NDArray[np.int64]
@@ -24,6 +26,7 @@ Ints = NDArray[np.int64]
 # Zones
 
 
+@lru_cache(maxsize=64)
 def transitions(zone: str) -> tuple[Ints, Ints]:
     """Quarter-hours since 1970 from which on a zone has another offset, and its offsets in microseconds.
 
@@ -40,10 +43,14 @@ def transitions(zone: str) -> tuple[Ints, Ints]:
         np.arange(starts[1], starts[2], 24),
         np.arange(starts[2], starts[3] + 96, 48),
     ])  # fmt: skip
-    found = np.array([_offset(of, int(quarter)) for quarter in samples], np.int64)
+    moments = (EPOCH + quarter * timedelta(minutes=15) for quarter in samples.tolist())
+    found = np.array([moment.astimezone(of).utcoffset() or timedelta() for moment in moments], "m8[us]")
     changes = np.flatnonzero(found[1:] != found[:-1])
     quarters = [_first(of, int(samples[i]), int(samples[i + 1])) for i in changes]
-    return np.array(quarters, np.int64), found[np.append(0, changes + 1)]
+    table = np.array(quarters, np.int64), found[np.append(0, changes + 1)].astype(np.int64)
+    for array in table:
+        array.flags.writeable = False  # all that ask for the zone share them
+    return table
 
 
 def _day(year: int) -> int:
@@ -52,8 +59,7 @@ def _day(year: int) -> int:
 
 
 def _offset(zone: tzinfo, quarter: int) -> int:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=quarter * 900)
-    offset = moment.astimezone(zone).utcoffset()
+    offset = (EPOCH + quarter * timedelta(minutes=15)).astimezone(zone).utcoffset()
     return 0 if offset is None else round(offset.total_seconds()) * 1_000_000
 
 
