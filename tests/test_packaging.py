@@ -241,7 +241,7 @@ def test_the_runtime_is_installed_in_less_than_90_mb(
 
 def test_each_bound_of_a_dependency_says_from_which_release_on() -> None:
     lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    for requirement in (each for group in lists for each in group):
+    for requirement in (each.split(";")[0] for group in lists for each in group):
         name = re.match(r"[\w-]+", requirement)
         assert name is not None
         if name[0] not in ("multilayer", "pandas-stubs", "tzdata"):

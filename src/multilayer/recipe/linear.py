@@ -254,6 +254,8 @@ def fit_linear(plan: Plan, seed: int) -> Linear | None:
     if folds is None:
         folds = np.random.default_rng(seed).permutation(len(rows)) % N_FOLDS
     weight = torch.ones(len(rows)) if rows.weight is None else torch.from_numpy(rows.weight)
+    if any(not weight[torch.from_numpy(folds != fold)].sum() for fold in range(N_FOLDS)):
+        return None  # a fold holds all rows, so that the penalty cannot be chosen by it
     with torch_threads(1), torch.inference_mode(False), torch.enable_grad():
         net = _blank(config)
         columns = Columns.of(torch.from_numpy(rows.x), config, net, weight / weight.sum())
