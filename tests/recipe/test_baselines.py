@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import multilayer as ml
-from multilayer.model.first_words import first_words
 from multilayer.recipe import baselines
 
 SMALL: dict[str, Any] = {"members": 8, "epochs": 3, "hidden": 4, "seed": 0}
