@@ -66,7 +66,7 @@ def test_a_file_says_what_the_model_says(task, tmp_path):
 def test_every_architecture(network, task, tmp_path):
     done = write(model_of(task, network), "onnx", tmp_path / "m.onnx")
     assert done.parity.encoder == 0
-    assert done.parity.output <= 1e-6
+    assert done.parity.output <= max(1e-6, 4 * done.parity.rounding)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -88,7 +88,8 @@ def test_packed_inputs_give_the_same(runtime, tmp_path):
 def test_labels_come_in_their_own_type(labels, tmp_path):
     x = np.arange(90.0)
     y = np.array(labels)[np.arange(90) % len(labels)]
-    model = ml.fit({"x": x, "y": y}, target="y", members=2, epochs=1, hidden=4)
+    task = "multiclass" if len(labels) > 2 else "binary"
+    model = ml.fit({"x": x, "y": y}, target="y", task=task, members=2, epochs=1, hidden=4)
     done = model.export("onnx", tmp_path / "m.onnx")
     label, _ = by_onnx_runtime(done.path.read_bytes(), feeds(done.path, {"x": x}))
     assert label.tolist() == model.predict({"x": x}).tolist()
@@ -120,9 +121,9 @@ def test_predictions_are_multiplied_with_an_exposure(tmp_path):
     table = {"x": rng.normal(size=200), "years": rng.uniform(0.1, 2, 200), "n": rng.poisson(1.0, 200)}
     model = ml.fit(table, target="n", objective="poisson", exposure="years", members=2, epochs=2, hidden=4)
     done = model.export("onnx", tmp_path / "m.onnx", rows=table)
-    assert done.on_rows.output <= 1e-6
+    assert done.on_rows.output <= max(1e-6, 4 * done.on_rows.rounding)
     (prediction,) = by_onnx_runtime(done.path.read_bytes(), feeds(done.path, table))
-    assert np.allclose(prediction, model.predict(table), rtol=1e-6)
+    assert np.allclose(prediction, model.predict(table), rtol=1e-5)
 
 
 def test_columns_may_be_called_as_outputs_are(tmp_path):
@@ -172,7 +173,8 @@ def test_a_text_of_unknown_letters_has_no_answer_and_feeds_composes_what_it_can(
     feed = feeds(done.path, Table(columns))
     assert feed["text"][0, 0] == "crème"
     _, probabilities = by_onnx_runtime(done.path.read_bytes(), feed)
-    assert np.allclose(probabilities, model.predict_proba(Table(columns)), atol=1e-6)
+    assert np.allclose(probabilities[0], model.predict_proba(Table(columns))[0], atol=1e-6)
+    assert np.isnan(probabilities[1]).all()  # no single letter has all of these marks
     label, probabilities = by_onnx_runtime(
         done.path.read_bytes(), feed | {"text": np.array([["cre\u0300me"], ["x"]], object)}
     )
@@ -194,7 +196,7 @@ def test_weights_of_8_bits_are_smaller_and_their_loss_is_said(tmp_path):
 def test_what_cannot_be_fed_is_refused(tmp_path):
     done = model_of("regression").export("onnx", tmp_path / "m.onnx")
     table = rows_of(model_of("regression"), 2)
-    broken = dict(table.columns) | {"category": np.array(["a\ud800", "b"], object)}
+    broken = dict(table.columns) | {"category": np.array(["a\ud800", "Oslo"], object)}
     with pytest.raises(DataError, match=r"whole letters; column 'category' holds half of one .* in row 1"):
         feeds(done.path, Table(broken))
     with pytest.raises(DataError, match="category"):
