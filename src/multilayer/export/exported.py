@@ -57,8 +57,8 @@ class Exported:
 
     def __str__(self) -> str:
         compared = UNRUN if self.parity is None else self.parity.in_words
-        lines = [f"{self.path}: {counted(self.n_bytes, 'byte')}; {compared}"]
-        lines += [str(path) for path in self.paths[1:]]
+        lines = [f"{_shown(self.path)}: {counted(self.n_bytes, 'byte')}; {compared}"]
+        lines += [_shown(path) for path in self.paths[1:]]
         if self.on_rows is not None:
             lines.append(f"on the rows given: {self.on_rows.in_words}")
         return "\n".join([*lines, *self.notes])
@@ -157,3 +157,8 @@ def _refuse(target: Target, artefact: Artefact, found: Parity) -> None:
         f"{artefact.most_encoder:g}, output within {most:.2g}); {found.in_words}. Nothing was "
         "written. Please report this, with the model if you can."
     )
+
+
+def _shown(path: Path) -> str:
+    """A path as it is written from the present folder, where it is inside of it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
