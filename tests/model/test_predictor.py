@@ -180,6 +180,17 @@ def test_sees_new_weights_in_place_or_in_other_memory(loaded: None) -> None:
         np.testing.assert_allclose(predict(x), by_torch(net, x), rtol=1e-5, atol=1e-6)
 
 
+def test_a_copy_of_what_pytorch_predicts_is_predicted_by_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    predict, x = Predictor([network(0), network(1)], as_double), rows(64)
+    monkeypatch.setattr(predictor, "_are_loaded", lambda: False)
+    expected = predict(x)
+    monkeypatch.setattr(predictor, "_are_loaded", lambda: True)  # as by a fit in the meantime
+
+    for twin in (copy.deepcopy(predict), pickle.loads(pickle.dumps(predict))):
+        assert twin.kernels is False
+        assert np.array_equal(twin(x), expected)
+
+
 def test_copies_and_pickles_work_on_their_own(loaded: None) -> None:
     predict, x = Predictor([network(0)], as_double, [2.0]), rows(3)
     expected = predict(x)

@@ -71,8 +71,12 @@ class Predictor:
         self._forwards: tuple[Forward, ...] | None = None  # None: not looked at; empty: PyTorch's business
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles carry no buffers and no addresses."""
-        return partial(Predictor, kernels=self.kernels), (self.networks, self.link, self.weights)
+        """Copies and pickles carry no buffers and no addresses. What PyTorch predicts, it predicts in a copy, too.
+
+        Kernels do so where they are loaded, as in this process, or are worth loading.
+        """
+        kernels = self.kernels if self._is_by_kernels is None or self._is_by_kernels else False
+        return partial(Predictor, kernels=kernels), (self.networks, self.link, self.weights)
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """The mean for rows that are encoded as the networks want them.
