@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from multilayer.diagnosis.doctor import doctor
     from multilayer.diagnosis.tables import doctor_table
     from multilayer.diagnosis.watch import watch
+    from multilayer.distillation.distill import distill
     from multilayer.errors import (
         ConfigError,
         DataError,
@@ -66,6 +67,7 @@ __all__ = [
     "TensorBoardLogger",
     "TweedieLoss",
     "block",
+    "distill",
     "doctor",
     "doctor_table",
     "drift",
@@ -105,6 +107,7 @@ _NAMES = {
     "TensorBoardLogger": "multilayer.training.loggers",
     "TweedieLoss": "multilayer.training.losses",
     "block": "multilayer.nn.blocks",
+    "distill": "multilayer.distillation.distill",
     "doctor": "multilayer.diagnosis.doctor",
     "doctor_table": "multilayer.diagnosis.tables",
     "drift": "multilayer.inspect.drift",

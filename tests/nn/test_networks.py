@@ -89,6 +89,6 @@ def test_a_resnet_without_blocks_is_refused():
 
 def test_an_unknown_architecture_is_named():
     with pytest.raises(
-        ConfigError, match="architecture must be one of mlp, realmlp, resnet, tabm; got 'cnn'"
+        ConfigError, match="architecture must be one of linear, mlp, realmlp, resnet, tabm; got 'cnn'"
     ):
         replace(CONFIG, architecture="cnn").build()

@@ -43,9 +43,12 @@ WRONG: dict[str, list[Any]] = {
     "network": [None, "tabnet", 1, ["mlp"], np.array(["mlp", "tabm"])],
     "activation": ["relu6", 1, [], torch.nn.ReLU()],
     "device": ["gpu", "", "meta", "hpu", "cuda:77", 1.5, [], True, object()],
+    "baselines": [None, 1, "yes", [], np.array([True])],
+    "verbose": [0, 2, "yes", [], np.array([True])],
     "callbacks": [1, "abc", print, [1], [None], {"a": print}],
     "quantiles": ["half", [0.5, "a"], [[0.5]], 1.5, 0, [0.9, 0.1], [None], [float("nan")], object()],
     "kinds": ["category", 1, ["x"], {"x": 1}, {"x": ["p", ["q"]]}, {"x": None}, {"x": "numer"}],
+    "calibration": [0, -1, 1.5, 7, N, 10**30, float("nan"), True, [1, 2], object(), {"x": [1]}],
     "schema": [1, [], "absent.json", {"x": 1}],
     "sample_weight": [
         [1, 2], ["a"] * N, [-1] * N, [float("nan")] * N, "absent", [[1, 2], [3]], object(), [0] * N,

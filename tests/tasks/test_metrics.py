@@ -56,6 +56,7 @@ def test_direction_of_every_metric():
         "gamma_deviance",
         "interval_width",
         "log_loss",
+        "log_rmse",
         "mae",
         "pinball_loss",
         "poisson_deviance",

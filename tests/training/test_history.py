@@ -64,7 +64,7 @@ def test_plot_makes_axes_of_its_own():
 def test_repr_tells_the_run():
     assert repr(two_epochs()) == (
         "History: 2 epochs, 4 steps, train loss 0.5 -> 0.4, validation loss 0.6 -> 0.55, kept epoch 2, "
-        "autograd, all epochs done"
+        "engine autograd, all epochs done"
     )
     assert repr(History()) == "History: no epochs"
 

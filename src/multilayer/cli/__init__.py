@@ -30,6 +30,7 @@ COMMANDS = {
     "drift": "explain",
     "inspect": "inspect",
     "export": "export",
+    "card": "card",
     "verify": "verify",
     "schema": "schema",
     "doctor": "doctor",

@@ -242,7 +242,7 @@ CODES: dict[str, Code] = {
     ),
     "duplicates-across-folds": Code(
         "C3", "warning", "equal rows on both sides of a split",
-        "Rows that were trained on are counted as new, so the score is too good.",
+        "Where copies stand on both sides, rows that were trained on count as new.",
     ),
     "time-order": Code(
         "C4", "warning", "rows are in order of time",

@@ -40,6 +40,7 @@ CLEAR = 0.5  # with less than this share of what the change explains, it is an e
 MOST_CHANGES = 4
 MOMENTS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)  # of a run, at which it is judged
 BY_HEART, LEARNT = 16, 0.5  # rows that a network is to learn by heart, and how much of them
+LOST_AGAIN = 0.2  # a run whose own rows are so much less explained at its end has diverged
 STILL = 0.05  # a run that explains less has learnt nothing
 SIZES = (0.15, 2.5)  # of weights, in units of one over the root of their inputs; PyTorch draws 0.58
 KNOWN: tuple[CoreName, ...] = ("squared", "absolute", "bce", "bce_logits", "ce", "nll")
@@ -195,7 +196,8 @@ def run(setup: Setup, n_steps: int, seed: int = 0) -> Iterator[float]:
 def after(stage: Stage, setup: Setup, n_steps: int) -> float:
     """The most that a copy explains of the rows held out, at any of some moments within so many steps.
 
-    The best moment, as a run that goes on until it knows its rows by heart is no fault of these.
+    The best moment, as a run that goes on until it knows its rows by heart is no fault of these. One that in
+    the end has lost even the rows that it trained on is judged by its end.
     """
     twin = setup.copied()
     held = replace(stage.held, net=twin.net, loss=twin.loss)
@@ -205,13 +207,17 @@ def after(stage: Stage, setup: Setup, n_steps: int) -> float:
     with RandomState(0, device, of_all=not is_torchs(setup.net)).in_place(), torch.enable_grad():
         try:
             for step, value in enumerate(run(twin, n_steps), 1):
-                if step in moments and math.isfinite(value):
+                if not math.isfinite(value):
+                    return -math.inf
+                if step in moments:
                     best = max(best, explained(held, stage.kind, stage.guess))
                     if best >= GOOD:
                         break
         except REFUSALS:
             return best
-    return best
+    trained = replace(stage.setup, net=twin.net, loss=twin.loss)
+    end = explained(trained, stage.kind, guess_of(trained, stage.kind) or 1.0)
+    return best if end > best - LOST_AGAIN else explained(held, stage.kind, stage.guess)
 
 
 def rehearse(scene: Scene) -> Iterator[Finding]:

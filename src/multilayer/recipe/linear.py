@@ -236,7 +236,7 @@ def between(penalties: Sequence[float], losses: Sequence[float]) -> float:
     shift = float(np.clip((before - after) / (2 * bend), -0.5, 0.5))  # in steps towards `after`
     logs = np.log(penalties)
     step = logs[best + 1] - logs[best] if shift > 0 else logs[best] - logs[best - 1]
-    return float(np.exp(logs[best] + shift * step))
+    return float(penalties[best] * np.exp(shift * step))
 
 
 def fit_linear(plan: Plan, seed: int) -> Linear | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from multilayer.errors import ConfigError
+from multilayer.export.drawn import drawn_table
+from multilayer.export.html.panel import panel_html
 from multilayer.model.first_words import verdict, with_spread
 from multilayer.model.model import Model
 from multilayer.output import finite, write_atomically
@@ -18,9 +20,7 @@ from multilayer.report.words import number
 from multilayer.table.sources.names import listed
 
 FORMAT = 1  # of report.json
-WHAT_IF = (  # where a panel that predicts in the page goes
-    '<div id="what-if" data-slot="what-if" hidden></div>'
-)
+_DRAWN = 100  # rows, of which the panel that predicts in the page checks itself on some
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'"
@@ -38,7 +38,8 @@ def write_report(model: Model, path: str | Path, table: Any = None, *, refits: b
     if path.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"a report is a page, and its name ends in .html; got {path.name!r}. Change it.")
     found = findings(subject_of(model, table, refits=refits))
-    write_atomically(path, page(found).encode())
+    drawn = drawn_table(model.encoder, model.exposure, _DRAWN, 0)
+    write_atomically(path, page(found, panel_html(model, drawn)).encode())
     text = json.dumps(finite(found), indent=1, allow_nan=False)
     write_atomically(path.with_suffix(".json"), text.encode())
     return found
@@ -83,8 +84,8 @@ def _score_in_words(model: Model) -> str:
     return ""
 
 
-def page(found: Mapping[str, Any]) -> str:
-    """The HTML of these findings."""
+def page(found: Mapping[str, Any], panel: str = "") -> str:
+    """The HTML of these findings; panel: what predicts in the page, if anything does."""
     here = files("multilayer.report")
     style, script = (here.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     sections = "".join(
@@ -93,16 +94,26 @@ def page(found: Mapping[str, Any]) -> str:
         for name in ORDER
     )
     links = "".join(f'<li><a href="#{name}">{escape(SECTIONS[name].title)}</a></li>' for name in ORDER)
+    links += '<li><a href="#what-if">What if</a></li>' * bool(panel)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
         ' content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy"'
         f' content="{_POLICY}"><title>{escape(found["title"])}</title><link rel="icon"'
         f' href="data:,"><style>{style}</style></head><body><a class="skip" href="#content">To the'
         f' content</a><header>{_head(found)}<nav aria-label="Sections"><ul>{links}</ul></nav></header><main'
-        f' id="content">{WHAT_IF}{sections}</main><footer><p>Written by multilayer'
+        f' id="content">{sections}{_what_if(panel)}</main><footer><p>Written by multilayer'
         f" {escape(str(found['made']['versions'].get('multilayer', '')))} in {found['report_s']:.1f} s. The"
         " same figures stand in the JSON file beside this"
         f" page.</p></footer><script>{script}</script></body></html>"
+    )
+
+
+def _what_if(panel: str) -> str:
+    if not panel:
+        return ""
+    return (
+        '<div id="what-if" data-slot="what-if"><h2>What if</h2><p>Change the values and see the prediction, '
+        f"and how it changes along each column. It is computed in this page.</p>{panel}</div>"
     )
 
 

@@ -26,9 +26,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# Bodies up to this many bytes are predicted where they come in, larger ones in a thread: some 100 rows, which
-# take as long as 10 changes of threads.
-INLINE_BYTES = 16_384
+# Bodies up to this many bytes are predicted where they come in, larger ones in a thread. It is some 150 rows
+# of 14 columns, which take 5 ms: as long as a thread of Python keeps another one waiting, too.
+INLINE_BYTES = 48 << 10
 EVERY_S = 1.0  # that the model's file is looked at
 CLOSE = ((b"connection", b"close"),)  # where a body was not read to its end
 

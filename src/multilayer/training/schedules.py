@@ -101,7 +101,7 @@ def make_stepped(schedule: Any, optimizer: torch.optim.Optimizer, every: str | N
     Raises:
         ConfigError: a scheduler of another optimiser; `every` is unknown, or given without a scheduler.
 
-    >>> sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     >>> make_stepped(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10), sgd).every
     'epoch'
     >>> make_stepped("cosine", sgd) is None

@@ -193,7 +193,7 @@ function multilayerPanel(root) {
   // What happens
 
   function read() {
-    row = {};
+    row = Object.create(null); // a column may be called __proto__
     for (const control of controls) {
       const value = control.gone.checked ? null : control.read();
       row[control.column.input] = value;

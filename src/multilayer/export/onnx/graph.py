@@ -19,8 +19,8 @@ class Graph:
 
     >>> graph = Graph()
     >>> with graph.part("encoder"):
-    ...     graph.add("Abs", "x"), graph.add("Abs", "x")
-    ('/encoder/Abs', '/encoder/Abs_1')
+    ...     graph.add("Abs", "x"), graph.add("Abs", "z"), graph.add("Abs", "x")
+    ('/encoder/Abs', '/encoder/Abs_1', '/encoder/Abs')
     """
 
     def __init__(self) -> None:

@@ -31,7 +31,6 @@ MUON_RATE = 20  # learning rate of hidden matrices, in Muon's units, as a multip
 NS_STEPS = 3  # of Newton-Schulz, which are most of what Muon costs
 MOST_PERIODIC = 128  # numbers with a periodic embedding: those with the most distinct values
 FEWEST_VALUES = 8  # a number with fewer distinct values has no curve to follow
-FEWEST_FOR_STATISTICS = 1_500  # rows from which on what comes with a level says more than it misleads
 ORDERED = ("scaled", "rank", "boolean")  # channels that rise with their column
 
 
@@ -115,7 +114,7 @@ def default_config(
         batch_size=batch_size,
         activation="relu" if kind == "binary" else "prelu",
         norm="batch" if kind != "regression" and n_columns <= WIDE and n_rows >= WIDE else None,
-        target_statistics=kind == "binary" and n_rows >= FEWEST_FOR_STATISTICS,
+        target_statistics=kind == "binary",
     )
 
 

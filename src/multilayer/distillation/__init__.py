@@ -1,0 +1,1 @@
+"""One small network that imitates a larger model: see `multilayer.distill`."""
