@@ -101,9 +101,7 @@ def make(model: Model, settings: Settings, kept: Table) -> Artefact:
     codes = codes_of(model.encoder)
     program = Program(model, inputs).eval()
     first = kept.take(np.arange(min(N_EXAMPLE, kept.n_rows)))
-    example = tensors_of(
-        inputs, codes, typed(inputs, model.schema, kept.take(np.arange(min(N_EXAMPLE, kept.n_rows))))
-    )
+    example = tensors_of(inputs, codes, typed(inputs, model.schema, first))
     rows = torch.export.Dim("rows")
     with torch.no_grad():
         exported = torch.export.export(program, example, dynamic_shapes=[{0: rows}] * len(example))
