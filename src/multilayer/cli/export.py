@@ -1,7 +1,7 @@
 """`multilayer export`: a model in a form for machines without the library."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # written out in full in the hints below, so that a run-time 
 
 def export(
     model: ModelArgument,
-    to: Annotated[str, typer.Option(metavar="FORM", help="onnx, torch, c, html or sql.")],
+    to: Annotated[str, typer.Option(metavar="FORM", help="onnx, torch, script, c, html or sql.")],
     out: Annotated[str, typer.Option(metavar="FILE", help="The file to write.")],
     rows: Annotated[
         str | None,
@@ -34,17 +34,27 @@ def export(
         str | None,
         typer.Option(metavar="TABLE", help="Of script: the table of the fit, so that it trains, too."),
     ] = None,
+    author: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of onnx: who made the model, for its metadata.")
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", metavar="NAME", help="Of onnx: its licence, as BSD-3-Clause."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a model for machines without this library, once it says the same there."""
     check_files(model, *([train_on] if train_on else []))
     path = Path(out)
     check_out(path, sources=[model, *(each for each in (rows, train_on) if each)])
+    settings = {
+        "inputs": inputs, "int8": int8, "train_on": train_on, "author": author, "license": licence
+    }  # fmt: skip
     if rows is None:
-        done = _write(model, to, path, None, inputs, int8, train_on)
+        done = _write(model, to, path, settings)
     else:
         with table_source(rows, model) as source:
-            done = _write(model, to, path, source, inputs, int8, train_on)
+            done = _write(model, to, path, settings | {"rows": source})
     if as_json:
         show_json({"model": model, "to": to, **done.to_json()})
     else:
@@ -52,14 +62,8 @@ def export(
 
 
 def _write(
-    model: str,
-    to: str,
-    path: Path,
-    rows: str | None,
-    inputs: str,
-    int8: bool,
-    train_on: str | None,
+    model: str, to: str, path: Path, settings: dict[str, Any]
 ) -> "multilayer.export.exported.Exported":
     with held_back():
         from multilayer.export.exported import write
-    return write(load_model(model), to, path, rows=rows, inputs=inputs, int8=int8, train_on=train_on)
+    return write(load_model(model), to, path, **settings)

@@ -6,6 +6,7 @@ from typing import Any
 
 from multilayer.errors import ConfigError, OutputError, counted, nearest
 from multilayer.export.drawn import drawn_table
+from multilayer.export.kept import rows_to_keep
 from multilayer.export.parity import Parity, cost_in_words, parity
 from multilayer.export.target import Artefact, Settings, Target
 from multilayer.export.targets import TARGETS
@@ -29,7 +30,8 @@ class Exported:
     notes:  what else is to be known of it
 
     >>> from pathlib import Path
-    >>> from multilayer.export.parity import Parity
+    >>> from multilayer.export.kept import rows_to_keep
+    from multilayer.export.parity import Parity
     >>> print(Exported((Path("m.onnx"),), 1200, Parity(2000, 0.0, 2e-7), None, ()))
     m.onnx: 1,200 bytes; largest difference on 2,000 rows: encoder 0, output 2e-07
     """
@@ -73,6 +75,8 @@ def write(
     inputs: str = "columns",
     int8: bool = False,
     train_on: Any = None,
+    author: str | None = None,
+    license: str | None = None,
 ) -> Exported:
     """Write a model in one of the forms of `TARGETS`, for machines without this library.
 
@@ -90,6 +94,8 @@ def write(
         int8: of "onnx": weights are rounded to 8 bits. What that costs is said, and nothing is refused.
         train_on: of "script": the table of the fit, so that the script trains the networks anew, too. It is
             tried, which takes some time, and what comes of it is said.
+        author, license: of "onnx": `model_author` and `model_license` in the file's metadata, a licence by
+            its SPDX name, as "BSD-3-Clause".
 
     Raises:
         ConfigError: an unknown form, a setting that it does not take, or a model that it cannot hold.
@@ -97,11 +103,11 @@ def write(
         OutputError: what was made does not say what the library says; or the file cannot be written.
     """
     target = _target(to)
-    settings = _settings(target, inputs=inputs, int8=int8, train_on=train_on)
+    settings = _settings(target, inputs=inputs, int8=int8, train_on=train_on, author=author, license=license)
     path = check_writable(out)
     read = None if rows is None else model._read(rows, None)
     drawn = drawn_table(model.encoder, model.exposure, N_DRAWN, _SEED)
-    artefact = target.make(model, settings, drawn)
+    artefact = target.make(model, settings, rows_to_keep(model))
     found = on_rows = None
     if artefact.run is not None:
         found = parity(model, artefact.inputs, drawn, artefact.run)
@@ -134,10 +140,10 @@ def _target(name: str) -> Target:
     return TARGETS[name]
 
 
-def _settings(target: Target, *, inputs: str, int8: bool, train_on: Any) -> Settings:
+def _settings(target: Target, *, inputs: str, **others: Any) -> Settings:
     if inputs not in ("columns", "packed"):
         raise ConfigError(f"inputs must be 'columns' or 'packed'; got {inputs!r}.")
-    settings: Any = Settings(inputs=inputs, int8=int8, train_on=train_on)  # type: ignore[arg-type]
+    settings: Any = Settings(inputs=inputs, **others)  # type: ignore[arg-type]
     for each in fields(Settings):
         if each.name not in target.takes and getattr(settings, each.name) is not each.default:
             takers = [name for name, other in TARGETS.items() if each.name in other.takes]

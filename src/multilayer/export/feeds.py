@@ -91,6 +91,11 @@ def feeds(
     {'x': array([[0.5],
            [nan]])}
     """
+    return reader_of(path).feed(table, query, extra)
+
+
+def reader_of(path: str | Path) -> _Reader:
+    """What reads tables as the model in an exported file did."""
     path = Path(path)
     try:
         found = path.stat()
@@ -98,7 +103,7 @@ def feeds(
         raise ModelFileError(
             f"{path} cannot be read: {error.strerror}. Name a file that was exported."
         ) from None
-    return _reader(os.fspath(path), found.st_mtime_ns, found.st_size).feed(table, query, extra)
+    return _reader(os.fspath(path), found.st_mtime_ns, found.st_size)
 
 
 def _composed(texts: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -117,7 +122,7 @@ def _composed(texts: NDArray[np.object_]) -> NDArray[np.object_]:
 def _reader(path: str, changed_ns: int, size: int) -> _Reader:
     """The reader of a file, as long as the file stays the same."""
     try:
-        metadata = dict(_metadata(Path(path).read_bytes()))
+        metadata = dict(metadata_of(Path(path).read_bytes()))
         return _Reader(json.loads(metadata["multilayer"]), json.loads(metadata["schema"]))
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ModelFileError(
@@ -125,7 +130,7 @@ def _reader(path: str, changed_ns: int, size: int) -> _Reader:
         ) from None
 
 
-def _metadata(data: bytes) -> Iterator[tuple[str, str]]:
+def metadata_of(data: bytes) -> Iterator[tuple[str, str]]:
     """The pairs of texts of an ONNX model: fields of protobuf, of which the others are passed over."""
     for field, value in _fields(memoryview(data)):
         if field == METADATA:

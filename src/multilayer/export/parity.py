@@ -12,6 +12,7 @@ from multilayer.export.typed import Input, Values, typed
 from multilayer.model.model import Model
 from multilayer.model.table_model import network_inputs
 from multilayer.table.sources.read import Table
+from multilayer.tasks.task import Task
 
 ROWS_AT_ONCE = 500
 FLOAT32_ERROR = 1e-6  # of networks that are the same but for the order in which they add up
@@ -77,7 +78,7 @@ def parity(model: Model, inputs: tuple[Input, ...], table: Table, run: Run) -> P
         ours.append(said_by_model(model, piece))
         theirs.append(run(typed(inputs, model.schema, piece)))
     is_probability = model.task.has_probabilities
-    return compared(_together(ours), _together(theirs), _unit(model), is_probability=is_probability)
+    return compared(_together(ours), _together(theirs), unit_of(model.task), is_probability=is_probability)
 
 
 def said_by_model(model: Model, table: Table) -> Said:
@@ -107,12 +108,12 @@ def cost_in_words(model: Model, inputs: tuple[Input, ...], table: Table, run: Ru
     return f"{name} {scores[1]:.6g} in 8 bits, {scores[0]:.6g} in full, on the rows given"
 
 
-def _unit(model: Model) -> Floats:
+def unit_of(task: Task) -> Floats:
     """What a prediction changes by where outputs of networks go from 0 to 1; 1 of probabilities."""
-    if model.task.has_probabilities:
+    if task.has_probabilities:
         return np.ones(1)
-    ends = (np.full((1, model.task.n_outputs), end, np.float32) for end in (0.0, 1.0))
-    low, high = map(model.task.link, ends)
+    ends = (np.full((1, task.n_outputs), end, np.float32) for end in (0.0, 1.0))
+    low, high = map(task.link, ends)
     return np.abs(high - low)
 
 

@@ -19,11 +19,14 @@ class Settings:
     inputs: "columns": an input for each column; "packed": a matrix for each type
     int8:   whether weights are rounded to 8 bits
     train_on: the table of the fit, so that the form can train, too
+    author, license: what the file says of itself, in its metadata
     """
 
     inputs: InputsLike = "columns"
     int8: bool = False
     train_on: Any = None
+    author: str | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Target:
     ending:  of its file
     what:    it is, in a few words
     takes:   names of the `Settings` that it has a use for
-    make:    writes a model; the rows are drawn ones that it may keep for `verify`
+    make:    writes a model; the rows are those that it keeps to be checked by
+    checked_by: how the file is checked where `verify` does not run it, in words
     """
 
     name: str
@@ -63,3 +67,4 @@ class Target:
     what: str
     takes: frozenset[str]
     make: Callable[[Model, Settings, Table], Artefact]
+    checked_by: str = ""

@@ -322,10 +322,22 @@ class Model(SureModel):
         inputs: str = "columns",
         int8: bool = False,
         train_on: Any = None,
+        author: str | None = None,
+        license: str | None = None,
     ) -> Any:
         """Write the model for machines without this library: see `multilayer.export.write`."""
         write = import_module("multilayer.export").write  # which stands above this file
-        return write(self, to, out, rows=rows, inputs=inputs, int8=int8, train_on=train_on)
+        return write(
+            self,
+            to,
+            out,
+            rows=rows,
+            inputs=inputs,
+            int8=int8,
+            train_on=train_on,
+            author=author,
+            license=license,
+        )
 
     def to_bytes(self, *, verify_on: Any = None) -> bytes:
         """The file that `save` writes: safetensors, one JSON text in its metadata, no pickle."""

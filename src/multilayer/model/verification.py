@@ -85,9 +85,13 @@ class Verification:
         need(are_finite(prediction, np.float64, (n_rows, *shape)), "'prediction' must be finite float64")
         return cls(rows, encoded, prediction)
 
+    def table(self, encoder: Encoder) -> Table:
+        """The rows, in the types that steps begin with."""
+        return _table(self.rows, encoder)
+
     def run(self, encoder: Encoder, inputs: Inputs, predict: Predict) -> "Verified":
         """Encode and predict the rows anew, and compare."""
-        x = inputs(_table(self.rows, encoder))
+        x = inputs(self.table(encoder))
         found = predict(x)
         size = max(float(np.abs(self.prediction).max()), 1e-300)
         return Verified(

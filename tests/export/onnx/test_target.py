@@ -61,8 +61,15 @@ def test_a_file_says_what_the_model_says(task, tmp_path):
         )
 
 
-@pytest.mark.parametrize("network", ["mlp", "realmlp", "resnet", "tabm"])
-@pytest.mark.parametrize("task", ["two classes", "several classes", "regression"])
+@pytest.mark.parametrize(
+    ("network", "task"),
+    [
+        ("mlp", "two classes"),
+        ("realmlp", "several classes"),
+        ("resnet", "regression"),
+        ("tabm", "several classes"),
+    ],
+)
 def test_every_architecture(network, task, tmp_path):
     done = write(model_of(task, network), "onnx", tmp_path / "m.onnx")
     assert done.parity.encoder == 0

@@ -13,6 +13,7 @@ from multilayer.export.c.encoder import EncoderSource, refuse
 from multilayer.export.c.link import linked
 from multilayer.export.c.network import NetworkSource
 from multilayer.export.c.source import Constants, comment, functions_for, identifiers, number, quoted
+from multilayer.export.kept import made_up_rows
 from multilayer.export.networks import steps_of_networks
 from multilayer.export.outputs import names_of_outputs
 from multilayer.export.parity import said_by_model
@@ -24,7 +25,6 @@ from multilayer.table.sources.names import listed
 from multilayer.table.sources.read import Table
 from multilayer.table.steps import Cosine, Sine, Vectors
 
-N_VERIFIED = 12  # rows that stand in the file
 ONE_ROUNDING = 2.0**-23  # of a sine or logarithm that math.h rounds otherwise than NumPy, in float32
 _KINDS = {
     "text": "const char *",
@@ -80,7 +80,7 @@ int64_t multilayer_date(int year, int month, int day, int hour, int minute, int 
 class _Source:
     """A model as text."""
 
-    def __init__(self, model: Model, drawn: Table) -> None:
+    def __init__(self, model: Model, kept: Table) -> None:
         self.model = model
         self.inputs = inputs_of(model.encoder, model.exposure)
         self.fields = identifiers([each.name for each in self.inputs])
@@ -91,7 +91,7 @@ class _Source:
         self.networks = NetworkSource(networks, self.encoder.n_columns, self.constants)
         self.shape = model.task.link(np.zeros((1, model.task.n_outputs), np.float32)).shape[1:]
         self.n_outputs = int(np.prod(self.shape))
-        self._drawn = drawn
+        self._kept = kept
         self.text = self._text()
 
     @property
@@ -208,7 +208,9 @@ class _Source:
         return "\n".join([*text, "    return 0;", "}"])
 
     def _verified(self) -> str:
-        rows = self._drawn.take(_whole(self.model, self._drawn)[:N_VERIFIED])
+        rows = self._kept.take(_whole(self.model, self._kept))
+        if not rows.n_rows:
+            rows = made_up_rows(self.model)
         values = typed(self.inputs, self.model.schema, rows)
         said = said_by_model(self.model, rows)
         encoded = said.encoded
@@ -231,7 +233,7 @@ class _Source:
             "#if defined(MULTILAYER_VERIFY)",
             "#include <stdio.h>",
             "",
-            "/* Synthetic rows, and what the library says of them. */",
+            "/* Rows of the model, and what the library says of them. */",
             "int main(void)",
             "{",
             f"    static const multilayer_row rows[{rows.n_rows}] = {{",
@@ -278,7 +280,7 @@ def _has_sines(model: Model) -> bool:
     return any(isinstance(step, Sine | Cosine | Vectors) for chain in chains for step in chain)
 
 
-def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
+def make(model: Model, settings: Settings, kept: Table) -> Artefact:
     """The file of a model, compiled and loaded.
 
     Raises:
@@ -286,7 +288,7 @@ def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
         OutputError: the compiler refuses it.
     """
     refuse(model.encoder)
-    source = _Source(model, drawn)
+    source = _Source(model, kept)
     run = Compiled(source.text, source.inputs, source.fields, source.shape)
     notes = [
         f"flash: {source.constants.n_bytes:,} bytes of tables and weights; stack: {source.n_stack:,} bytes",
@@ -311,4 +313,6 @@ C = Target(
     what="one file of C99, without memory of its own or any library but math.h",
     takes=frozenset(),
     make=make,
+    checked_by="Compile it with -DMULTILAYER_VERIFY and run it: "
+    "it predicts its own rows, and ends with status 1 if they differ.",
 )

@@ -54,9 +54,9 @@ def asking(page: str, inputs: Sequence[Input], shape: tuple[int, ...]) -> Run | 
     return run
 
 
-def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
+def make(model: Model, settings: Settings, kept: Table) -> Artefact:
     """The page of a model."""
-    page = page_html(model, drawn)
+    page = page_html(model, kept)
     inputs = inputs_of(model.encoder, model.exposure)
     shape = model.task.link(np.zeros((1, model.task.n_outputs), np.float32)).shape[1:]
     return Artefact(
@@ -74,4 +74,6 @@ HTML = Target(
     what="one page with a form that predicts in a browser, offline",
     takes=frozenset(),
     make=make,
+    checked_by="Open it in a browser: "
+    "it predicts its own rows when opened, and says below the answer what it found.",
 )

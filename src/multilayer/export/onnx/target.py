@@ -16,6 +16,7 @@ from multilayer.export.onnx.feed import PACKED, feed_of
 from multilayer.export.onnx.graph import Graph
 from multilayer.export.onnx.link import Answer, answers, mean_prediction
 from multilayer.export.onnx.network import outputs_of
+from multilayer.export.onnx.session import session_of
 from multilayer.export.parity import Said, said_by_model
 from multilayer.export.target import Artefact, Settings, Target
 from multilayer.export.typed import Input, Values, inputs_of, typed
@@ -27,7 +28,6 @@ from multilayer.table.sources.read import Table
 if TYPE_CHECKING:
     import onnx
 
-N_VERIFIED = 12  # rows that stand in the file
 LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit
 _MEANING = {
     "number": "a number, NaN where it is missing; true and false are 1 and 0, times and durations in seconds",
@@ -157,6 +157,13 @@ class _Written:
             version=version("multilayer"),
         )
 
+    def verification(self, values: Values, said: Said) -> str:
+        """Rows as the file takes them, and what it must say of them, as JSON."""
+        output = next(each.name for each in self.answers if each.tensor == self.prediction)
+        rows = {name: array.tolist() for name, array in values.items()}
+        found = finite({"inputs": rows, "prediction": said.prediction.tolist(), "output": output})
+        return json.dumps(found)
+
     def with_insides(self, proto: "onnx.ModelProto") -> bytes:
         """The same with the encoded row and the prediction as outputs, to compare them."""
         import onnx
@@ -191,7 +198,7 @@ def _about(model: Model) -> str:
     return words
 
 
-def _metadata(model: Model, inputs: Sequence[Input], settings: Settings, verified: Table) -> dict[str, str]:
+def _metadata(model: Model, inputs: Sequence[Input], settings: Settings) -> dict[str, str]:
     about = {
         "version": version("multilayer"),
         "sha256": hashlib.sha256(model.to_bytes()).hexdigest(),
@@ -203,24 +210,23 @@ def _metadata(model: Model, inputs: Sequence[Input], settings: Settings, verifie
         "notation": model.notation.to_json(),
         "exposure": model.exposure,
     }
-    values = {name: array.tolist() for name, array in typed(inputs, model.schema, verified).items()}
-    rows = {"inputs": values, "prediction": said_by_model(model, verified).prediction.tolist()}
+    named = {"model_author": settings.author, "model_license": settings.license}  # the names that ONNX has
     return {
         "multilayer": json.dumps(about),
         "schema": json.dumps(model.schema.to_json()),
-        "verification": json.dumps(finite(rows)),
+        **{name: text for name, text in named.items() if text is not None},
     }
+
+
+def _props(proto: Any) -> dict[str, str]:
+    return {each.key: each.value for each in proto.metadata_props}
 
 
 class _Session:
     """Asks ONNX Runtime."""
 
     def __init__(self, data: bytes, inputs: Sequence[Input], *, packed: bool) -> None:
-        runtime: Any = extra("onnxruntime", needed_by="an export to ONNX", install="'multilayer[onnx]'")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self._session = session_of(data)
         self._inputs, self._packed = inputs, packed
         self._names = [output.name for output in self._session.get_outputs()][-2:]
 
@@ -231,7 +237,7 @@ class _Session:
         return Said(encoded, prediction)
 
 
-def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
+def make(model: Model, settings: Settings, kept: Table) -> Artefact:
     """The file of a model.
 
     Raises:
@@ -244,8 +250,7 @@ def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
             f"an ONNX graph cannot do the steps {listed(unknown)} of this encoder. Export to torch."
         )
     written = _Written(model, settings)
-    verified = drawn.take(np.arange(min(N_VERIFIED, drawn.n_rows)))
-    proto = written.proto(_metadata(model, written.inputs, settings, verified))
+    proto = written.proto(_metadata(model, written.inputs, settings))
     if proto.ByteSize() > LARGEST_FILE:
         raise ConfigError(
             f"an ONNX file holds at most 2 GB; this one would have {proto.ByteSize() / 1e9:.1f}."
@@ -256,20 +261,26 @@ def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
     notes += [f"outputs: {', '.join(each.name for each in written.answers)}"]
     most = Artefact.most_output
     insides = written.with_insides(proto)
-    data = proto.SerializeToString()
     if settings.int8:
         from multilayer.export.onnx.int8 import in_int8
 
-        data, insides, most = in_int8(data), in_int8(insides), np.inf
+        proto, insides, most = (
+            in_int8(proto.SerializeToString()),
+            in_int8(insides).SerializeToString(),
+            np.inf,
+        )
         notes.append("weights are rounded to 8 bits")
     run = _Session(insides, written.inputs, packed=packed)
-    return Artefact(data, written.inputs, run, most_output=most, notes=tuple(notes))
+    values = typed(written.inputs, model.schema, kept)
+    said = run(values) if settings.int8 else said_by_model(model, kept)
+    onnx.helper.set_model_props(proto, _props(proto) | {"verification": written.verification(values, said)})
+    return Artefact(proto.SerializeToString(), written.inputs, run, most_output=most, notes=tuple(notes))
 
 
 ONNX = Target(
     name="onnx",
     ending=".onnx",
     what="a graph for ONNX Runtime, with all preparation in it",
-    takes=frozenset({"inputs", "int8"}),
+    takes=frozenset({"inputs", "int8", "author", "license"}),
     make=make,
 )

@@ -66,7 +66,7 @@ class _Arrays:
         return found
 
 
-def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
+def make(model: Model, settings: Settings, kept: Table) -> Artefact:
     """The script of a model, which predicts; with rows it trains, too.
 
     Raises:
@@ -297,4 +297,5 @@ SCRIPT = Target(
     what="a script of PyTorch and NumPy that predicts, and trains the networks anew",
     takes=frozenset({"train_on"}),
     make=make,
+    checked_by="It holds no rows: export it again with rows, which compares it with the model.",
 )

@@ -90,7 +90,7 @@ def _as_duckdb(each: Input, values: NDArray[Any]) -> list[Any]:
     return [None if value != value else value for value in values.tolist()]
 
 
-def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
+def make(model: Model, settings: Settings, kept: Table) -> Artefact:
     """The query of a model.
 
     Raises:
@@ -112,4 +112,5 @@ SQL = Target(
     what="one SELECT of a small model, for DuckDB and PostgreSQL",
     takes=frozenset(),
     make=make,
+    checked_by="It holds no rows: export it again with rows, which compares it with the model.",
 )

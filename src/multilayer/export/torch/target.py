@@ -83,7 +83,7 @@ def _looked_up(code: Code, values: NDArray[Any]) -> NDArray[np.int64]:
     return code.run(cells.values, cells)[cells.rows]
 
 
-def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
+def make(model: Model, settings: Settings, kept: Table) -> Artefact:
     """The program of a model, with its weights beside it.
 
     Raises:
@@ -100,7 +100,8 @@ def make(model: Model, settings: Settings, drawn: Table) -> Artefact:
     inputs = inputs_of(model.encoder, model.exposure)
     codes = codes_of(model.encoder)
     program = Program(model, inputs).eval()
-    example = tensors_of(inputs, codes, typed(inputs, model.schema, drawn.take(np.arange(N_EXAMPLE))))
+    first = kept.take(np.arange(min(N_EXAMPLE, kept.n_rows)))
+    example = tensors_of(inputs, codes, typed(inputs, model.schema, first))
     rows = torch.export.Dim("rows")
     with torch.no_grad():
         exported = torch.export.export(program, example, dynamic_shapes=[{0: rows}] * len(example))
@@ -141,4 +142,5 @@ TORCH = Target(
     what="a program of torch.export that takes typed columns, and the networks' weights",
     takes=frozenset(),
     make=make,
+    checked_by="It holds no rows: export it again with rows, which compares it with the model.",
 )
