@@ -71,7 +71,7 @@ class Predictor:
         self._forwards: tuple[Forward, ...] | None = None  # None: not looked at; empty: PyTorch's business
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles carry no buffers and no addresses. PyTorch predicts in copies of what it predicts.
+        """Copies carry no buffers and no addresses. PyTorch predicts in copies of what it predicts.
 
         Kernels do so where they are loaded, as in this process, or are worth loading.
         """
