@@ -1,7 +1,6 @@
 """The rows that stand in an artefact with what the library says of them, to check it anywhere by."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multilayer.model.model import Model
 from multilayer.model.verification import synthetic_rows
@@ -28,6 +27,4 @@ def made_up_rows(model: Model) -> Table:
 def _with_exposure(model: Model, table: Table) -> Table:
     if model.exposure is None:
         return table
-    columns: dict[str, NDArray[np.generic]] = dict(table.columns)
-    columns[model.exposure] = np.resize(EXPOSURES, table.n_rows)
-    return Table(columns)
+    return Table({**table.columns, model.exposure: np.resize(EXPOSURES, table.n_rows)})
