@@ -15,6 +15,8 @@ def model_of(task: str, network: str | None = None) -> Model:
     _, columns = columns_of_every_kind(0)
     of_target, options = targets()[task]
     network_options = {"hidden": 4} if network is None else {"network": network}
+    if network == "tabm":
+        network_options["hidden"] = [16, 16]  # of each of its 32 members
     found: Model = ml.fit(
         Table({**columns, **of_target}),
         target=list(of_target) if len(of_target) > 1 else "y",

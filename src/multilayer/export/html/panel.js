@@ -256,7 +256,7 @@ function multilayerPanel(root) {
       Object.assign(control, { column, curve: [], warning: element("p", { class: "ml-note", "aria-live": "polite" }) });
       control.gone = element("input", { type: "checkbox" });
       control.gone.addEventListener("change", changed);
-      control.picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+      control.picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Prediction along ${column.name}` });
       const missing = element("label", { class: "ml-missing" }, control.gone, " missing");
       const inner = element("div", { class: "ml-controls" }, ...control.parts, ...(column.role === "exposure" ? [] : [missing]));
       const card = element("div", { class: "ml-column" }, element("label", { class: "ml-name", for: id }, column.name), inner);
