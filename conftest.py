@@ -1,5 +1,6 @@
 """What every test and doctest shares."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ settings.load_profile("on any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests may evaluate on the rows that they fit; what is said of that is tested where it belongs."""
+    """Tests may evaluate on the rows that they fit; what is said of that is tested where it belongs.
+
+    They hear Ctrl-C as in a terminal, also in the background of a script, which hands down that it is ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("filterwarnings", "ignore:A model must be scored on rows:UserWarning")
 
 
