@@ -16,7 +16,7 @@ settings.load_profile("on any machine")
 def pytest_configure(config: pytest.Config) -> None:
     """Tests may evaluate on the rows that they fit; what is said of that is tested where it belongs.
 
-    They hear Ctrl-C as in a terminal, also in the background of a script, which hands down that it is ignored.
+    They hear Ctrl-C as in a terminal, also in the background of a script, which has them ignore it.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
