@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -34,3 +36,8 @@ def test_a_row_weighs_as_much_as_its_repetitions():
 )
 def test_a_level_is_found_by_its_value(text, level):
     assert level_finder(["true", "2", "x"])(text) == level
+
+
+def test_what_finds_a_level_can_be_pickled():
+    find = pickle.loads(pickle.dumps(level_finder(["true", "1"])))
+    assert (find("True"), find("1.0"), find("x")) == ("true", "1", None)

@@ -30,8 +30,7 @@ class Exported:
     notes:  what else is to be known of it
 
     >>> from pathlib import Path
-    >>> from multilayer.export.kept import rows_to_keep
-    from multilayer.export.parity import Parity
+    >>> from multilayer.export.parity import Parity
     >>> print(Exported((Path("m.onnx"),), 1200, Parity(2000, 0.0, 2e-7), None, ()))
     m.onnx: 1,200 bytes; largest difference on 2,000 rows: encoder 0, output 2e-07
     """

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,11 @@ def level_finder(levels: Sequence[str]) -> Callable[[str], str | None]:
     alike: dict[str, str] = {}
     for level in levels:
         alike.setdefault(value_text(level), level)
-    return lambda text: text if text in exact else alike.get(value_text(text))
+    return partial(_level, exact, alike)  # which a pickle can hold, as the steps that keep it
+
+
+def _level(exact: Set[str], alike: Mapping[str, str], text: str) -> str | None:
+    return text if text in exact else alike.get(value_text(text))
 
 
 def value_text(text: str) -> str:
