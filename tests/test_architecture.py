@@ -210,7 +210,8 @@ LAYERS = {
     "model.evidence": ["table"],
     "model.first_words": ["notebook", "table.sources.names", "tasks.metrics"],
     "model.networks": ["model.check", "nn", "training"],
-    "model.table_model": ["model.format"],
+    "model.table_reader": ["tasks", "table"],
+    "model.table_model": ["model.format", "model.table_reader"],
     "runtime.forward": ["runtime.network_steps"],
     "runtime.one_row": ["table"],
     "runtime.model": ["runtime.forward", "runtime.one_row", "runtime.networks", "model.table_model"],
@@ -344,7 +345,7 @@ LAYERS = {
         "export.onnx.network",
         "export.onnx.session",
     ],
-    "export.feeds": ["export.onnx.feed", "model.table_model"],
+    "export.feeds": ["export.onnx.feed", "model.table_reader"],
     "export.torch.encoder": ["export.typed", "export.onnx.dates", "table"],
     "export.torch.network": ["runtime", "tasks"],
     "export.torch.target": [

@@ -3,7 +3,7 @@
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from multilayer.errors import ModelFileError
 from multilayer.export.onnx.feed import feed_of
 from multilayer.export.typed import Input, typed
-from multilayer.model.table_model import TableModel
+from multilayer.model.table_reader import TableReader
 from multilayer.table.kinds import kind_of
-from multilayer.table.schema import Schema, check
+from multilayer.table.schema import Schema
 from multilayer.table.sources.notation import Notation
 from multilayer.table.text import MOST_CHARACTERS
 from multilayer.tasks.make import task_from_json
@@ -25,7 +25,7 @@ METADATA = 14  # field of an ONNX model that holds pairs of texts
 _LENGTHS = {1: 8, 5: 4}  # of wire types of protobuf that have one
 
 
-class _Reader(TableModel):
+class _Reader(TableReader):
     """Reads tables as the model did, by what an exported file says of it."""
 
     def __init__(self, about: dict[str, Any], schema: dict[str, Any]) -> None:
@@ -44,19 +44,10 @@ class _Reader(TableModel):
         """Kinds, ranges and levels of the columns."""
         return self._schema
 
-    @property
-    def _predictor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
-        raise NotImplementedError("the file predicts")
-
-    @staticmethod
-    def _network_of(config: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-        raise NotImplementedError("the file predicts")
-
     def feed(self, table: Any, query: str | None, extra: str) -> dict[str, NDArray[Any]]:
         """The tensors of a table."""
         read = self._read(table, query, extra)
-        known = (*self.targets, *self.dropped, *([self.exposure] if self.exposure else []))
-        check(read, self.schema, allowed_extra=known)
+        self._check(read)
         if self.exposure is not None:
             self._exposure_of(read)
         values = typed(self.inputs, self.schema, read)

@@ -1,53 +1,41 @@
 """What models share, whatever computes their networks: from a raw table to predictions. NumPy alone."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import fields, replace
-from functools import cached_property
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multilayer.errors import ConfigError, ModelFileError, SchemaError, nearest, warn
+from multilayer.errors import ModelFileError, SchemaError
 from multilayer.file_values import need
 from multilayer.model.check_network import may_overflow
 from multilayer.model.file import read_bytes, unpack
 from multilayer.model.format import Arrays, parts_of, states_of
+from multilayer.model.table_reader import TableReader
 from multilayer.model.verification import Verification, Verified
 from multilayer.nn.config import NetworkFields
 from multilayer.table.encode import Batch, Encoder
-from multilayer.table.kinds import is_as_written, kind_of
+from multilayer.table.kinds import kind_of
 from multilayer.table.kinds.number import CLIP
-from multilayer.table.list_columns import as_at_fit
-from multilayer.table.odd_cells import as_learnt
-from multilayer.table.row_weights import check_exposure
-from multilayer.table.schema import Schema, check, extra_columns, strange_columns
-from multilayer.table.sources.names import listed
-from multilayer.table.sources.notation import Notation
-from multilayer.table.sources.read import Table, read_source
-from multilayer.tasks.task import Label, Task
-
-EXTRA = ("warn", "ignore", "error")
+from multilayer.table.schema import Schema
+from multilayer.table.sources.read import Table
+from multilayer.tasks.task import Label
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 Loaded = TypeVar("Loaded", bound="TableModel")
 
 
-class TableModel(ABC):
-    """A fitted model without its networks: it reads tables as those of the fit, checks and encodes them.
+class TableModel(TableReader):
+    """A fitted model without its networks: it reads tables as those of the fit, and encodes them.
 
-    target, task, encoder, dropped, notation, exposure: as `Model` has them
+    encoder, summary, verification: as `Model` has them
     """
 
-    target: str | tuple[str, ...]
-    task: Task
     encoder: Encoder
     summary: dict[str, Any]
-    dropped: tuple[str, ...]
-    notation: Notation
-    exposure: str | None
     verification: Verification | None
 
     _config_class: ClassVar[type[NetworkFields]]
@@ -163,11 +151,6 @@ class TableModel(ABC):
         return self.encoder.schema
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of all columns that it predicts."""
-        return (self.target,) if isinstance(self.target, str) else self.target
-
-    @property
     def classes(self) -> tuple[Label, ...] | None:
         """The labels, in the order of `predict_proba`'s columns; None for numbers or several targets."""
         return self.task.classes or None
@@ -176,8 +159,8 @@ class TableModel(ABC):
         """Predict the label or the number of each row; (n_rows,), or (n_rows, n_targets) for several targets.
 
         Of classes, the most probable one is predicted, unless the model has a threshold. Of numbers, the
-        objective decides: the mean, the median, or the one of several quantiles that is nearest to the
-            median.
+        objective decides: the mean, the median, or of several quantiles the one that is nearest to the
+        median.
 
         The first call settles what computes the predictions: compiled loops, if they are loaded already or
         if there are at least 50,000 rows, otherwise PyTorch. The two may differ in the last digit of float32,
@@ -244,75 +227,10 @@ class TableModel(ABC):
         """The quantiles that `predict_quantiles` gives; None for a model without quantiles."""
         return self.task.quantile_levels
 
-    @property
-    def _in_words(self) -> str:
-        what = "the number" if self.task.kind == "regression" else "the label"
-        return f"{what if len(self.targets) == 1 else what + 's'} {listed(self.targets)}"
-
     def _predicted(self, table: Any, query: str | None, extra: str, *, amounts: bool) -> NDArray[np.float64]:
         """Predictions for a table as it came; amounts: for the exposure of each row, where there is one."""
         read = self._read(table, query, extra)
         return self._amounts(read) if amounts else self._predictions(read)
-
-    def _read(self, table: Any, query: str | None, extra: str = "warn") -> Table:
-        return self._passed_over(self._raw(table, query, extra), extra)
-
-    def _raw(self, table: Any, query: str | None, extra: str) -> Table:
-        """A table in the notation of the fit; columns that were not used there may hold anything."""
-        if extra not in EXTRA:
-            near = nearest(str(extra), EXTRA)
-            raise ConfigError(f"extra must be 'warn', 'ignore' or 'error'; got {extra!r}.{near}")
-        unread = (*self.dropped, *self.schema.ignored)
-        read = read_source(table, self.reading, query=query, unread=unread, numbers=self._numbers)
-        return as_at_fit(read, self._known)
-
-    def _passed_over(self, read: Table, extra: str) -> Table:
-        """The table without what is passed over in it, which one warning tells."""
-        more = extra_columns(read, self.schema, tuple(self._known))
-        if any(name not in read.columns for name in self.schema.names) or (more and extra == "error"):
-            return read  # for `check` to refuse; what is there beside may be what is absent
-        read, said = as_learnt(read, self.schema.columns)
-        if more:
-            read = read.drop(more)
-            if extra == "warn":
-                said.append(f"columns that were not there at fit are not used: {listed(more)}")
-        said += strange_columns(read, self.schema)
-        if said:
-            text = "; ".join(said)
-            warn(f"{text[0].upper()}{text[1:]}.")
-        return read
-
-    @cached_property
-    def _known(self) -> dict[str, None]:
-        """Names of all columns at fit, in order."""
-        exposure = () if self.exposure is None else (self.exposure,)
-        names = (*self.schema.names, *self.schema.ignored, *self.dropped, *self.targets, *exposure)
-        return dict.fromkeys(names)
-
-    @cached_property
-    def reading(self) -> Notation:
-        """How tables to predict are read: in the notation of the fit, columns of text as they are written.
-
-        What a row becomes must not depend on the others of its file: 12E3 is text beside A7, and alone, too.
-        """
-        labels = self.targets if any(isinstance(label, str) for label in self.task.classes) else ()
-        texts = (column.name for column in self.schema.columns if is_as_written(column))
-        return replace(self.notation, texts=frozenset((*texts, *labels)))
-
-    @cached_property
-    def _numbers(self) -> frozenset[str]:
-        """Columns whose text is read as numbers."""
-        names = {column.name for column in self.schema.columns if kind_of(column).is_numeric}
-        of_numbers = not any(isinstance(label, str) for label in self.task.classes)
-        return frozenset({*names, *self.targets} if of_numbers else names)
-
-    def _exposure_of(self, table: Table) -> NDArray[np.float64]:
-        if self.exposure not in table.names:
-            raise SchemaError(
-                f"this model predicts {self._in_words} for an exposure, in the column {self.exposure!r}; got "
-                f"columns {listed(table.names)}. Add it; 1 in every row gives predictions per unit."
-            )
-        return check_exposure(table[self.exposure], table.n_rows)
 
     def _amounts(self, table: Table) -> NDArray[np.float64]:
         """Predictions for the exposure of each row, where the model has one."""
@@ -326,8 +244,7 @@ class TableModel(ABC):
         return self.from_inputs(self._inputs(table))
 
     def _inputs(self, table: Table) -> NDArray[np.float32]:
-        known = (*self.targets, *self.dropped, *([self.exposure] if self.exposure else []))
-        check(table, self.schema, allowed_extra=known)
+        self._check(table)
         return network_inputs(self.encoder.transform(table))
 
     def from_inputs(self, x: NDArray[np.float32]) -> NDArray[np.float64]:

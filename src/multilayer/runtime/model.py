@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from multilayer.errors import MissingExtraError, MultilayerError
 from multilayer.model.format import nan_if_none
-from multilayer.model.table_model import EXTRA, TableModel
+from multilayer.model.table_model import TableModel
+from multilayer.model.table_reader import EXTRA
 from multilayer.model.verification import Verification
 from multilayer.nn.config import NetworkFields
 from multilayer.runtime.forward import Forward
