@@ -6,6 +6,7 @@ the run. A pack has one line: the mean over its networks.
 
 import csv
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ from multilayer.errors import DataError, OutputError, extra
 FIELDS = ("epoch", "train_loss", "val_loss", "lr", "elapsed_s")
 
 
-class _Logger:
+class _Logger(ABC):
     """What all have: `with` closes them."""
 
     _multilayer_changes = "nothing"  # of networks and optimisers; see training/pack.py
 
+    @abstractmethod
     def __call__(self, progress: Any) -> None:
         """Write an epoch."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (a CSV file has nothing open between epochs)
         """Finish what is open; nothing is lost without it, but what waits to be sent."""
 
     def __enter__(self) -> Any:
