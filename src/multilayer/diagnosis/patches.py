@@ -68,12 +68,8 @@ def inner(net: nn.Module) -> nn.Module:
     return net
 
 
-class Standardise(nn.Module):
-    """Columns less their mean, over their spread; neither is trained.
-
-    >>> Standardise(torch.tensor([1.0]), torch.tensor([2.0]))(torch.tensor([[5.0]]))
-    tensor([[2.]])
-    """
+class _Units(nn.Module):
+    """A mean and a spread of columns, neither of which is trained."""
 
     mean: Tensor
     spread: Tensor
@@ -82,22 +78,22 @@ class Standardise(nn.Module):
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("spread", spread)
+
+
+class Standardise(_Units):
+    """Columns less their mean, over their spread.
+
+    >>> Standardise(torch.tensor([1.0]), torch.tensor([2.0]))(torch.tensor([[5.0]]))
+    tensor([[2.]])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """The columns, scaled."""
         return (x - self.mean) / self.spread
 
 
-class InUnits(nn.Module):
+class InUnits(_Units):
     """Outputs of a network that is trained in units of the targets' spread, in the targets' own units."""
-
-    mean: Tensor
-    spread: Tensor
-
-    def __init__(self, mean: Tensor, spread: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("spread", spread)
 
     def forward(self, out: Tensor) -> Tensor:
         """The outputs in the targets' units."""
