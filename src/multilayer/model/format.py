@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from multilayer.tasks.task import Task
 from multilayer.training.history import History
 
 Arrays = dict[str, NDArray[Any]]
+Fields = TypeVar("Fields", bound=NetworkFields)
 
 
 def file_of(
@@ -110,9 +111,7 @@ def parts_of(
     check_statistics(encoder)
     config = config_class.from_json(meta["network"])
     linear = None if meta.get("linear") is None else config_class.from_json(meta["linear"])
-    configs = (
-        [config] * meta["n_networks"] if linear is None else [config] * (meta["n_networks"] - 1) + [linear]
-    )
+    configs = configs_of(config, linear, meta["n_networks"])
     for i, (each, state) in enumerate(zip(configs, states, strict=True)):
         need(each.n_num == len(encoder.num_features), "networks take other numbers than rows have")
         need(state, f"network {i} is absent")
@@ -142,6 +141,11 @@ def parts_of(
         "linear": linear,
         "verification": _verification(meta.get("verification"), checked, encoder, task),
     }
+
+
+def configs_of(config: Fields, linear: Fields | None, n_networks: int) -> tuple[Fields, ...]:
+    """The architecture of each network, of which a linear one is the last."""
+    return (config,) * n_networks if linear is None else (*(config,) * (n_networks - 1), linear)
 
 
 def states_of(meta: dict[str, Any], arrays: Arrays) -> list[Arrays]:

@@ -15,7 +15,7 @@ from torch import nn
 from multilayer.errors import DataError, SchemaError, counted, nearest
 from multilayer.model.evidence import Evidence
 from multilayer.model.first_words import first_words, html_words, next_steps
-from multilayer.model.format import file_of, nan_if_none
+from multilayer.model.format import configs_of, file_of, nan_if_none
 from multilayer.model.intervals import Conformal
 from multilayer.model.networks import network_of
 from multilayer.model.predictor import Predictor
@@ -90,9 +90,7 @@ class Model(SureModel):
     @property
     def configs(self) -> tuple[NetworkConfig, ...]:
         """The architecture of each network, in the order of `networks`."""
-        n_linear = self.linear is not None
-        each = (self.config,) * (len(self.networks) - n_linear)
-        return each if self.linear is None else (*each, self.linear)
+        return configs_of(self.config, self.linear, len(self.networks))
 
     _config_class = NetworkConfig
     _network_of = staticmethod(network_of)
@@ -326,8 +324,7 @@ class Model(SureModel):
         license: str | None = None,
     ) -> Any:
         """Write the model for machines without this library: see `multilayer.export.write`."""
-        write = import_module("multilayer.export").write  # which stands above this file
-        return write(
+        return stage_above("export").write(
             self,
             to,
             out,
