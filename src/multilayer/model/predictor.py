@@ -75,7 +75,7 @@ class Predictor:
 
         Kernels do so where they are loaded, as in this process, or are worth loading.
         """
-        kernels = self.kernels if self._is_by_kernels is None or self._is_by_kernels else False
+        kernels = False if self._is_by_kernels is False else self.kernels
         return partial(Predictor, kernels=kernels), (self.networks, self.link, self.weights)
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
