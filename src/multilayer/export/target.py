@@ -59,7 +59,7 @@ class Target:
     what:    it is, in a few words
     takes:   names of the `Settings` that it has a use for
     make:    writes a model; the rows are those that it keeps to be checked by
-    checked_by: how the file is checked where `verify` does not run it, in words
+    checked_by: how the file is checked where `verify` does not run it, in words; nothing where it does
     """
 
     name: str
@@ -67,4 +67,4 @@ class Target:
     what: str
     takes: frozenset[str]
     make: Callable[[Model, Settings, Table], Artefact]
-    checked_by: str = ""
+    checked_by: str = "It holds no rows: export it again with rows, which compares it with the model."

@@ -283,4 +283,5 @@ ONNX = Target(
     what="a graph for ONNX Runtime, with all preparation in it",
     takes=frozenset({"inputs", "int8", "author", "license"}),
     make=make,
+    checked_by="",
 )

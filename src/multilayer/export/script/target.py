@@ -297,5 +297,4 @@ SCRIPT = Target(
     what="a script of PyTorch and NumPy that predicts, and trains the networks anew",
     takes=frozenset({"train_on"}),
     make=make,
-    checked_by="It holds no rows: export it again with rows, which compares it with the model.",
 )
