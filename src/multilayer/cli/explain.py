@@ -76,9 +76,8 @@ def _in_words(effect: Any) -> str:
     curve = effect.effect[:, -1]
     low, high = int(curve.argmin()), int(curve.argmax())
     return (
-        f"{effect.column}: {effect.outputs[-1]} is lowest at {effect.values[low]} "
-        f"({curve[low]:+.4g}), highest "
-        f"at {effect.values[high]} ({curve[high]:+.4g})"
+        f"{effect.column}: {effect.outputs[-1]} is lowest at {effect.values[low]} ({curve[low]:+.4g}), "
+        f"highest at {effect.values[high]} ({curve[high]:+.4g})"
     )
 
 

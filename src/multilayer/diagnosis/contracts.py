@@ -351,9 +351,8 @@ def _of_numbers(scene: Scene, end: Ending, t: Targets) -> Iterator[Finding]:
         bound = f"from {_bound(end.low.min())} to {_bound(end.high.max())}"
         yield found(
             "output-out-of-reach",
-            f"The output reaches {bound}, and {share:.0%} of the rows have targets outside (from "
-            f"{t.low:g} to "
-            f"{t.high:g}): at best {lost:.0%} of their variance stays unexplained.",
+            f"The output reaches {bound}, and {share:.0%} of the rows have targets outside (from {t.low:g} "
+            f"to {t.high:g}): at best {lost:.0%} of their variance stays unexplained.",
             layer=end.layer, low=float(end.low.min()), high=float(end.high.max()), share=share, lost=lost,
             patch=_plain_end(scene, end, t),
         )  # fmt: skip
@@ -411,16 +410,14 @@ def _of_classes(scene: Scene, end: Ending, t: Targets) -> Iterator[Finding]:
         yield found(
             "probabilities-into-logits",
             "Cross-entropy takes logits and gets a softmax: of probabilities, its least value is "
-            f"{floor:.3g} "
-            f"(a guess has {math.log(k):.3g}).",
+            f"{floor:.3g} (a guess has {math.log(k):.3g}).",
             layer=end.layer, floor=floor, guess=math.log(k), patch=patch,
         )  # fmt: skip
     elif share > LOST:
         yield found(
             "bounded-logits",
             f"Outputs are between {_bound(end.low.min())} and {_bound(end.high.max())}; of such, "
-            "cross-entropy "
-            f"over {k} classes is at least {floor:.3g} (a guess has {math.log(k):.3g}).",
+            f"cross-entropy over {k} classes is at least {floor:.3g} (a guess has {math.log(k):.3g}).",
             layer=end.layer, floor=floor, guess=math.log(k), patch=patch,
         )  # fmt: skip
     elif _is_rectified(end):
@@ -488,9 +485,8 @@ def _of_logits(scene: Scene, end: Ending, t: Targets) -> Iterator[Finding]:
         floor = float(_binary_floor(t.values.cpu().clamp(0, 1), end).mean())
         yield found(
             "probabilities-into-logits",
-            "The loss takes logits and gets numbers from 0 to 1, of which it makes a sigmoid again: "
-            "it cannot "
-            f"fall below {floor:.3g} (a guess has about 0.693).",
+            "The loss takes logits and gets numbers from 0 to 1, of which it makes a sigmoid again: it "
+            f"cannot fall below {floor:.3g} (a guess has about 0.693).",
             layer=end.layer, floor=floor, patch=patch,
         )  # fmt: skip
         return
@@ -508,9 +504,8 @@ def _of_logits(scene: Scene, end: Ending, t: Targets) -> Iterator[Finding]:
     else:
         yield found(
             "bounded-logits",
-            f"Outputs are between {_bound(end.low.min())} and {_bound(end.high.max())}; of such, the "
-            "loss is at "
-            f"least {floor:.3g} (a guess has {guess:.3g}).",
+            f"Outputs are between {_bound(end.low.min())} and {_bound(end.high.max())}; of such, the loss "
+            f"is at least {floor:.3g} (a guess has {guess:.3g}).",
             layer=end.layer, floor=floor, guess=guess, patch=patch,
         )  # fmt: skip
 
@@ -538,8 +533,7 @@ def _rectified(scene: Scene, end: Ending, patch: Patch) -> Finding:
     return found(
         "rectified-logits",
         f"The output of layer {end.layer!r} is cut off below {_bound(end.low.min())}: there it has no "
-        "gradient "
-        f"({end.flat:.0%} of ordinary numbers), and {_loss_name(scene)} needs both signs.",
+        f"gradient ({end.flat:.0%} of ordinary numbers), and {_loss_name(scene)} needs both signs.",
         layer=end.layer, flat=end.flat, low=float(end.low.min()), patch=patch,
     )  # fmt: skip
 

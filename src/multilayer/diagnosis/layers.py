@@ -34,9 +34,8 @@ def straight_lines(scene: Scene) -> Iterator[Finding]:
     if chain:
         yield found(
             "no-nonlinearity",
-            f"Layers {', '.join(map(repr, chain))} with nothing but straight lines between them are "
-            "one linear "
-            "layer.",
+            f"Layers {', '.join(map(repr, chain))} with nothing but straight lines between them are one "
+            "linear layer.",
             severity="note", layer=chain[0], layers=len(chain), patch=bent(scene.setup.net, chain[:-1]),
         )  # fmt: skip
 
@@ -161,8 +160,7 @@ def norm_after_relu(calls: Sequence[Call]) -> Iterator[Finding]:
             yield found(
                 "relu-before-batchnorm",
                 f"{before.name!r} ({before.module}) sets {zeros:.0%} of its numbers to zero, and "
-                f"{after.name!r} gives "
-                "them all one value.",
+                f"{after.name!r} gives them all one value.",
                 layer=after.name, zeros=zeros,
                 patch=Patch(
                     f"{place(before.name)}, {place(after.name)} = {place(after.name)}, {place(before.name)}",

@@ -56,8 +56,7 @@ class Measured:
             yield found(
                 "vanishing-gradients",
                 f"In step {self.step}, relative to its weights, the gradient of {self.names[0]} is "
-                f"{first / last:.2g} "
-                "of the last layer's.",
+                f"{first / last:.2g} of the last layer's.",
                 layer=_layer(self.names[0]), ratio=first / last, step=self.step,
                 patch=Patch("# nn.ReLU() in place of sigmoid or tanh, or a normalisation between the layers"),
             )  # fmt: skip
@@ -65,9 +64,8 @@ class Measured:
         if usual > 0 and max(self.gradients) > GROWN * usual:
             yield found(
                 "exploding-gradients",
-                f"In step {self.step} the largest gradient is {max(self.gradients) / usual:.2g} times "
-                "its median so "
-                "far.",
+                f"In step {self.step} the largest gradient is {max(self.gradients) / usual:.2g} times its "
+                "median so far.",
                 step=self.step,
                 patch=Patch("nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # before optimizer.step()"),
             )  # fmt: skip
@@ -126,9 +124,8 @@ def measure(calls: Sequence[Call]) -> Iterator[Finding]:
             if share > SATURATED:
                 yield found(
                     "saturated-units",
-                    f"{share:.0%} of the numbers of {one.name!r} ({one.module}) are at its bounds, "
-                    "where there is no "
-                    "gradient.",
+                    f"{share:.0%} of the numbers of {one.name!r} ({one.module}) are at its bounds, where "
+                    "there is no gradient.",
                     layer=one.name, share=share,
                     patch=Patch("# scale the inputs, lower the learning rate, or take nn.ReLU()"),
                 )  # fmt: skip

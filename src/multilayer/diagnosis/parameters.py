@@ -91,9 +91,8 @@ def not_held(setup: Setup) -> Iterator[Finding]:
         beside = f", and {strangers} tensors that are not the network's" if strangers else ""
         yield found(
             "parameters-not-in-optimizer",
-            f"The optimiser holds {len(training) - len(missing)} of {len(training)} "
-            f"parameters{beside}; it lacks "
-            f"{_listed(missing)}.",
+            f"The optimiser holds {len(training) - len(missing)} of {len(training)} parameters{beside}; it "
+            f"lacks {_listed(missing)}.",
             missing=len(missing), strangers=strangers, layer=missing[0].rpartition(".")[0],
             patch=with_all_parameters(setup),
         )  # fmt: skip

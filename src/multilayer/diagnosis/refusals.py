@@ -157,9 +157,8 @@ def values(scene: Scene) -> Iterator[Finding]:
             keep = "keep = torch.isfinite(x).all(1) & torch.isfinite(y.reshape(len(y), -1)).all(1)"
             yield found(
                 "not-finite",
-                f"{name} has {int(bad.sum()):,} NaN or infinite values in {n_rows:,} rows; the first "
-                "is in row "
-                f"{row}, column {column} (counted from 0).",
+                f"{name} has {int(bad.sum()):,} NaN or infinite values in {n_rows:,} rows; the first is in "
+                f"row {row}, column {column} (counted from 0).",
                 rows=n_rows, row=row, column=str(column),
                 patch=Patch(f"{keep}\nx, y = x[keep], y[keep]", _finite_rows),
             )  # fmt: skip

@@ -261,9 +261,8 @@ def _by_heart(stage: Stage) -> Iterator[Finding]:
     if most < LEARNT:
         yield found(
             "cannot-learn-a-batch",
-            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by its optimiser and by Adam, "
-            f"the network "
-            f"explains {_percent(most)} of the loss of a constant.",
+            f"After {stage.n_steps} steps on the same {BY_HEART} rows, by its optimiser and by Adam, the "
+            f"network explains {_percent(most)} of the loss of a constant.",
             rows=BY_HEART, explained=most,
             patch=Patch("# look at forward(): the inputs may not reach the output, or too little of them"),
         )  # fmt: skip
@@ -274,15 +273,13 @@ def _as_finding(change: Change, as_it_is: float, explains: float, *, together: b
     with_it = "with this and the next change together" if together else "with the change"
     if change.steps is None:
         ends = (
-            f"In the same number of steps it explains {_percent(as_it_is)} of the loss of a constant "
-            "as it is, and "
-            f"{_percent(explains)} {with_it}, on rows that neither has seen."
+            f"In the same number of steps it explains {_percent(as_it_is)} of the loss of a constant as it "
+            f"is, and {_percent(explains)} {with_it}, on rows that neither has seen."
         )
     else:
         ends = (
-            f"On rows that it has not seen it explains {_percent(as_it_is)} of the loss of a constant "
-            "then, and "
-            f"{_percent(explains)} after {change.steps:,} steps."
+            f"On rows that it has not seen it explains {_percent(as_it_is)} of the loss of a constant then, "
+            f"and {_percent(explains)} after {change.steps:,} steps."
         )
     return found(
         change.code,
@@ -359,9 +356,8 @@ def _scales(stage: Stage, setup: Setup) -> Iterator[Change]:
         if far > 2 or size[0] > 3 or size[1] < 0.1:
             yield Change(
                 "unscaled-inputs",
-                f"Columns of x have spreads from {size[1]:.3g} to {size[0]:.3g} and means up to "
-                f"{far:.3g} spreads "
-                "from 0.",
+                f"Columns of x have spreads from {size[1]:.3g} to {size[0]:.3g} and means up to {far:.3g} "
+                "spreads from 0.",
                 with_scaled_inputs(mean, spread),
                 {"least_spread": size[1], "largest_spread": size[0], "farthest_mean": far},
             )
@@ -373,9 +369,8 @@ def _scales(stage: Stage, setup: Setup) -> Iterator[Change]:
         if size_y > 0 and (far > 2 or size_y > 3 or size_y < 0.1):
             yield Change(
                 "unscaled-target",
-                f"Targets have mean {float(t.values.mean()):.3g} and spread {size_y:.3g}; a new "
-                "network's outputs "
-                "are near 0.",
+                f"Targets have mean {float(t.values.mean()):.3g} and spread {size_y:.3g}; a new network's "
+                "outputs are near 0.",
                 with_scaled_target(mean, spread),
                 {"mean": float(t.values.mean()), "spread": size_y},
             )
@@ -397,9 +392,8 @@ def _activations(setup: Setup) -> Iterator[Change]:
     if len(bounded) >= 2:
         yield Change(
             "saturated-units",
-            f"{len(bounded)} bounded activations in a row ({', '.join(map(repr, bounded[:4]))}) let "
-            "little gradient "
-            "through.",
+            f"{len(bounded)} bounded activations in a row ({', '.join(map(repr, bounded[:4]))}) let little "
+            "gradient through.",
             rectified(bounded),
             {"activations": len(bounded)},
             bounded[0],
@@ -418,9 +412,8 @@ def _starts(setup: Setup) -> Iterator[Change]:
         name, size = next(iter(odd.items()))
         yield Change(
             "odd-start",
-            f"Weights of {len(odd)} layers were drawn {size / 0.577:.2g} times as large as PyTorch "
-            "does (layer "
-            f"{name!r}).",
+            f"Weights of {len(odd)} layers were drawn {size / 0.577:.2g} times as large as PyTorch does "
+            f"(layer {name!r}).",
             DRAWN_ANEW,
             {"size": size / 0.577},
             name,

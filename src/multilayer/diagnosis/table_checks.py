@@ -214,8 +214,7 @@ def imbalance(scene: TableScene) -> Iterator[Finding]:
         yield found(
             "imbalance",
             f"Class {label!r} of {scene.target!r} has {counts[rare]:,} of {scene.n_rows:,} rows "
-            f"({share:.1%}): "
-            "always saying the others is right nearly always.",
+            f"({share:.1%}): always saying the others is right nearly always.",
             rows=int(counts[rare]), share=float(share),
             patch=Patch(
                 "ml.fit(table, target=..., threshold='f1')  # and judge by roc_auc, not by accuracy",
@@ -249,9 +248,8 @@ def unseen_levels(scene: TableScene) -> Iterator[Finding]:
         if once > UNSEEN:
             yield found(
                 "unseen-levels",
-                f"{(counts == 1).sum():,} of the {(counts > 0).sum():,} values of {name!r} are there "
-                "once: about "
-                f"{once:.0%} of new rows will have a value that no row has had.",
+                f"{(counts == 1).sum():,} of the {(counts > 0).sum():,} values of {name!r} are there once: "
+                f"about {once:.0%} of new rows will have a value that no row has had.",
                 column=name, share=once,
                 patch=_without(name) if once > 0.5 else Patch(f"# pool the rare values of {name!r}"),
             )  # fmt: skip
@@ -268,9 +266,8 @@ def units(scene: TableScene) -> Iterator[Finding]:
             factor, share = found_unit
             yield found(
                 "unit-change",
-                f"{share:.0%} of the rows have values of {name!r} about {factor:.3g} times as large "
-                "as the others, and "
-                "spread alike.",
+                f"{share:.0%} of the rows have values of {name!r} about {factor:.3g} times as large as the "
+                "others, and spread alike.",
                 column=name, factor=factor, share=share,
                 patch=Patch(f"# bring {name!r} to one unit: divide the larger values by {factor:.3g}"),
             )  # fmt: skip
@@ -280,9 +277,8 @@ def units(scene: TableScene) -> Iterator[Finding]:
             factor, share = found_unit
             yield found(
                 "target-unit",
-                f"{share:.0%} of the rows have a target about {factor:.3g} times as large as the "
-                "others, and spread "
-                "alike.",
+                f"{share:.0%} of the rows have a target about {factor:.3g} times as large as the others, "
+                "and spread alike.",
                 column=scene.target, factor=factor, share=share,
                 patch=Patch(f"# bring the target to one unit: divide the larger values by {factor:.3g}"),
             )  # fmt: skip
@@ -383,9 +379,8 @@ def _in_order(name: str | None, follows: float, start: str) -> Finding:
     mend = None if name is None else (lambda settings: {**settings, "time": name})
     return found(
         "time-order",
-        f"{start} target's correlation with that of the row before is {follows:.2f}: rows nearby in "
-        "time tell each "
-        "other's answers.",
+        f"{start} target's correlation with that of the row before is {follows:.2f}: rows nearby in time "
+        "tell each other's answers.",
         severity="note" if name is None else "warning",
         column=name, correlation=follows, patch=Patch(lines, mend),
     )  # fmt: skip

@@ -155,8 +155,7 @@ def shifted(scene: TableScene, other: Table) -> Iterator[Finding]:
             yield found(
                 "shift",
                 f"Column {name!r} has median {np.median(a):.3g} in the rows to train on and "
-                f"{np.median(b):.3g} in those "
-                f"to validate on (distance of the distributions {distance:.2f}).",
+                f"{np.median(b):.3g} in those to validate on (distance of the distributions {distance:.2f}).",
                 column=name, distance=distance,
                 patch=Patch("# validate on rows like those to come: ml.fit(..., time=...) or validation="),
             )  # fmt: skip
@@ -229,11 +228,9 @@ def flipped(
         worst = rows[np.argsort(of_label, kind="stable")[:5]]
         yield found(
             "flipped-labels",
-            f"Models of other rows contradict {share:.0%} of the labels and are right in {right:.0%}, "
-            "and yet are sure "
-            f"of no row (99 % of their highest probabilities are below {top:.2f}): as if labels had "
-            "been changed at "
-            "random.",
+            f"Models of other rows contradict {share:.0%} of the labels and are right in {right:.0%}, and "
+            f"yet are sure of no row (99 % of their highest probabilities are below {top:.2f}): as if "
+            "labels had been changed at random.",
             column=scene.target, share=share, certain=float(top), rows=[int(row) for row in worst],
             patch=Patch(f"# look at rows {', '.join(map(str, worst.tolist()))} first"),
         )  # fmt: skip
@@ -255,9 +252,8 @@ def off_by_a_factor(
         factor, share = found_unit
         yield found(
             "target-unit",
-            f"{share:.0%} of the targets are about {factor:.3g} times as far from what models of "
-            "other rows say as the "
-            "rest.",
+            f"{share:.0%} of the targets are about {factor:.3g} times as far from what models of other rows "
+            "say as the rest.",
             column=scene.target, factor=factor, share=share,
             patch=Patch(f"# bring the target to one unit: a factor of {factor:.3g}"),
         )  # fmt: skip

@@ -339,9 +339,8 @@ class Watch:
         cleared = all(p.grad is None or not bool(p.grad.any()) for p, _, _ in self._after_step[:1])
         if self._after_step and events.again("cleared", wrong=cleared):
             message = (
-                f"Gradients of {events.backwards} backward passes were cleared before the optimiser "
-                "stepped (step "
-                f"{events.steps + 1})."
+                f"Gradients of {events.backwards} backward passes were cleared before the optimiser stepped "
+                f"(step {events.steps + 1})."
             )
             self._say(found("gradients-cleared-early", message, step=events.steps + 1, patch=CLEAR_ONCE))
 

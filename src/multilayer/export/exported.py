@@ -159,8 +159,8 @@ def _refuse(target: Target, artefact: Artefact, found: Parity) -> None:
         return
     raise OutputError(
         f"an export to {target.name} must say what the library says (encoder within "
-        f"{artefact.most_encoder:g}, output within {most:.2g}); {found.in_words}. Nothing was "
-        "written. Please report this, with the model if you can."
+        f"{artefact.most_encoder:g}, output within {most:.2g}); {found.in_words}. Nothing was written. "
+        "Please report this, with the model if you can."
     )
 
 

@@ -114,8 +114,7 @@ def drift(
             "what": [each[i].what for i in order],
         },
         f"{int((adjusted < level).sum())} of {len(p)} columns moved (p_adjusted below {level:g}, "
-        f"{correction}); "
-        f"{read.n_rows:,} rows against {model.statistics.n_rows:,} of the fit",
+        f"{correction}); {read.n_rows:,} rows against {model.statistics.n_rows:,} of the fit",
     )
 
 

@@ -52,9 +52,8 @@ def calibrated(
     found = _fitted(plain, outputs, weights, code)
     how = f"scaled by {found.scale:.3g}" + (f", shifted by {found.shift:+.3g}" if found.shift else "")
     return found, (
-        f"calibration: outputs {how}; the log loss changes by {-mean:+.4f} ± {error:.4f} in "
-        f"cross-validation on "
-        f"{rows} that were not trained on"
+        f"calibration: outputs {how}; the log loss changes by {-mean:+.4f} ± {error:.4f} in cross-validation "
+        f"on {rows} that were not trained on"
     )
 
 

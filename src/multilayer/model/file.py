@@ -81,8 +81,8 @@ def unpack(data: bytes, name: str, advice: str) -> tuple[dict[str, Any], Arrays]
     newer = meta.get("format") if isinstance(meta, dict) else None
     if isinstance(newer, int) and newer > FORMAT:
         raise ModelFileError(
-            f"{name} has format {newer}; this version reads up to {FORMAT}. "
-            "Update multilayer: pip install -U multilayer"
+            f"{name} has format {newer}; this version reads up to {FORMAT}. Update multilayer: pip install "
+            "-U multilayer"
         )
     if not _is_as_saved(text, arrays):
         raise ModelFileError(

@@ -358,8 +358,8 @@ class Model(SureModel):
         n = sum(p.numel() for net in self.networks for p in net.parameters())
         n_columns = counted(len(self.schema.names), "column")
         return (
-            f"Model({self.task.in_words} of {listed(self.targets)}, {n_columns}, "
-            f"{n:,} parameters; validation: {scores})"
+            f"Model({self.task.in_words} of {listed(self.targets)}, {n_columns}, {n:,} parameters; "
+            f"validation: {scores})"
         )
 
 

@@ -130,8 +130,8 @@ def _target_encoding(plan: Plan) -> list[str]:
     if not n:
         return []
     return [
-        f"target: for {counted(n, 'column')}, the networks are also told how often "
-        f"{plan.task.classes[1]!r} occurs in other training rows with such a value"
+        f"target: for {counted(n, 'column')}, the networks are also told how often {plan.task.classes[1]!r} "
+        "occurs in other training rows with such a value"
     ]
 
 

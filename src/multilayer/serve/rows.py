@@ -154,8 +154,8 @@ class RowPredictor:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"A request must have all columns that the model uses; {listed(absent, 30)} "
-                f"{'is' if len(absent) == 1 else 'are'} absent. Add "
-                f"{'it' if len(absent) == 1 else 'them'}, with null where a value is missing.",
+                f"{'is' if len(absent) == 1 else 'are'} absent. Add {'it' if len(absent) == 1 else 'them'}, "
+                "with null where a value is missing.",
             )
         beside = {*known, *self.model._known}
         extra = [name for name in rows.columns if name not in beside] if self.refuse_extra else []

@@ -75,8 +75,8 @@ def _check_texts(name: str, values: Mapping[str, Any]) -> None:
     thousands, decimal = values.get("thousands", ""), values.get("decimal", ".")
     if len(decimal) != 1 or len(thousands) > 1 or thousands == decimal:
         raise ConfigError(
-            "decimal must be a sign, and thousands another one or empty; those of "
-            f"{name!r} are {decimal!r} and {thousands!r}. Mend them."
+            f"decimal must be a sign, and thousands another one or empty; those of {name!r} are {decimal!r} "
+            f"and {thousands!r}. Mend them."
         )
     date_format, zone = values.get("date_format"), values.get("zone")
     if date_format is not None and date_format != ISO and "%" not in date_format:

@@ -73,8 +73,8 @@ def store(
     found = source if isinstance(source, Source) else Source.find(source)
     if found is None:
         raise DataError(
-            f"A table to stream must be CSV or Parquet files; got {source!r}. "
-            "Pass a path, a pattern or a folder."
+            f"A table to stream must be CSV or Parquet files; got {source!r}. Pass a path, a pattern or a "
+            "folder."
         )
     _check_disk(found.disk_bytes)
     with _database(memory_mb, threads) as (connection, folder):
@@ -264,6 +264,6 @@ def _first_aside(moment: str, share: float, weighs: str) -> str:
     return (
         f"WITH times AS (SELECT {moment} AS moment, count(*) AS n FROM source WHERE {weighs} GROUP BY 1), "
         "counted AS (SELECT moment, sum(n) OVER (ORDER BY moment) - n AS before, sum(n) OVER () AS n_rows "
-        "FROM times) SELECT CAST(moment AS VARCHAR) FROM counted WHERE before > 0 "
-        f"ORDER BY abs(before - (n_rows - {n_aside})), moment LIMIT 1"
+        "FROM times) SELECT CAST(moment AS VARCHAR) FROM counted WHERE before > 0 ORDER BY abs(before - "
+        f"(n_rows - {n_aside})), moment LIMIT 1"
     )

@@ -151,9 +151,8 @@ def _guess_several(y: Array) -> tuple[Kind, str]:
     if text:
         others = [name for name in names if not _is_label(y[name])]
         raise DataError(
-            "several targets must be all numbers, or all of two values each; "
-            f"{text[0]!r} holds labels and {others[0]!r} {len(set(y[others[0]].tolist()))} distinct values. "
-            "Fit a model for each."
+            f"several targets must be all numbers, or all of two values each; {text[0]!r} holds labels and "
+            f"{others[0]!r} {len(set(y[others[0]].tolist()))} distinct values. Fit a model for each."
         )
     return "regression", "numbers"
 

@@ -80,8 +80,8 @@ class Regression(Task):
         check_target(y)
         if y.dtype == object:
             raise DataError(
-                f"regression needs a target of numbers; got text (first: {y[0]!r}). "
-                "Pass a numeric target, or task 'multiclass'."
+                f"regression needs a target of numbers; got text (first: {y[0]!r}). Pass a numeric target, "
+                "or task 'multiclass'."
             )
         values = y.astype(np.float64)
         self._check_range(values)

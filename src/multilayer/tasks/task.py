@@ -178,9 +178,9 @@ def check_target(y: Array) -> None:
         missing = np.isnan(y) if y.dtype.kind == "f" else np.zeros(len(y), dtype=bool)
     if missing.any():
         raise DataError(
-            f"every row needs a target; {int(missing.sum())} of {len(y)} have none "
-            f"(first: row {int(missing.argmax()) + 1}). Remove these rows; "
-            "ml.fit leaves them out with drop_missing_target=True (--drop-missing-target)."
+            f"every row needs a target; {int(missing.sum())} of {len(y)} have none (first: row "
+            f"{int(missing.argmax()) + 1}). Remove these rows; ml.fit leaves them out with "
+            "drop_missing_target=True (--drop-missing-target)."
         )
     if y.dtype.kind == "f" and np.isinf(y).any():
         row = int(np.isinf(y).argmax())

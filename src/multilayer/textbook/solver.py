@@ -159,7 +159,7 @@ def _hold_out(
     )
     if parts[1].shape[0] < 2:
         raise DataError(
-            f"The validation set is too small. Increase 'validation_fraction' "
+            "The validation set is too small. Increase 'validation_fraction' "
             f"({settings.validation_fraction:g} of {x.shape[0]} rows) or the size of your dataset."
         )
     parts += [] if row_weight is not None else [None, None]

@@ -377,8 +377,8 @@ def unfit(x: Inputs, problem: Exception) -> DataError:
     """The error of rows that a network refuses, in words."""
     shapes = ", ".join(str(tuple(part.shape[1:])) for part in parts_of(x))
     return DataError(
-        f"x must fit the network; it cannot take rows of shape {shapes}: {problem}. "
-        "multilayer.trace(net, x) names the layer."
+        f"x must fit the network; it cannot take rows of shape {shapes}: {problem}. multilayer.trace(net, x) "
+        "names the layer."
     )
 
 

@@ -362,8 +362,6 @@ def _say_missing(missing: list[str], has_strangers: bool, *, may_be_given_more: 
     others = ", and holds parameters that are not the network's" if has_strangers else ""
     raise ConfigError(
         f"optimizer must hold every parameter that {verb}; it does not hold {names}{others}. Was a layer "
-        "added or "
-        "replaced after it was made? Make it anew: torch.optim.Adam(net.parameters()). What is to stay as it "
-        "is, "
-        "freeze: layer.requires_grad_(False)."
+        "added or replaced after it was made? Make it anew: torch.optim.Adam(net.parameters()). What is to "
+        "stay as it is, freeze: layer.requires_grad_(False)."
     )

@@ -120,8 +120,7 @@ def make_stepped(schedule: Any, optimizer: torch.optim.Optimizer, every: str | N
     if scheduler.optimizer is not optimizer:
         raise ConfigError(
             "schedule must be a scheduler of this run's optimizer; it was made for another one. Pass the "
-            "optimizer "
-            "itself as optimizer=, or as schedule= what makes the scheduler: lambda optimizer: "
+            "optimizer itself as optimizer=, or as schedule= what makes the scheduler: lambda optimizer: "
             "StepLR(optimizer, 10)."
         )
     by_step = isinstance(scheduler, lr_scheduler.OneCycleLR | lr_scheduler.CyclicLR)
@@ -137,15 +136,13 @@ def _scheduler(schedule: Any, optimizer: torch.optim.Optimizer) -> LRScheduler |
         made = schedule(optimizer)
     except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            "schedule must be a function of progress (0 to 1), or make a scheduler of the optimizer; calling "
-            "it with "
-            f"the optimizer failed: {error}"
+            "schedule must be a function of progress (0 to 1), or make a scheduler of the optimizer; "
+            f"calling it with the optimizer failed: {error}"
         ) from error
     if not isinstance(made, LRScheduler):
         raise ConfigError(
             "schedule must be a function of progress (0 to 1) that gives a factor, or make a scheduler of "
-            "the "
-            f"optimizer; it made {type(made).__name__}."
+            f"the optimizer; it made {type(made).__name__}."
         )
     return made
 
@@ -238,8 +235,7 @@ def check_schedule(
     if stepped.wants_loss and (not has_validation or stepped.every == "step"):
         raise ConfigError(
             "ReduceLROnPlateau goes by the validation loss of each epoch; pass validation, and leave "
-            "schedule_every "
-            "at None or 'epoch'."
+            "schedule_every at None or 'epoch'."
         )
     if stepped.wants_loss and getattr(stepped.scheduler, "mode", "min") != "min":
         raise ConfigError(

@@ -38,8 +38,8 @@ def as_loss_target(loss: Loss, y: Any, dtype: torch.dtype) -> Any:
         y = y.to(dtype)
         if len(y) and (y.min() < 0 or y.max() > 1):
             raise DataError(
-                f"{type(module).__name__} expects targets from 0 to 1; "
-                f"got values from {y.min():g} to {y.max():g}. Code the two classes as 0 and 1."
+                f"{type(module).__name__} expects targets from 0 to 1; got values from {y.min():g} to "
+                f"{y.max():g}. Code the two classes as 0 and 1."
             )
         return y
     if isinstance(module, GammaLoss | TweedieLoss):
@@ -89,9 +89,9 @@ def check_shapes(loss: Loss, out: Tensor, target: Target) -> None:
         module.check_shapes(out, target)
     if trap or (isinstance(module, ELEMENTWISE) and out.shape != target.shape):
         raise DataError(
-            "output and target must have the same shape; "
-            f"got {shape_in_words(out)} and {shape_in_words(target)}, which "
-            f"broadcast to every output against every target. {_shape_advice(out, target)}"
+            f"output and target must have the same shape; got {shape_in_words(out)} and "
+            f"{shape_in_words(target)}, which broadcast to every output against every target. "
+            f"{_shape_advice(out, target)}"
         )
 
 
@@ -105,9 +105,8 @@ def _check_classes(out: Tensor, target: Tensor) -> None:
         return
     if target.ndim != 1 or out.ndim != 2:
         raise DataError(
-            "cross-entropy expects output (rows, classes) and target (rows,); "
-            f"got {shape_in_words(out)} and {shape_in_words(target)}. "
-            "Pass y.reshape(-1), and a network with one output for each class."
+            f"cross-entropy expects output (rows, classes) and target (rows,); got {shape_in_words(out)} and "
+            f"{shape_in_words(target)}. Pass y.reshape(-1), and a network with one output for each class."
         )
 
 

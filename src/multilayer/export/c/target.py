@@ -135,8 +135,8 @@ class _Source:
             lines.append("    char nothing;")
         lines += ["} multilayer_row;", ""]
         lines.append(
-            f"enum {{ MULTILAYER_COLUMNS = {self.encoder.n_columns}, "
-            f"MULTILAYER_OUTPUTS = {self.n_outputs} }};"
+            "enum "
+            f"{{ MULTILAYER_COLUMNS = {self.encoder.n_columns}, MULTILAYER_OUTPUTS = {self.n_outputs} }};"
         )
         lines.append(f"\n/* {comment(self._of_outputs())} */")
         lines.append(

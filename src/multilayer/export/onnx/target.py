@@ -190,8 +190,8 @@ def _told(given: Input, column: Any) -> str:
 def _about(model: Model) -> str:
     words = (
         f"Predicts {listed(model.targets)} ({model.task.kind}) from "
-        f"{counted(len(model.schema.names), 'raw column')}: all preparation of them is in the "
-        "graph. Written by multilayer."
+        f"{counted(len(model.schema.names), 'raw column')}: all preparation of them is in the graph. Written "
+        "by multilayer."
     )
     if needs_letters(model.encoder):
         words += " Of text with letters that it does not know the answer is NaN."

@@ -189,8 +189,8 @@ def _raw(column: Column) -> str:
     if kind.is_closed:
         text = f"lower(CAST({given} AS VARCHAR))"
         return (
-            f"CASE WHEN {text} IN ('true', 't', 'yes', 'y') THEN 1.0 "
-            f"WHEN {text} IN ('false', 'f', 'no', 'n') THEN 0.0 ELSE CAST({text} AS {DOUBLE}) END"
+            f"CASE WHEN {text} IN ('true', 't', 'yes', 'y') THEN 1.0 WHEN {text} IN ('false', 'f', 'no', "
+            f"'n') THEN 0.0 ELSE CAST({text} AS {DOUBLE}) END"
         )
     return f"NULLIF(CAST({given} AS {DOUBLE}), CAST('NaN' AS {DOUBLE}))"
 
@@ -198,8 +198,8 @@ def _raw(column: Column) -> str:
 def _value(text: str) -> str:
     """One text for texts of the same truth value or decimal number."""
     return (
-        f"CASE WHEN lower({text}) IN ('true', 'false') THEN lower({text}) "
-        f"WHEN {text} SIMILAR TO {_DECIMAL} THEN rtrim(rtrim({text}, '0'), '.') ELSE {text} END"
+        f"CASE WHEN lower({text}) IN ('true', 'false') THEN lower({text}) WHEN {text} SIMILAR TO {_DECIMAL} "
+        f"THEN rtrim(rtrim({text}, '0'), '.') ELSE {text} END"
     )
 
 

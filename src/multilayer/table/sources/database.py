@@ -66,8 +66,8 @@ def of_database(path: Path, query: str | None, unread: Collection[str] = ()) -> 
             example = f'"{names[0]}"' if names else "..."
             held = f"its tables: {listed(names)}" if names else "it has no tables"
             raise DataError(
-                f"{str(path)!r} is a database: say which rows to read; {held}. "
-                f"Pass for example query='SELECT * FROM {example}' (--query on the command line)."
+                f"{str(path)!r} is a database: say which rows to read; {held}. Pass for example "
+                f"query='SELECT * FROM {example}' (--query on the command line)."
             )
         return of_connection(connection, query, unread)
 

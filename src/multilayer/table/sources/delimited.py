@@ -329,8 +329,8 @@ def file_errors(path: Path, what: str) -> Iterator[None]:
         if len(reason) > MOST_REASON:  # it may hold a line of the file
             reason = reason[:MOST_REASON] + "…"
         raise DataError(
-            f"{str(path)!r} cannot be read as {what}: {reason.rstrip('. ')}. "
-            "Mend the file, or read it with pandas or polars and pass the frame."
+            f"{str(path)!r} cannot be read as {what}: {reason.rstrip('. ')}. Mend the file, or read it with "
+            "pandas or polars and pass the frame."
         ) from None
 
 

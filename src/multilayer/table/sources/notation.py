@@ -69,8 +69,8 @@ class Notation:
             raise ConfigError(f"header must be True or False; got {header!r}. Correct it.")
         if thousands is not None and thousands not in _THOUSANDS:
             raise ConfigError(
-                f"thousands must be one of {listed(_THOUSANDS)}; got {thousands!r}. "
-                "For 1,234 write thousands=','."
+                f"thousands must be one of {listed(_THOUSANDS)}; got {thousands!r}. For 1,234 write "
+                "thousands=','."
             )
         if decimal not in _DECIMALS:
             raise ConfigError(

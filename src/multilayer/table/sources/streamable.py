@@ -71,8 +71,7 @@ class Source:
         if first.copy is not None or any(other.copy is not None for other in others):
             raise DataError(
                 f"A table that is streamed must be UTF-8; {str(first.path)!r} is {first.encoding}. Save it "
-                f"again as "
-                "UTF-8, or leave memory= out and give the table room."
+                "again as UTF-8, or leave memory= out and give the table room."
             )
         for other in others:
             if set(other.names) != set(first.names) or len(other.names) != len(first.names):
@@ -122,8 +121,8 @@ def _parquet_size(paths: Sequence[Path]) -> tuple[int, int, int]:
     with connect() as connection:
         n_rows = connection.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata({files})").fetchone()
         sizes = connection.execute(
-            "SELECT sum(total_uncompressed_size), count(DISTINCT path_in_schema) "
-            f"FROM parquet_metadata({files})"
+            "SELECT sum(total_uncompressed_size), count(DISTINCT path_in_schema) FROM "
+            f"parquet_metadata({files})"
         ).fetchone()
     assert n_rows is not None and sizes is not None
     return int(sizes[0] or 0), int(n_rows[0] or 0), int(sizes[1])
