@@ -14,9 +14,8 @@ from multilayer.diagnosis.loss_core import ON_CLASSES, ON_NUMBERS, ON_TWO
 from multilayer.diagnosis.patches import NOTHING, end_with, together, with_loss, with_outputs, with_target
 from multilayer.diagnosis.scene import Scene, Targets
 
-LOST = (
-    0.02  # share of the possible gain that a bound may cost before it is a fault; see benchmarks/doctor_bench
-)
+# Share of the possible gain that a bound may cost before it is a fault; see benchmarks/doctor_bench
+LOST = 0.02
 FLAT = 0.05  # share of ordinary numbers without a gradient, from which on an ending is rectified
 IN_UNIT = 1e-3  # how far beyond 0 and 1 numbers may be and pass for probabilities
 

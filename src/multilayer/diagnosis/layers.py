@@ -19,9 +19,8 @@ from multilayer.training.autograd import REFUSALS, evaluating
 
 STRAIGHT = 1e-4  # of the spread: departure from a straight line that rounding explains
 DEAD = 0.5  # share of a layer's units that may be zero on all rows
-FADED = (
-    1e-3  # the first layer's gradient over the last one's, each relative to its weights; AutoTrainer's bound
-)
+# The first layer's gradient over the last one's, each relative to its weights; AutoTrainer's bound
+FADED = 1e-3
 DRAWN_ANEW = Patch(
     "for layer in net.modules():\n    if isinstance(layer, nn.Linear):\n        layer.reset_parameters()",
     drawn_anew,

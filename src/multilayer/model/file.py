@@ -19,9 +19,8 @@ from multilayer.machine import total_memory
 FORMAT = 1  # every format ever released stays readable
 MOST_HEADER = 100_000_000  # bytes, as safetensors has it
 DEEPEST = 32  # levels of nested JSON; ours has some six
-MOST_PARTS = (
-    2_000_000  # lists and objects, each of which takes 20 times its two letters; ours has four a column
-)
+# Lists and objects, each of which takes 20 times its two letters; ours has four a column
+MOST_PARTS = 2_000_000
 MOST_DIGITS = 20  # of a whole number
 _TYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),

@@ -19,9 +19,8 @@ from multilayer.table.sources.read import Table
 
 N_ROWS = 12
 MOST_CELLS = 20_000  # of all rows; a table of more columns gets fewer rows, and two at least
-LARGEST_DIFFERENCE = (
-    1e-5  # between predictions of other machines, as a share of the largest; most is rounding
-)
+# Between predictions of other machines, as a share of the largest; most is rounding
+LARGEST_DIFFERENCE = 1e-5
 DAY_US = 86_400_000_000
 NEVER_SEEN = "(never seen)"
 N_TEXTS = 5  # beside those below

@@ -23,9 +23,8 @@ from multilayer.runtime.network_steps import (
 )
 
 ROWS_AT_ONCE = 16  # so that what the networks make of them stays in the processor's cache
-ROWS_ALIKE = (
-    4  # rows of each matrix product: always so many, as libraries sum up other numbers in other orders
-)
+# Rows of each matrix product: always so many, as libraries sum up other numbers in other orders
+ROWS_ALIKE = 4
 FEW_WEIGHTS = 16  # inputs of a group up to which it is summed up input by input
 
 Link = Callable[[NDArray[np.float32]], NDArray[np.float64]]

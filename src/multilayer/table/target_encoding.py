@@ -15,9 +15,8 @@ N_BINS = 64  # quantile bins of a number with many values
 MOST_VALUES = 256  # numbers with no more distinct values get a bin for each
 SPIKE = 200  # a value that every 200th row has gets a bin of its own
 FEWEST_ROWS = 8  # neighbouring values share a bin until it holds so many rows
-RARE_ROWS = (
-    20  # codes with fewer rows share one statistic: of few rows, those of other folds tell the own label
-)
+# Codes with fewer rows share one statistic: of few rows, those of other folds tell the own label
+RARE_ROWS = 20
 SMOOTHING = 10.0  # rows' worth of the overall mean that each bin's mean is mixed with
 LARGEST = 4.0  # statistics are cut off at so many standard deviations
 
